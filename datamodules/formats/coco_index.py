@@ -1,0 +1,165 @@
+"""A COCO instances file as a compact array: what is often asked, and where the rest stands in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.formats.fields import array, filled, integer, mapping, member, number
+from datamodules.formats.json_rows import JsonRows, read_row
+from datamodules.types import Box, DataError
+
+_Row = TypeVar("_Row")
+_ANNOTATION = np.dtype(
+    [
+        ("id", np.int64),
+        ("image_id", np.int64),
+        ("category_id", np.int64),
+        ("bbox", np.float64, 4),
+        ("place", np.int64, 2),
+    ]
+)
+
+
+class CocoImage(NamedTuple):
+    """An image of the file; width and height in pixels."""
+
+    file_name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CocoIndex:
+    """The annotations of single objects (iscrowd 0), by the id of their image, then in the file's order.
+
+    Attributes:
+        path: The file.
+        images: Image id -> image.
+        categories: Category id -> name.
+        annotations: (N,) records of id, image_id, category_id, bbox (x, y, width, height in pixels) and
+            place, the bytes [start, stop) of the annotation in the file.
+    """
+
+    path: Path
+    images: Mapping[int, CocoImage]
+    categories: Mapping[int, str]
+    annotations: NDArray[np.void]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file once.
+
+        Raises:
+            DataError: Naming the file and the annotation, image or category that cannot be used.
+        """
+        rows = JsonRows(path, "annotations")
+        annotations = np.fromiter(_annotations(rows), _ANNOTATION)
+        if not len(annotations):
+            raise DataError(f"{path}: 0 annotations of single objects")
+        index = cls(
+            path=path,
+            images=_by_id(rows, "images", _image),
+            categories=_by_id(rows, "categories", _category),
+            annotations=annotations[np.argsort(annotations["image_id"], kind="stable")],
+        )
+        index._check_ids()
+        return index
+
+    def segmentation(self, row: int) -> Any:
+        """The annotation's segmentation as the file has it, None if it has none."""
+        start, stop = self.annotations["place"][row]
+        return read_row(self.path, int(start), int(stop)).get("segmentation")
+
+    def image(self, row: int) -> CocoImage:
+        """The annotation's image."""
+        return self.images[int(self.annotations["image_id"][row])]
+
+    def box(self, row: int) -> Box:
+        """The annotation's box, clipped to its image."""
+        _, width, height = self.image(row)
+        x0, y0, x1, y1 = _clipped(self.annotations["bbox"][row], np.array([width, height])).tolist()
+        return Box((x0, y0, x1, y1))
+
+    def check_boxes(self) -> None:
+        """Refuse boxes that are empty, or stick out by a pixel or more, which no rounding explains.
+
+        Raises:
+            DataError: Naming the file, the annotation, its box and the image's size.
+        """
+        images = [self.images[key] for key in self.annotations["image_id"].tolist()]
+        sizes = np.array([(image.width, image.height) for image in images])
+        bbox = self.annotations["bbox"]
+        outside = (np.maximum(-bbox[:, :2], bbox[:, :2] + bbox[:, 2:] - sizes) >= 1).any(axis=1)
+        boxes = _clipped(bbox, sizes)
+        empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+        for row in np.flatnonzero(outside | empty).tolist():
+            box = f"box (x, y, width, height) {bbox[row].tolist()}"
+            image = "the image of {} x {} pixels".format(*sizes[row])
+            problem = "leaves" if outside[row] else "is empty in"
+            raise DataError(f"{self.where(row)}: {box} {problem} {image}")
+
+    def where(self, row: int) -> str:
+        """File and annotation, for error messages."""
+        return f"{self.path}: annotation {self.annotations['id'][row]}"
+
+    def _check_ids(self) -> None:
+        _, first, counts = np.unique(self.annotations["id"], return_index=True, return_counts=True)
+        for repeated in np.flatnonzero(counts > 1).tolist():
+            raise DataError(f"{self.where(first[repeated])}: its id stands {counts[repeated]} times")
+        for key, known in (("image_id", self.images), ("category_id", self.categories)):
+            values = self.annotations[key]
+            for row in np.flatnonzero(~np.isin(values, np.fromiter(known, np.int64))).tolist():
+                raise DataError(f"{self.where(row)}: {key} {values[row]} is none of the file's {len(known)}")
+
+
+def _clipped(bbox: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    near, extent = bbox[..., :2], bbox[..., 2:]
+    return np.concatenate([np.maximum(near, 0), np.minimum(near + extent, sizes)], axis=-1)
+
+
+def _annotations(rows: JsonRows) -> Iterator[tuple[Any, ...]]:
+    for count, (row, start, stop) in enumerate(rows):
+        where = f"{rows.path}: annotations[{count}]"
+        fields = mapping(row, where)
+        if integer(fields.get("iscrowd", 0), f"{where}.iscrowd"):
+            continue
+        bbox = array(member(fields, "bbox", where), f"{where}.bbox", 4)
+        yield (
+            *(_key(fields, name, where) for name in ("id", "image_id", "category_id")),
+            [number(value, f"{where}.bbox") for value in bbox],
+            (start, stop),
+        )
+
+
+def _by_id(rows: JsonRows, key: str, parse: Callable[[dict[str, Any], str], _Row]) -> dict[int, _Row]:
+    table: dict[int, _Row] = {}
+    for count, row in enumerate(array(member(rows.members, key, str(rows.path)), f"{rows.path}: {key}")):
+        where = f"{rows.path}: {key}[{count}]"
+        fields = mapping(row, where)
+        identifier = _key(fields, "id", where)
+        if identifier in table:
+            raise DataError(f"{where}: the id {identifier} stands twice")
+        table[identifier] = parse(fields, where)
+    return table
+
+
+def _image(fields: dict[str, Any], where: str) -> CocoImage:
+    return CocoImage(
+        file_name=filled(member(fields, "file_name", where), f"{where}.file_name"),
+        width=integer(member(fields, "width", where), f"{where}.width", least=1),
+        height=integer(member(fields, "height", where), f"{where}.height", least=1),
+    )
+
+
+def _category(fields: dict[str, Any], where: str) -> str:
+    return filled(member(fields, "name", where), f"{where}.name")
+
+
+def _key(fields: dict[str, Any], name: str, where: str) -> int:
+    return integer(member(fields, name, where), f"{where}.{name}")

@@ -1,0 +1,112 @@
+"""COCO instances as region classification: one question about every annotated object."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.formats.coco_index import CocoIndex
+from datamodules.formats.geometry import parse_mask, parse_polygon
+from datamodules.placeholders import check_mentions
+from datamodules.source import RegionSource
+from datamodules.types import DataError, Frames, Geometry, Region, RegionSample, Turn
+
+_logger = logging.getLogger(__name__)
+
+
+class CocoInstances(RegionSource):
+    """Every single object (iscrowd 0) of a COCO instances file, asked for its category.
+
+    The answer is the category's name in lower case; images come in the order of their ids. A box that
+    rounding has put less than one pixel outside its image is clipped; further outside it is an error, as is
+    an empty one.
+
+    Args:
+        annotations: The instances file.
+        images: Folder that its file names are relative to.
+        prompt: Show the segmentation, or the box; an object without a segmentation is shown by its box.
+        question: What is asked; `<region>` is the object.
+        balanced: Draw every class equally often in training instead of every object.
+        min_area: Leave out objects whose box is smaller, in square pixels.
+    """
+
+    def __init__(
+        self,
+        annotations: Path,
+        images: Path,
+        *,
+        prompt: Literal["mask", "box"] = "mask",
+        question: str = "What is the category of <region>?",
+        balanced: bool = False,
+        min_area: float = 0.0,
+    ) -> None:
+        check_mentions(question, num_regions=1, where="question")
+        self.annotations = Path(annotations)
+        self.images = Path(images)
+        self.prompt = prompt
+        self.question = question
+        self.balanced = balanced
+        self.min_area = min_area
+
+    def __len__(self) -> int:
+        return len(self._index.annotations)
+
+    def __getitem__(self, index: int) -> RegionSample:
+        annotation = self._index.annotations[index]
+        category = self._index.categories[int(annotation["category_id"])]
+        return RegionSample(
+            id=str(annotation["id"]),
+            media=Frames((self.images / self._index.image(index).file_name,)),
+            regions=(Region(self._geometry(index), category=category),),
+            conversation=(Turn(self.question, category.lower()),),
+            task="classify",
+            meta={
+                "image_id": int(annotation["image_id"]),
+                "annotation_id": int(annotation["id"]),
+                "category_id": int(annotation["category_id"]),
+                "bbox": annotation["bbox"].tolist(),
+            },
+            origin=str(self.annotations),
+        )
+
+    def balance(self) -> NDArray[np.float64] | None:
+        """The same total weight for every class, (N,), all together 1; None unless `balanced`."""
+        if not self.balanced:
+            return None
+        categories, inverse, counts = np.unique(
+            self._index.annotations["category_id"], return_inverse=True, return_counts=True
+        )
+        weights: NDArray[np.float64] = 1.0 / (len(categories) * counts[inverse])
+        return weights
+
+    @cached_property
+    def _index(self) -> CocoIndex:
+        index = CocoIndex.load(self.annotations)
+        areas = index.annotations["bbox"][:, 2:].prod(axis=1)
+        small = (areas >= 0) & (areas < self.min_area)
+        if small.all():
+            raise DataError(f"{self.annotations}: all {len(small)} objects are below min_area {self.min_area:g}")
+        _logger.info("%s: %d objects, %d below min_area", self.annotations, len(small), small.sum())
+        index = replace(index, annotations=index.annotations[~small])
+        index.check_boxes()
+        return index
+
+    def _geometry(self, index: int) -> Geometry:
+        shape = self._index.segmentation(index) if self.prompt == "mask" else None
+        where = f"{self._index.where(index)}: segmentation"
+        if shape in (None, [], {}):
+            return self._index.box(index)
+        if isinstance(shape, list):
+            return parse_polygon(shape, where)
+        image = self._index.image(index)
+        mask = parse_mask(shape, where)
+        if mask.size != (image.height, image.width):
+            size = "{} x {}".format(*mask.size)
+            raise DataError(f"{where}: {size} pixels (height x width), its image {image.height} x {image.width}")
+        return mask

@@ -1,0 +1,104 @@
+"""Boxes, polygons and masks as COCO and our own format write them in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from datamodules.formats.fields import array, integer, known_keys, mapping, member, number, only_key, text
+from datamodules.formats.rle import compressed, run_lengths
+from datamodules.types import Box, DataError, Geometry, Mask, Polygon
+
+KINDS = ("box", "mask", "polygon")
+
+
+def parse_geometry(record: dict[str, Any], where: str) -> Geometry:
+    """The geometry that stands under exactly one of the keys box, mask or polygon.
+
+    Raises:
+        DataError: None or several of the keys, or the value is not what its parser accepts.
+    """
+    kind = only_key(record, KINDS, where)
+    return _PARSERS[kind](record[kind], f"{where}.{kind}")
+
+
+def dump_geometry(geometry: Geometry) -> dict[str, Any]:
+    """What `parse_geometry` reads back as the same geometry."""
+    if isinstance(geometry, Box):
+        return {"box": list(geometry.xyxy)}
+    if isinstance(geometry, Polygon):
+        return {"polygon": [list(ring) for ring in geometry.rings]}
+    return {"mask": {"size": list(geometry.size), "counts": geometry.counts.decode("ascii")}}
+
+
+def parse_box(value: object, where: str) -> Box:
+    """A box [x0, y0, x1, y1] in pixels, half-open, with x0 < x1 and y0 < y1."""
+    x0, y0, x1, y1 = (number(item, where) for item in array(value, where, 4))
+    if x1 <= x0 or y1 <= y0:
+        raise DataError(f"{where}: inverted or empty, x {x0:g} to {x1:g}, y {y0:g} to {y1:g}")
+    return Box((x0, y0, x1, y1))
+
+
+def parse_polygon(value: object, where: str) -> Polygon:
+    """The union of closed rings, each [x, y, x, y, ...] in pixels, of three points or more."""
+    rings = array(value, where)
+    if not rings:
+        raise DataError(f"{where}: expected one ring or more, got 0")
+    return Polygon(tuple(_ring(ring, f"{where}[{index}]") for index, ring in enumerate(rings)))
+
+
+def parse_mask(value: object, where: str) -> Mask:
+    """COCO's run-length code: {"size": [height, width], "counts": compressed string or list of run lengths}.
+
+    Raises:
+        DataError: The code is malformed, its runs do not add up to the size, or no pixel is set.
+    """
+    fields = mapping(value, where)
+    known_keys(fields, {"size", "counts"}, where)
+    size = _size(member(fields, "size", where), f"{where}.size")
+    counts = member(fields, "counts", where)
+    return _coded(counts, size, where) if isinstance(counts, str) else _listed(counts, size, where)
+
+
+_PARSERS: dict[str, Callable[[object, str], Geometry]] = {
+    "box": parse_box,
+    "mask": parse_mask,
+    "polygon": parse_polygon,
+}
+
+
+def _ring(value: object, where: str) -> tuple[float, ...]:
+    ring = tuple(number(item, where) for item in array(value, where))
+    if len(ring) % 2 or len(ring) < 6:
+        raise DataError(f"{where}: {len(ring)} numbers, a ring is an even number of at least 6")
+    return ring
+
+
+def _size(value: object, where: str) -> tuple[int, int]:
+    height, width = (integer(item, where, 1) for item in array(value, where, 2))
+    if height * width >= 2**32:
+        raise DataError(f"{where}: {height} x {width} pixels, COCO's code holds less than {2**32}")
+    return height, width
+
+
+def _coded(counts: str, size: tuple[int, int], where: str) -> Mask:
+    try:
+        runs = run_lengths(text(counts, f"{where}.counts"))
+    except DataError as error:
+        raise DataError(f"{where}.counts: {error}") from None
+    _check_runs(int(runs.sum()), int(runs[1::2].sum()), size, where)
+    return Mask(size, counts.encode("ascii"))
+
+
+def _listed(counts: object, size: tuple[int, int], where: str) -> Mask:
+    runs = [integer(run, f"{where}.counts", 0) for run in array(counts, f"{where}.counts")]
+    _check_runs(sum(runs), sum(runs[1::2]), size, where)
+    return Mask(size, compressed(runs, size))
+
+
+def _check_runs(pixels: int, foreground: int, size: tuple[int, int], where: str) -> None:
+    total = size[0] * size[1]
+    if pixels != total:
+        raise DataError(f"{where}: runs of {pixels} pixels, the size {size[0]} x {size[1]} has {total}")
+    if not foreground:
+        raise DataError(f"{where}: empty mask, 0 of {total} pixels")

@@ -1,0 +1,197 @@
+"""One record of region_jsonl -> RegionSample, checked in full but for what only the media can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from datamodules.formats.fields import array, filled, integer, known_keys, mapping, member, only_key, text
+from datamodules.formats.geometry import KINDS, parse_geometry
+from datamodules.placeholders import PLACEHOLDER, check_mentions
+from datamodules.types import DataError, Frames, Geometry, Media, Region, RegionSample, Task, Turn, Video
+
+_MEDIA = ("image", "video", "frames")
+_CONTENT = ("regions", "conversation", "references", "options", "label")
+_KEYS = {"id", "span", "task", "group", "meta", *_MEDIA, *_CONTENT}
+_REGION_KEYS = {"frame", "category", "track", *KINDS}
+
+
+def parse_record(record: object, root: Path, origin: str) -> RegionSample:
+    """The sample that one parsed line says.
+
+    Args:
+        record: The line as `json.loads` returns it.
+        root: Folder that media paths are relative to.
+        origin: File and line, for error messages.
+
+    Raises:
+        DataError: `origin: sample 'id': where: what disagrees`. Whether a geometry lies on its frame is left
+            to the reader of the media, who knows the frame's size.
+    """
+    try:
+        return _sample(mapping(record, "record"), root, origin)
+    except DataError as error:
+        name = record.get("id") if isinstance(record, dict) else None
+        sample = f"sample {name!r}: " if isinstance(name, str) else ""
+        raise DataError(f"{origin}: {sample}{error}") from None
+
+
+def _sample(record: dict[str, Any], root: Path, origin: str) -> RegionSample:
+    known_keys(record, _KEYS)
+    media = _media(record, root)
+    conversation = _conversation(record)
+    options, label = _choice(record)
+    sample = RegionSample(
+        id=filled(member(record, "id"), "id"),
+        media=media,
+        regions=_regions(record, media),
+        conversation=conversation,
+        options=options,
+        label=label,
+        task=_task(record, options),
+        group=text(record.get("group", ""), "group"),
+        meta=mapping(record.get("meta", {}), "meta"),
+        origin=origin,
+    )
+    _check_text(sample)
+    return sample
+
+
+def _media(record: dict[str, Any], root: Path) -> Media:
+    kind = only_key(record, _MEDIA)
+    span = _span(record["span"]) if "span" in record else None
+    if kind == "video":
+        return Video(root / filled(record[kind], kind), span)
+    names = array(record[kind], kind) if kind == "frames" else [record[kind]]
+    if not names:
+        raise DataError("frames: expected one file or more, got 0")
+    if span and span[1] > len(names):
+        raise DataError(f"span: [{span[0]}, {span[1]}) of {len(names)} frames")
+    return Frames(tuple(root / filled(name, kind) for name in names), span)
+
+
+def _span(value: object) -> tuple[int, int]:
+    first, last = (_frame(item, "span") for item in array(value, "span", 2))
+    if last <= first:
+        raise DataError(f"span: inverted or empty, [{first}, {last})")
+    return first, last
+
+
+def _frame(value: object, where: str) -> int:
+    return integer(value, where, least=0)
+
+
+def _regions(record: dict[str, Any], media: Media) -> tuple[Region, ...]:
+    values = array(member(record, "regions"), "regions")
+    return tuple(_region(value, media, f"regions[{number}]") for number, value in enumerate(values))
+
+
+def _region(value: object, media: Media, where: str) -> Region:
+    fields = mapping(value, where)
+    known_keys(fields, _REGION_KEYS, where)
+    frame = _prompted_frame(fields, media, where)
+    track = _track(fields.get("track", {}), f"{where}.track")
+    if track.get(frame, ...) is None:
+        raise DataError(f"{where}.track: not visible on frame {frame}, where the region is given")
+    category = fields.get("category")
+    return Region(
+        geometry=parse_geometry(fields, where),
+        frame=frame,
+        category=None if category is None else text(category, f"{where}.category"),
+        track=track,
+    )
+
+
+def _prompted_frame(fields: dict[str, Any], media: Media, where: str) -> int:
+    first, last = media.span or (0, len(media.paths) if isinstance(media, Frames) else None)
+    frame = _frame(fields.get("frame", first), f"{where}.frame")
+    if frame < first or (last is not None and frame >= last):
+        raise DataError(f"{where}.frame: {frame} is outside the frames [{first}, {last})")
+    return frame
+
+
+def _track(value: object, where: str) -> dict[int, Geometry | None]:
+    return {
+        _track_frame(key, where): _tracked(entry, f"{where}[{key!r}]") for key, entry in mapping(value, where).items()
+    }
+
+
+def _track_frame(key: str, where: str) -> int:
+    # "012" would meet "12", and int() takes other alphabets' digits
+    if not (key.isascii() and key.isdigit() and len(key) < 19) or str(int(key)) != key:
+        raise DataError(f"{where}: {key!r} is not a frame number")
+    return int(key)
+
+
+def _tracked(value: object, where: str) -> Geometry | None:
+    if value is None:
+        return None
+    fields = mapping(value, where)
+    known_keys(fields, set(KINDS), where)
+    return parse_geometry(fields, where)
+
+
+def _conversation(record: dict[str, Any]) -> tuple[Turn, ...]:
+    turns = array(member(record, "conversation"), "conversation")
+    references = array(record.get("references", [[] for _ in turns]), "references")
+    if not turns:
+        raise DataError("conversation: expected one turn or more, got 0")
+    if len(references) != len(turns):
+        raise DataError(f"references: for {len(references)} turns, the conversation has {len(turns)}")
+    return tuple(
+        _turn(turn, answers, number) for number, (turn, answers) in enumerate(zip(turns, references, strict=True))
+    )
+
+
+def _turn(value: object, references: object, number: int) -> Turn:
+    where = f"conversation[{number}]"
+    fields = mapping(value, where)
+    known_keys(fields, {"question", "answer"}, where)
+    return Turn(
+        question=filled(member(fields, "question", where), f"{where}.question"),
+        answer=text(member(fields, "answer", where), f"{where}.answer"),
+        references=_texts(references, f"references[{number}]"),
+    )
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    return tuple(filled(item, f"{where}[{number}]") for number, item in enumerate(array(value, where)))
+
+
+def _choice(record: dict[str, Any]) -> tuple[tuple[str, ...], int | None]:
+    options = _texts(record.get("options", []), "options")
+    if ("label" in record) != bool(options):
+        raise DataError(f"{len(options)} options {'with' if 'label' in record else 'without'} a label")
+    if not options:
+        return (), None
+    label = integer(record["label"], "label", least=0)
+    if label >= len(options):
+        raise DataError(f"label: {label} of {len(options)} options, counted from 0")
+    return options, label
+
+
+def _task(record: dict[str, Any], options: tuple[str, ...]) -> Task:
+    chooses_region = bool(options) and all(PLACEHOLDER.fullmatch(option) for option in options)
+    if "task" not in record:
+        if options:
+            return "refer" if chooses_region else "choice"
+        return "caption" if "references" in record else "answer"
+    task: Task = record["task"]
+    if task not in get_args(Task):
+        raise DataError(f"task: expected one of {', '.join(get_args(Task))}, got {task!r}")
+    if task == "choice" and not options:
+        raise DataError("task: 'choice' with 0 options")
+    if task == "refer" and not chooses_region:
+        raise DataError("task: 'refer' needs options that are one region each, like '<region0>'")
+    return task
+
+
+def _check_text(sample: RegionSample) -> None:
+    regions = len(sample.regions)
+    for number, turn in enumerate(sample.conversation):
+        check_mentions(turn.question, regions, f"conversation[{number}].question")
+        check_mentions(turn.answer, regions, f"conversation[{number}].answer")
+        for index, reference in enumerate(turn.references):
+            check_mentions(reference, regions, f"references[{number}][{index}]")
+    for index, option in enumerate(sample.options):
+        check_mentions(option, regions, f"options[{index}]")

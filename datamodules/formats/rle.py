@@ -1,0 +1,54 @@
+"""COCO's run-length code: pixels counted down the columns, background first.
+
+pycocotools takes such a code on trust, so whoever reads one from a file checks its runs first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.types import DataError
+
+
+def run_lengths(counts: str) -> NDArray[np.int64]:
+    """Run lengths of a compressed code, (R,).
+
+    A character carries five bits, the lowest first, and whether more follow; the last has the sign on top.
+    From the fourth run on, what is stored is the difference to the run two before.
+
+    Raises:
+        DataError: No mask has this code.
+    """
+    symbols = np.frombuffer(counts.encode(), np.uint8).astype(np.int64) - ord("0")
+    last = np.flatnonzero(symbols & 0x20 == 0)
+    lengths = np.diff(last, prepend=-1)
+    well_formed = last.size > 0 and last[-1] == symbols.size - 1
+    # seven characters carry 35 bits, more than any run needs
+    if not well_formed or symbols.min() < 0 or symbols.max() > 0x3F or lengths.max() > 7:
+        raise DataError(f"not COCO's compressed run lengths, {len(counts)} characters")
+    runs = _stored_numbers(symbols, last, lengths)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0:
+        raise DataError(f"run {runs.argmin()} is negative, {runs.min()} pixels")
+    return runs
+
+
+def compressed(runs: list[int], size: tuple[int, int]) -> bytes:
+    """The compressed code of run lengths that add up to `size` (height, width)."""
+    from pycocotools import mask
+
+    code: bytes = mask.frPyObjects({"size": list(size), "counts": runs}, *size)["counts"]
+    return code
+
+
+def _stored_numbers(
+    symbols: NDArray[np.int64], last: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    first = last - lengths + 1
+    place = np.arange(symbols.size) - np.repeat(first, lengths)
+    magnitudes = np.add.reduceat((symbols & 0x1F) << (5 * place), first)
+    negative = symbols[last] & 0x10 != 0
+    numbers: NDArray[np.int64] = magnitudes - (negative.astype(np.int64) << (5 * lengths))
+    return numbers

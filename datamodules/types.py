@@ -1,0 +1,230 @@
+"""What flows through the framework: Region -> RegionSample -> RegionBatch.
+
+Letters used in shapes everywhere: B samples, F frames of all samples of a batch one after the other, T frames of one
+sample, S side of the model's image, G side of its token grid, N regions (padded to the batch's most), L text and
+visual tokens.
+
+Coordinates are absolute pixels of the source frame, x to the right and y down, the origin at the outer corner of the
+first pixel; a box is (x0, y0, x1, y1), half-open. Frames are counted from 0 in the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Task: TypeAlias = Literal["answer", "caption", "choice", "refer", "classify"]
+"""How an answer is scored: exact match, caption scores, option chosen, region chosen, object class."""
+
+
+class DataError(ValueError):
+    """Data or a request that cannot be used. The message names the file, the sample and the numbers that disagree."""
+
+
+# --- where a region is, on one frame ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-parallel box (x0, y0, x1, y1) in pixels, half-open, fractions allowed."""
+
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """The union of closed rings, each (x, y, x, y, ...) in pixels."""
+
+    rings: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A binary mask as COCO's compressed run-length code; `size` is (height, width) and must be the frame's."""
+
+    size: tuple[int, int]
+    counts: bytes
+
+
+Geometry: TypeAlias = Box | Polygon | Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One object the user points at.
+
+    Attributes:
+        geometry: Where it is on the prompted frame.
+        frame: The prompted frame, counted in the source.
+        category: Its class name, if known.
+        track: Source frame -> where it is there; None says it is known not to be visible, a missing key says that
+            nothing is known. The prompted frame needs no entry.
+    """
+
+    geometry: Geometry
+    frame: int = 0
+    category: str | None = None
+    track: Mapping[int, Geometry | None] = field(default_factory=dict)
+
+
+# --- where the pixels are -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Still pictures, one file a frame in temporal order; an image is one of them."""
+
+    paths: tuple[Path, ...]
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video file; `span` restricts it to source frames [first, last)."""
+
+    path: Path
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Frames in memory, (T, H, W, 3) uint8 RGB: what a generator of scenes hands over without a file."""
+
+    array: NDArray[np.uint8]
+    span: tuple[int, int] | None = None
+
+
+Media: TypeAlias = Frames | Video | Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Decoded frames: `pixels` (T, H, W, 3) uint8 RGB, and the source frame each of them is, ascending."""
+
+    pixels: NDArray[np.uint8]
+    frames: tuple[int, ...]
+
+
+# --- one question about regions of one image or video -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer; regions are written `<region0>`, `<region1>`, ... (`<region>` when there is one).
+
+    `references` are all answers that count as right for caption scores; the answer alone if left out.
+    """
+
+    question: str
+    answer: str = ""
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSample:
+    """One conversation about the regions of one image or video.
+
+    Attributes:
+        id: Unique in its source; it seeds the marks drawn in evaluation and identifies the prediction.
+        media: Image or video.
+        regions: All regions of question, options and answer, in the order of their numbers.
+        conversation: At least one turn; the last is the one evaluated.
+        options: Multiple choice for the last turn, or empty. An option may be `<region2>`: choosing among regions.
+        label: Index of the right option.
+        task: How the answer to the last turn is scored.
+        group: What the number is reported under (for example the kind of question); the source's name if left out.
+        meta: What a metric needs beyond the text, JSON values only (for example a COCO image id).
+        origin: File and record, for error messages.
+    """
+
+    id: str
+    media: Media
+    regions: tuple[Region, ...]
+    conversation: tuple[Turn, ...]
+    options: tuple[str, ...] = ()
+    label: int | None = None
+    task: Task = "answer"
+    group: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+
+    def error(self, problem: str) -> DataError:
+        """The one error line for this sample."""
+        return DataError(f"{self.origin or 'sample'}: sample {self.id!r}: {problem}")
+
+    def with_id_prefix(self, prefix: str) -> RegionSample:
+        """The same sample under `prefix/id`, so that ids of several sources never meet."""
+        return replace(self, id=f"{prefix}/{self.id}", group=self.group or prefix)
+
+
+# --- what the model eats ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class RegionBatch:
+    """A batch of samples. Images and videos mix: frames of all samples stand one after the other.
+
+    Attributes:
+        input_ids: (B, L) int64, each `<image>` already repeated once per visual token.
+        attention_mask: (B, L) int64, 0 on padding.
+        loss_mask: (B, L) bool, the tokens the model learns to say; a token is predicted from the one before it.
+        prompt_lengths: (B,) int64, tokens of a row before its last answer: where generation starts.
+        placeholder: (B, L) int64, the number of the region whose placeholder stands here, else -1.
+        pixel_values: (F, 3, S, S) float32, normalised for the vision tower.
+        frame_counts: (B,) int64, frames of each sample; sums to F.
+        region_counts: (B,) int64.
+        mark_weights: (F, G * G, N) float32, the share of each visual token that a region's mark gets, Eq. 1; only on
+            prompted frames.
+        guide_weights: (F, G * G, N) float32, the same for every frame whose regions are known: soft labels, Eq. 2.
+        guide_known: (F,) bool, the frames on which every region of the sample is known.
+        mark_seeds: (B,) int64, seeds the draw of marks.
+        samples: The samples themselves, for metrics and pictures.
+        prompts: What the model is asked about each sample, as text.
+        frames: The source frames that were read of each sample.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    loss_mask: torch.Tensor
+    prompt_lengths: torch.Tensor
+    placeholder: torch.Tensor
+    pixel_values: torch.Tensor
+    frame_counts: torch.Tensor
+    region_counts: torch.Tensor
+    mark_weights: torch.Tensor
+    guide_weights: torch.Tensor
+    guide_known: torch.Tensor
+    mark_seeds: torch.Tensor
+    samples: tuple[RegionSample, ...]
+    prompts: tuple[str, ...]
+    frames: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def reference_shape(self) -> tuple[int, int]:
+        """(B, N)."""
+        return len(self.samples), self.mark_weights.shape[2]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The batch with its tensors on `device`; Lightning calls it to move a batch."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The batch with its tensors in page-locked memory; the DataLoader calls it."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, function: Any) -> Self:
+        changed = {
+            item.name: function(value)
+            for item in fields(self)
+            if isinstance(value := getattr(self, item.name), torch.Tensor)
+        }
+        return replace(self, **changed)
