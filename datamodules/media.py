@@ -1,0 +1,190 @@
+"""Image, video or frames in memory -> (T, H, W, 3) uint8 RGB: no other module asks which of them it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from datamodules import video_backends, video_index
+from datamodules.types import Clip, DataError, Frames, Media, Pixels, Video
+from datamodules.video_backends import Backend, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Backend", "count_frames", "frame_size", "read_clip", "sample_frames"]
+
+
+def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backend: Backend | None = None) -> Clip:
+    """Decode frames spread uniformly over the media or its span, and as little else as possible.
+
+    They come upright: the orientation that EXIF or the video's container asks for is applied.
+
+    Args:
+        media: Image, frame files, video file or frames in memory.
+        num_frames: Frames wanted; media with fewer gives all it has.
+        prompted: Source frames that must be among them, see `sample_frames`.
+        backend: What decodes videos, to the same pixels; None takes decord where it is installed, else PyAV.
+
+    Raises:
+        DataError: A file is missing or does not decode, frames differ in size, or the span or a prompted
+            frame lies outside the frames that there are.
+    """
+    choose = partial(_choose, media, num_frames, prompted)
+    match media:
+        case Video(path):
+            pictures, numbers = video_backends.read_frames(path, choose, backend)
+            return Clip(_stack(pictures, [f"{path}: frame {number}" for number in numbers]), numbers)
+        case Frames(paths):
+            numbers = choose(len(paths))
+            pictures = [_read_image(paths[number]) for number in numbers]
+            return Clip(_stack(pictures, [str(paths[number]) for number in numbers]), numbers)
+        case Pixels(array):
+            numbers = choose(len(_checked(array)))
+            return Clip(array[list(numbers)], numbers)
+    assert_never(media)
+
+
+def sample_frames(first: int, last: int, num_frames: int, prompted: Sequence[int] = ()) -> tuple[int, ...]:
+    """Choose frames of [first, last) uniformly, both ends included, with every prompted frame among them.
+
+    A prompted frame takes the place of the nearest chosen one that is not prompted itself. A single frame is
+    the prompted one, or else the first.
+
+    Returns:
+        Ascending frame numbers: `num_frames` of them, or all there are if those are fewer.
+
+    Raises:
+        DataError: There is nothing to choose, more frames are prompted than wanted, or one lies outside.
+    """
+    required = set(prompted)
+    if num_frames < 1 or first >= last:
+        raise DataError(f"cannot sample {num_frames} frames from [{first}, {last})")
+    if len(required) > num_frames:
+        raise DataError(f"{len(required)} frames are prompted, but {num_frames} are sampled")
+    if outside := sorted(frame for frame in required if not first <= frame < last):
+        raise DataError(f"prompted frame {outside[0]} is outside [{first}, {last})")
+    chosen = {round(place) for place in np.linspace(first, last - 1, num_frames).tolist()}
+    for frame in sorted(required - chosen):
+        chosen.remove(min(sorted(chosen - required), key=lambda other: abs(other - frame)))
+        chosen.add(frame)
+    return tuple(sorted(chosen))
+
+
+def count_frames(media: Media) -> int:
+    """How many source frames there are, whatever the span; a video is decoded from end to end to find out.
+
+    Raises:
+        DataError: A video is missing, is not media, or does not decode in its middle.
+    """
+    match media:
+        case Video(path):
+            return video_index.count_frames(path)
+        case Frames(paths):
+            return len(paths)
+        case Pixels(array):
+            return len(_checked(array))
+    assert_never(media)
+
+
+def frame_size(media: Media) -> tuple[int, int]:
+    """(height, width) of an upright frame in pixels, from the first image's header or a video's first frame.
+
+    Raises:
+        DataError: The file is missing or does not open, or there is no frame.
+    """
+    match media:
+        case Video(path):
+            return video_backends.upright_size(path)
+        case Frames(paths):
+            if not paths:
+                raise DataError(f"{_name(media)}: has 0 frames")
+            return _image_size(paths[0])
+        case Pixels(array):
+            height, width = _checked(array).shape[1:3]
+            return height, width
+    assert_never(media)
+
+
+def _choose(media: Media, num_frames: int, prompted: Sequence[int], count: int) -> tuple[int, ...]:
+    """Sample the media's span, now that its number of frames is known."""
+    first, last = media.span or (0, count)
+    if not count:
+        raise DataError(f"{_name(media)}: has 0 frames")
+    if not 0 <= first < last <= count:
+        raise DataError(f"{_name(media)}: span [{first}, {last}) is not within its {count} frames")
+    try:
+        return sample_frames(first, last, num_frames, prompted)
+    except DataError as error:
+        raise DataError(f"{_name(media)}: {error}") from error
+
+
+def _name(media: Media) -> str:
+    match media:
+        case Video(path):
+            return str(path)
+        case Frames(paths):
+            return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(map(str, paths))
+        case Pixels():
+            return "frames in memory"
+    assert_never(media)
+
+
+def _stack(pictures: Sequence[Picture], sources: Sequence[str]) -> Picture:
+    height, width, _ = pictures[0].shape
+    for picture, source in zip(pictures, sources, strict=True):
+        if picture.shape != pictures[0].shape:
+            size = f"{picture.shape[0]}x{picture.shape[1]}"
+            raise DataError(f"{source}: is {size} (height x width), but {sources[0]} is {height}x{width}")
+    return np.stack(pictures)
+
+
+def _checked(array: Picture) -> Picture:
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise DataError(f"frames in memory: {array.dtype} {array.shape} is not uint8 (T, H, W, 3)")
+    return array
+
+
+# --- still pictures -------------------------------------------------------------------------------------------------
+
+
+def _read_image(path: Path) -> Picture:
+    from PIL import ImageOps
+
+    with _open_image(path) as image:
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    from PIL import ExifTags
+
+    with _open_image(path) as image:
+        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.width, image.height) if lies_on_its_side else (image.height, image.width)
+
+
+@contextmanager
+def _open_image(path: Path) -> Iterator[Image]:
+    """An image file; whatever fails while it is read becomes one DataError."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image: {error}") from error
+
+
+def _to_rgb(image: Image) -> Picture:
+    # Pillow clips what has more than 8 bits at 255 instead of scaling it
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise DataError(f"pixels of mode {image.mode!r} have no range that could be scaled to 8 bits")
+    return np.asarray(image.convert("RGB"))
