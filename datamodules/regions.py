@@ -1,0 +1,215 @@
+"""Regions on the model's token grid: one geometry for pixels and regions, and Eq. 1 in its cheap exact form.
+
+Token Mark (Eq. 1) divides, at every pixel, the sum of the marks there by the number of regions there, and pools the
+resulting canvas to the token grid. Pooling is linear and a mark does not depend on the pixel, so the canvas is never
+needed: per region the share `m_i / max(1, sum_j m_j)` is pooled, and the marks are combined with these weights by one
+small product in the model. Dividing comes first, at full resolution; pooling first would be wrong wherever two regions
+meet. The same weights are the soft labels of the Temporal Region Guide Head (Eq. 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from datamodules.types import Box, Clip, DataError, Geometry, Mask, Polygon, Region
+
+Fit: TypeAlias = Literal["squash", "pad"]
+
+OVERHANG = 1.0  # pixels a box may reach over the frame's edge: annotations are rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a source frame lies on the model's square image: one transform for pixels and regions.
+
+    Attributes:
+        source: (height, width) of the frame in pixels.
+        side: S, side of the model's image.
+        top, left, height, width: The rectangle of the square that the frame fills, in pixels of the square.
+    """
+
+    source: tuple[int, int]
+    side: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, source: tuple[int, int], side: int, fit: Fit = "squash") -> Placement:
+        """`squash` fills the square; `pad` keeps the aspect ratio and centres the frame. Nothing is ever cropped."""
+        if fit == "squash":
+            return cls(source, side, 0, 0, side, side)
+        scale = side / max(source)
+        height, width = (max(1, round(extent * scale)) for extent in source)
+        return cls(source, side, (side - height) // 2, (side - width) // 2, height, width)
+
+    def image(self, frames: NDArray[np.uint8], fill: tuple[int, int, int]) -> torch.Tensor:
+        """(T, H, W, 3) uint8 frames on the square, antialiased bicubic: (T, 3, S, S) uint8; `fill` pads."""
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
+        if self.source != (self.height, self.width):
+            pixels = F.interpolate(pixels, (self.height, self.width), mode="bicubic", antialias=True)
+        if (self.height, self.width) == (self.side, self.side):
+            return pixels
+        square = torch.tensor(fill, dtype=torch.uint8).view(1, 3, 1, 1).repeat(len(frames), 1, self.side, self.side)
+        square[:, :, self.top : self.top + self.height, self.left : self.left + self.width] = pixels
+        return square
+
+    def coverage(self, geometry: Geometry) -> NDArray[np.float32]:
+        """The share of every pixel of the square that the region covers: (S, S) float32 in [0, 1].
+
+        Raises:
+            DataError: The box leaves the frame or is inverted, or the mask has another size than the frame.
+        """
+        if isinstance(geometry, Box):
+            return self._box_coverage(geometry)
+        return self._mask_coverage(run_length_code(geometry, self.source))
+
+    def _box_coverage(self, box: Box) -> NDArray[np.float32]:
+        x0, y0, x1, y1 = box.xyxy
+        height, width = self.source
+        if not (x0 < x1 and y0 < y1):
+            raise DataError(f"box {list(box.xyxy)} is inverted or empty: x0 < x1 and y0 < y1 are needed")
+        if min(x0, y0) < -OVERHANG or x1 > width + OVERHANG or y1 > height + OVERHANG:
+            raise DataError(f"box {list(box.xyxy)} lies outside the frame of width {width} and height {height}")
+        rows = _interval_coverage(y0, y1, height, self.height)
+        columns = _interval_coverage(x0, x1, width, self.width)
+        return self._on_square(np.outer(rows, columns))
+
+    def _mask_coverage(self, code: dict[str, object]) -> NDArray[np.float32]:
+        from pycocotools import mask as coco_mask
+
+        x, y, width, height = (int(value) for value in coco_mask.toBbox(code))
+        # all that follows is linear in the mask, and zero outside its bounding box
+        inside = coco_mask.decode(code)[y : y + height, x : x + width].astype(np.float32)
+        rows = _area_matrix(self.source[0], self.height)[:, y : y + height]
+        columns = _area_matrix(self.source[1], self.width)[:, x : x + width]
+        return self._on_square(rows @ inside @ columns.T)
+
+    def _on_square(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if values.shape == (self.side, self.side):
+            return values
+        square = np.zeros((self.side, self.side), dtype=np.float32)
+        square[self.top : self.top + self.height, self.left : self.left + self.width] = values
+        return square
+
+
+def run_length_code(geometry: Polygon | Mask | Box, size: tuple[int, int]) -> dict[str, object]:
+    """The region as COCO's compressed run-length code at the frame's `size` (height, width).
+
+    Raises:
+        DataError: A mask of another size than the frame.
+    """
+    from pycocotools import mask as coco_mask
+
+    height, width = size
+    if isinstance(geometry, Mask):
+        if geometry.size != size:
+            mask_height, mask_width = geometry.size
+            raise DataError(f"mask of {mask_height} x {mask_width} on a frame of {height} x {width} (height x width)")
+        return {"size": list(size), "counts": geometry.counts}
+    if isinstance(geometry, Box):
+        x0, y0, x1, y1 = geometry.xyxy
+        rings: list[list[float]] = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+    else:
+        rings = [list(ring) for ring in geometry.rings]
+    code: dict[str, object] = coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
+    return code
+
+
+def pooled_weights(coverages: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    """Share of every token that belongs to each region, Eq. 1: divide per pixel, then pool.
+
+    Args:
+        coverages: (N, S, S), the regions of one frame.
+        grid: G.
+
+    Returns:
+        (G * G, N) float32; a row sums to at most 1.
+    """
+    shared = coverages / np.maximum(coverages.sum(0), 1.0)
+    pooled = F.adaptive_avg_pool2d(torch.from_numpy(shared), grid)
+    return pooled.flatten(1).T.numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class RegionWeights:
+    """The regions of one clip on its token grid.
+
+    Attributes:
+        mark: (T, G * G, N), where the marks are laid: every region on its prompted frame.
+        guide: (T, G * G, N), where the regions are known to be.
+        known: (T,) bool, the frames the guide head learns from: every region is prompted by then, and it is known
+            where it is or that it is not visible.
+    """
+
+    mark: NDArray[np.float32]
+    guide: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+
+def region_weights(regions: tuple[Region, ...], clip: Clip, placement: Placement, grid: int) -> RegionWeights:
+    """Weights of Eq. 1 and Eq. 2 for all frames of a clip.
+
+    Raises:
+        DataError: A region that covers nothing on its prompted frame, or bad geometry; the message names the region.
+    """
+    if not regions:
+        nothing = np.zeros((len(clip.frames), grid * grid, 0), dtype=np.float32)
+        return RegionWeights(nothing, nothing, np.zeros(len(clip.frames), dtype=np.bool_))
+    marks, guides, known = [], [], []
+    for frame in clip.frames:
+        prompted = np.array([region.frame == frame for region in regions], dtype=np.float32)
+        visible = [_geometry_on(region, frame) for region in regions]
+        coverages = np.zeros((len(regions), placement.side, placement.side), dtype=np.float32)
+        for number, geometry in enumerate(visible):
+            if isinstance(geometry, Box | Polygon | Mask):
+                coverages[number] = _named_coverage(placement, geometry, number, frame)
+                if prompted[number] and not coverages[number].any():
+                    raise DataError(f"region {number} is empty on its prompted frame {frame}")
+        marks.append(pooled_weights(coverages * prompted[:, None, None], grid))
+        guides.append(pooled_weights(coverages, grid))
+        known.append(
+            frame >= max(region.frame for region in regions) and not any(geometry is _UNKNOWN for geometry in visible)
+        )
+    return RegionWeights(np.stack(marks), np.stack(guides), np.array(known))
+
+
+class _Unknown:
+    """Nothing is known about the region on a frame, not even that it is absent (which is None)."""
+
+
+_UNKNOWN = _Unknown()
+
+
+def _geometry_on(region: Region, frame: int) -> Geometry | _Unknown | None:
+    return region.geometry if frame == region.frame else region.track.get(frame, _UNKNOWN)
+
+
+def _named_coverage(placement: Placement, geometry: Geometry, number: int, frame: int) -> NDArray[np.float32]:
+    try:
+        return placement.coverage(geometry)
+    except DataError as error:
+        raise DataError(f"region {number} on frame {frame}: {error}") from None
+
+
+def _interval_coverage(start: float, end: float, source: int, target: int) -> NDArray[np.float32]:
+    """Share of each of `target` bins covered by [start, end) of a line of `source` pixels."""
+    edges = np.arange(target + 1, dtype=np.float64)
+    clipped = np.clip(edges, start * target / source, end * target / source)
+    return np.diff(clipped).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _area_matrix(source: int, target: int) -> NDArray[np.float32]:
+    """(target, source): row i holds the share of target bin i that each source pixel fills; rows sum to 1."""
+    edges = np.arange(target + 1, dtype=np.float64)[:, None]
+    filled = np.clip(edges, np.arange(source) * target / source, np.arange(1, source + 1) * target / source)
+    return np.diff(filled, axis=0).astype(np.float32)
