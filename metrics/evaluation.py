@@ -1,0 +1,54 @@
+"""All tasks of an evaluation, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datamodules.types import Task
+from metrics.accuracy import ExactMatch
+from metrics.captioning import Captioning
+from metrics.classification import RegionClassification
+from metrics.multiple_choice import MultipleChoice
+from metrics.predictions import Prediction, PredictionMetric, Score
+from metrics.referring import Referring
+
+
+def _default_metrics() -> dict[Task, PredictionMetric]:
+    return {
+        "answer": ExactMatch(),
+        "caption": Captioning(),
+        "choice": MultipleChoice(),
+        "refer": Referring(),
+        "classify": RegionClassification(),
+    }
+
+
+class Evaluation(PredictionMetric):
+    """Scores each prediction by the metric of its task; results are named `<task>/<name>`.
+
+    Args:
+        metrics: Task -> the metric that scores it. Default: exact match for `answer`, METEOR and CIDEr for
+            `caption`, the likeliest option for `choice`, the exact region for `refer`, accuracy and mAP for
+            `classify`.
+    """
+
+    def __init__(self, metrics: dict[Task, PredictionMetric] | None = None) -> None:
+        super().__init__()
+        # Not submodules: only their rule of scoring is used, the one state is this metric's.
+        self.metrics = _default_metrics() if metrics is None else metrics
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
+        """The scores of every task that occurs, tasks in the order of `metrics`.
+
+        Raises:
+            DataError: A task has no metric, or its metric cannot score a prediction.
+        """
+        for prediction in predictions:
+            if prediction.task not in self.metrics:
+                raise prediction.error(f"no metric for task {prediction.task!r}; there are {sorted(self.metrics)}")
+        return {
+            f"{task}/{name}": score
+            for task, metric in self.metrics.items()
+            if (part := [item for item in predictions if item.task == task])
+            for name, score in metric.score(part).items()
+        }

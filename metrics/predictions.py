@@ -1,0 +1,174 @@
+"""What a model said about a sample, and the metric that gathers it from all ranks and scores it once.
+
+Corpus scores (CIDEr, METEOR, average precision) are no averages over batches, so a metric's state is the
+predictions themselves. They travel between ranks as text in tensors; one rank and many ranks then score the
+very same list.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Self
+
+import torch
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from datamodules.placeholders import PLACEHOLDER
+from datamodules.types import DataError, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered to one sample, with everything needed to score it.
+
+    Attributes:
+        id: The sample's id; predictions with the same id are one sample, seen twice.
+        task: How it is scored.
+        group: What its number is reported under, or empty.
+        prompt: The text the model was given.
+        prediction: The generated text, without surrounding whitespace.
+        references: All answers that count as right; at least the sample's answer.
+        options: The options of a multiple choice, or empty.
+        label: Index of the right option.
+        option_scores: Log-likelihood of each option, summed over its tokens, or empty.
+        option_lengths: Number of tokens of each option, or empty.
+        meta: What a metric needs beyond the text; JSON values only.
+    """
+
+    id: str
+    task: Task
+    group: str
+    prompt: str
+    prediction: str
+    references: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    label: int | None = None
+    option_scores: tuple[float, ...] = ()
+    option_lengths: tuple[int, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The prediction as one line of ASCII, without a line break.
+
+        Raises:
+            DataError: `meta` holds something that JSON has no word for.
+        """
+        record = {item.name: getattr(self, item.name) for item in fields(self)}
+        try:
+            return json.dumps(record | {"meta": dict(self.meta)})
+        except TypeError as error:
+            raise DataError(f"sample {self.id!r}: prediction: {error}") from error
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """The prediction that `to_json` wrote.
+
+        Raises:
+            DataError: The line is no JSON, or has a missing or an unknown field.
+        """
+        try:
+            record = json.loads(line)
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+            }
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"not a prediction ({error}): {line[:80]!r}") from error
+
+    def error(self, problem: str) -> DataError:
+        """The one error line for this prediction."""
+        return DataError(f"sample {self.id!r}: {problem}")
+
+
+# No frozen dataclass: torchmetrics rebuilds what `compute` returns, and refuses to rebuild one.
+class Score(NamedTuple):
+    """A number, how many samples it stands on, and the protocol it was measured by."""
+
+    value: float
+    n: int
+    protocol: str
+
+
+class PredictionMetric(Metric, ABC):
+    """Gathers predictions; a subclass says how a complete list of them is scored.
+
+    `update` takes the predictions of a batch, `compute` returns the scores of all batches of all ranks.
+    Samples that a distributed sampler repeated count once; neither order nor number of ranks changes a bit.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    lines: list[torch.Tensor] | torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("lines", default=[], dist_reduce_fx="cat")
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
+        """The scores of these predictions: at least one, one a sample, sorted by id. Pure."""
+
+    def update(self, predictions: Sequence[Prediction]) -> None:
+        """Adds the predictions of a batch."""
+        text = "".join(f"{prediction.to_json()}\n" for prediction in predictions)
+        if text:
+            assert isinstance(self.lines, list), "update of a metric that is synchronised"
+            self.lines.append(torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8).to(self.device))
+
+    def compute(self) -> dict[str, Score]:
+        """The scores of all predictions of all ranks; empty where there is none.
+
+        Raises:
+            DataError: A prediction cannot be scored, or two different samples have one id.
+        """
+        predictions = self._decode()
+        return self.score(predictions) if predictions else {}
+
+    def predictions(self) -> list[Prediction]:
+        """All ranks' predictions, one a sample, sorted by id. Every rank has to call it."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            return self._decode()
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gathers the state, with a state for a rank that saw nothing.
+
+        torchmetrics fills in an empty tensor there, but of floats, which cannot be gathered with bytes.
+        """
+        if isinstance(self.lines, list) and not self.lines:
+            self.lines.append(torch.empty(0, dtype=torch.uint8, device=self.device))
+        super().sync(*args, **kwargs)
+
+    def _decode(self) -> list[Prediction]:
+        text = dim_zero_cat(self.lines).cpu().numpy().tobytes().decode() if len(self.lines) else ""
+        unique: dict[str, Prediction] = {}
+        # Sorted, so that which one of several answers to a sample is kept does not depend on the ranks.
+        for line in sorted(set(text.splitlines())):
+            prediction = Prediction.from_json(line)
+            _check_same_sample(unique.setdefault(prediction.id, prediction), prediction)
+        return [unique[key] for key in sorted(unique)]
+
+
+def _check_same_sample(kept: Prediction, dropped: Prediction) -> None:
+    for name in ("task", "group", "references", "options", "label"):
+        one, other = getattr(kept, name), getattr(dropped, name)
+        if one != other:
+            raise kept.error(f"two different samples have this id: {name} {one!r} and {other!r}")
+
+
+def by_group(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """The predictions of each group, groups sorted by name; those without a group are left out."""
+    groups: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        groups.setdefault(prediction.group, []).append(prediction)
+    return {name: groups[name] for name in sorted(groups) if name}
+
+
+def spell_regions(text: str) -> str:
+    """The text with regions as a model writes them: `<region2>` becomes `[2]`, `<region>` becomes `[0]`."""
+    return PLACEHOLDER.sub(lambda match: f"[{match[1].lstrip('0') or 0}]", text)
