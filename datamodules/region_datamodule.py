@@ -1,0 +1,157 @@
+"""The LightningDataModule behind the image and the video one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from datamodules.collate import collate
+from datamodules.dataset import RegionDataset
+from datamodules.media import Backend
+from datamodules.processor import Processed, RegionProcessor
+from datamodules.regions import Fit
+from datamodules.sampling import EvaluationSampler, SampleStream, TrainSampler
+from datamodules.source import RegionSource
+from datamodules.types import DataError
+
+if TYPE_CHECKING:
+    from lightning_modules.region_module import RegionModule
+
+Sources = Mapping[str, RegionSource]
+
+
+class RegionDataModule(LightningDataModule):
+    """Streams region conversations: an index over annotations, media decoded lazily in the workers.
+
+    What the model eats (image size, token grid, tokenizer, prompt style) is asked of the model, so it is written once.
+
+    Args:
+        train: Named sources to train on.
+        val: Named sources to validate on.
+        test: Named sources to test on.
+        predict: Named sources to predict on; those of the test if left out.
+        weights: Share of each training source by name; by length if left out.
+        epoch_size: Training samples an epoch; all records once if left out.
+        batch_size: Training samples a rank and step.
+        eval_batch_size: Samples a rank and step in evaluation; the training batch's if left out.
+        num_frames: Most frames of a clip; 1 for images and 4 for videos if left out.
+        fit: `squash` frames to the model's square, or `pad` them.
+        num_workers: Loader processes; 0 decodes in the training process.
+        seed: Decides the order of the samples and the marks drawn in training.
+        video_backend: decord or pyav; decord where it is installed if left out.
+    """
+
+    default_num_frames = 1
+
+    def __init__(
+        self,
+        train: Sources | None = None,
+        val: Sources | None = None,
+        test: Sources | None = None,
+        predict: Sources | None = None,
+        weights: Mapping[str, float] | None = None,
+        epoch_size: int | None = None,
+        batch_size: int = 16,
+        eval_batch_size: int | None = None,
+        num_frames: int | None = None,
+        fit: Fit = "squash",
+        num_workers: int = 2,
+        seed: int = 0,
+        video_backend: Backend | None = None,
+    ) -> None:
+        super().__init__()
+        self.sources: dict[str, Sources] = {"train": train or {}, "val": val or {}, "test": test or {}}
+        self.sources["predict"] = predict or self.sources["test"]
+        if weights is not None and set(weights) != set(self.sources["train"]):
+            raise DataError(f"weights name {sorted(weights)}, the training sources are {sorted(self.sources['train'])}")
+        self.weights = weights
+        self.epoch_size = epoch_size
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.num_frames = num_frames or self.default_num_frames
+        self.fit: Fit = fit
+        self.num_workers = num_workers
+        self.seed = seed
+        self.video_backend = video_backend
+
+    def prepare_data(self) -> None:
+        """Lets every source write the files it needs."""
+        for sources in self.sources.values():
+            for source in sources.values():
+                source.prepare()
+
+    def train_dataloader(self) -> DataLoader[Processed]:
+        """This rank's stream; a resumed run goes on in the middle of its epoch."""
+        sources = self._named("train")
+        lengths = {name: len(source) for name, source in sources.items()}
+        shares = self.weights or lengths
+        stream = SampleStream(list(sources.values()), [shares[name] for name in sources], self.seed)
+        step_samples = self.batch_size * self._world_size
+        epoch_size = (self.epoch_size or sum(lengths.values())) // step_samples * step_samples
+        if not epoch_size:
+            raise DataError(f"{sum(lengths.values())} training samples do not fill one batch of {step_samples}")
+        sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, self._consumed() % epoch_size)
+        return self._loader("train", sampler, self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Processed] | list[DataLoader[Processed]]:
+        """All validation sources in one loader; none is needed to train."""
+        if self.trainer is not None and self.trainer.state.fn == "fit" and not self.sources["val"]:
+            return []
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Processed]:
+        """All test sources in one loader."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Processed]:
+        """All sources to predict on in one loader."""
+        return self._evaluation_loader("predict")
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Processed]:
+        sampler = EvaluationSampler(list(self._named(split).values()), self._world_size, self._rank)
+        return self._loader(split, sampler, self.eval_batch_size)
+
+    def _loader(self, split: str, sampler: TrainSampler | EvaluationSampler, batch_size: int) -> DataLoader[Processed]:
+        workers = self.num_workers
+        return DataLoader(
+            RegionDataset(self._named(split), self._processor(), self.seed),
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+            # decoders and tokenizers hold threads, which a forked process would inherit dead
+            multiprocessing_context="spawn" if workers else None,
+        )
+
+    def _named(self, split: str) -> Sources:
+        if not self.sources[split]:
+            raise DataError(f"the data module has no {split} source: set data.{split} in the configuration")
+        return self.sources[split]
+
+    def _processor(self) -> RegionProcessor:
+        model: RegionModule = self._module
+        return RegionProcessor(model.renderer, model.vision_spec, self.num_frames, self.fit, self.video_backend)
+
+    @property
+    def _module(self) -> RegionModule:
+        assert self.trainer is not None, "the loaders are made by a Trainer"
+        module: RegionModule = self.trainer.lightning_module  # type: ignore[assignment]  # any of ours
+        return module
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _consumed(self) -> int:
+        """Samples of the running epoch that a restored run has behind it, over all ranks."""
+        assert self.trainer is not None
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return batches * self.batch_size * self._world_size

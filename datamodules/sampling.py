@@ -1,0 +1,124 @@
+"""Which record comes next: a deterministic function of the position in the stream, and nothing else.
+
+Training is one endless stream of samples. The record at a position depends on the seed alone: not on the number of
+ranks or workers, and not on what was drawn before in this process. So a global batch holds the same samples on one GPU
+and on eight, and a run resumes by saying at which position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DistributedSampler
+
+from datamodules.source import RegionSource
+
+GOLDEN_RATIO = 0.6180339887498949
+
+
+class Draw(NamedTuple):
+    """One record of one source; `position` counts training samples, -1 in evaluation."""
+
+    source: int
+    record: int
+    position: int = -1
+
+
+class SampleStream:
+    """The endless training stream over several sources.
+
+    Args:
+        sources: What to mix; an `ordered` one is walked in order, one with a `balance` is drawn by it, any other is
+            shuffled anew in each pass.
+        weights: Share of the stream that each source gets; the share is kept in every stretch of the stream.
+        seed: Decides the order.
+    """
+
+    def __init__(self, sources: Sequence[RegionSource], weights: Sequence[float], seed: int) -> None:
+        self.sources = sources
+        self.edges = np.cumsum(np.asarray(weights, dtype=np.float64) / np.sum(weights))
+        self.seed = seed
+        self._passes: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    def draws(self, start: int, stop: int) -> list[Draw]:
+        """The records at positions [start, stop)."""
+        source = self._source_of(stop)
+        drawn = []
+        counts = np.bincount(source[:start], minlength=len(self.sources))
+        for position in range(start, stop):
+            chosen = int(source[position])
+            drawn.append(Draw(chosen, self._record(chosen, int(counts[chosen])), position))
+            counts[chosen] += 1
+        return drawn
+
+    def _source_of(self, stop: int) -> NDArray[np.int64]:
+        # a golden-ratio sequence visits every interval in proportion to its length, evenly and without randomness
+        points = (np.arange(stop) * GOLDEN_RATIO) % 1.0
+        return np.minimum(np.searchsorted(self.edges, points, side="right"), len(self.sources) - 1)
+
+    def _record(self, source: int, count: int) -> int:
+        length = len(self.sources[source])
+        if self.sources[source].ordered:
+            return count % length
+        return int(self._pass(source, count // length)[count % length])
+
+    def _pass(self, source: int, number: int) -> NDArray[np.int64]:
+        """The order of one pass through a source; only the current pass of each source is kept."""
+        if (source, number) not in self._passes:
+            self._passes = {key: order for key, order in self._passes.items() if key[0] != source}
+            rng = np.random.default_rng([self.seed, source, number])
+            length, balance = len(self.sources[source]), self.sources[source].balance()
+            self._passes[source, number] = (
+                rng.permutation(length)
+                if balance is None
+                else rng.choice(length, size=length, p=balance / balance.sum())
+            )
+        return self._passes[source, number]
+
+
+# Both samplers are DistributedSamplers so that Lightning leaves them as they are and tells them the epoch.
+
+
+class TrainSampler(DistributedSampler[Draw]):
+    """This rank's part of the stream, one epoch at a time.
+
+    Args:
+        stream: What to draw from.
+        epoch_size: Samples of an epoch over all ranks.
+        num_replicas: Ranks.
+        rank: This rank; it takes every `num_replicas`-th sample, so a global batch is the same for any number.
+        consumed: Positions of the running epoch that a resumed run has trained on already.
+    """
+
+    def __init__(
+        self, stream: SampleStream, epoch_size: int, num_replicas: int = 1, rank: int = 0, consumed: int = 0
+    ) -> None:
+        super().__init__(range(epoch_size), num_replicas, rank, shuffle=False, drop_last=True)  # type: ignore[arg-type]  # its data set is never read
+        self.stream = stream
+        self.epoch_size = epoch_size
+        self.consumed = consumed
+
+    def __iter__(self) -> Iterator[Draw]:
+        first = self.epoch * self.epoch_size
+        draws = self.stream.draws(first + self.consumed, first + self.epoch_size)
+        self.consumed = 0
+        usable = len(draws) - len(draws) % self.num_replicas
+        yield from draws[self.rank : usable : self.num_replicas]
+
+
+class EvaluationSampler(DistributedSampler[Draw]):
+    """Every record of every source once, in order, spread over the ranks.
+
+    All ranks get the same number, or sharded generation would wait for ever: the first records fill up, and metrics
+    drop what they see twice.
+    """
+
+    def __init__(self, sources: Sequence[RegionSource], num_replicas: int = 1, rank: int = 0) -> None:
+        self.records = [Draw(number, record) for number, source in enumerate(sources) for record in range(len(source))]
+        super().__init__(self.records, num_replicas, rank, shuffle=False)  # type: ignore[arg-type]  # a list is a data set
+
+    def __iter__(self) -> Iterator[Draw]:
+        return (self.records[index] for index in super().__iter__())  # type: ignore[call-overload]  # indices are ints

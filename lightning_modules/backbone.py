@@ -1,0 +1,104 @@
+"""TokenMarkBackbone: LLaVA, a region reference and the guide head; a batch goes in, losses' parts come out.
+
+Letters: B samples, F frames of all samples one after the other, G side of the token grid, N regions (padded), L text
+and visual tokens, M marks, D width of the language model, K supervised tokens of the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from datamodules.types import RegionBatch
+from lightning_modules.region_guide import TemporalRegionGuideHead
+from lightning_modules.region_llava import RegionLlava
+from lightning_modules.region_reference import Reference, RegionReference
+
+
+@dataclass(slots=True)
+class Embedded:
+    """A batch as the language model reads it: `embeddings` (B, L, D), and the region reference that is in them."""
+
+    embeddings: torch.Tensor
+    reference: Reference
+
+
+@dataclass(slots=True)
+class BackboneOutput:
+    """What one forward pass of a batch yields.
+
+    Attributes:
+        logits: (K, vocabulary), only where there is a label.
+        targets: (K,) int64, the supervised tokens.
+        guide_logits: (F, G * G, M + 1), or None without a guide head.
+        embedded: What went into the language model, to generate from without a second pass of the vision tower.
+    """
+
+    logits: torch.Tensor
+    targets: torch.Tensor
+    guide_logits: torch.Tensor | None
+    embedded: Embedded
+
+
+class TokenMarkBackbone(nn.Module):
+    """The shared model of images and videos; an image is a clip of one frame.
+
+    Args:
+        llava: Vision tower, projector and language model.
+        reference: How regions are told to it.
+        guide: Whether it has a Temporal Region Guide Head; needs a reference with marks.
+    """
+
+    def __init__(self, llava: RegionLlava, reference: RegionReference, guide: bool = True) -> None:
+        super().__init__()
+        self.llava = llava
+        self.reference = reference
+        width = llava.config.text_config.hidden_size
+        self.guide = TemporalRegionGuideHead(width, reference.num_marks) if guide and reference.num_marks else None
+
+    def visual_tokens(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(F, 3, S, S) -> (F, G * G, D): every frame on its own, the class token dropped."""
+        dtype = self.llava.model.vision_tower.dtype
+        features = self.llava.model.get_image_features(pixel_values=pixel_values.to(dtype)).pooler_output
+        return torch.stack(list(features))
+
+    def embed(self, batch: RegionBatch) -> Embedded:
+        """Words, visual tokens and regions as one sequence of embeddings."""
+        visual = self.visual_tokens(batch.pixel_values)
+        reference = self.reference(batch, visual)
+        words = self.llava.get_input_embeddings()(batch.input_ids)
+        is_visual = batch.input_ids == self.llava.config.image_token_id
+        expected, found = reference.visual.shape[0] * reference.visual.shape[1], int(is_visual.sum())
+        assert found == expected, f"{found} visual placeholders, but {expected} visual tokens"
+        embeddings = words.masked_scatter(is_visual.unsqueeze(-1), reference.visual.to(words.dtype))
+        rows, columns = (batch.placeholder >= 0).nonzero(as_tuple=True)
+        regions = reference.text[rows, batch.placeholder[rows, columns]].to(words.dtype)
+        return Embedded(embeddings.index_put((rows, columns), regions), reference)
+
+    def forward(self, batch: RegionBatch) -> BackboneOutput:
+        """One pass over whole conversations: logits of the supervised tokens, and the guide head's."""
+        embedded = self.embed(batch)
+        hidden = self.llava.model.language_model(
+            inputs_embeds=embedded.embeddings, attention_mask=batch.attention_mask
+        ).last_hidden_state
+        supervised = batch.loss_mask[:, 1:]  # a token is predicted from the one before it
+        logits = self.llava.lm_head(hidden[:, :-1][supervised])
+        return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], self._guide(hidden, batch), embedded)
+
+    def _guide(self, hidden: torch.Tensor, batch: RegionBatch) -> torch.Tensor | None:
+        if self.guide is None:
+            return None
+        visual = hidden[batch.input_ids == self.llava.config.image_token_id]
+        logits: torch.Tensor = self.guide(visual.view(len(batch.pixel_values), -1, hidden.shape[-1]))
+        return logits
+
+    def unused_parameters(self) -> list[nn.Parameter]:
+        """Weights of the vision tower behind the layer whose features are taken: no gradient ever reaches them."""
+        config = self.llava.config
+        tower = self.llava.model.vision_tower
+        layers: list[nn.Module] = list(tower.encoder.layers)
+        taken = config.vision_feature_layer
+        used = taken + len(layers) + 1 if taken < 0 else taken
+        return [weight for part in [*layers[used:], tower.post_layernorm] for weight in part.parameters()]

@@ -1,0 +1,321 @@
+"""The step that the image and the video module share: losses, answers, optimiser, checkpoints."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+from datamodules.conversation import ConversationRenderer, PromptName
+from datamodules.processor import VisionSpec
+from datamodules.types import RegionBatch, RegionSample
+from lightning_modules import checkpoints
+from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
+from lightning_modules.decoding import OptionScores, generate, score_options
+from lightning_modules.region_guide import guide_loss, heat_map
+from lightning_modules.region_reference import NoReference, RegionReference, frame_owner
+from lightning_modules.token_mark import TokenMark
+from lightning_modules.weights import BaseModel, load_base_model, load_tokenizer
+from metrics import Evaluation, Prediction, Score
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from lightning_modules.region_llava import RegionLlava
+
+ReferenceName: TypeAlias = Literal["token_mark", "none"]
+Part: TypeAlias = Literal["vision_tower", "projector", "language_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an evaluation step hands to callbacks: `heat` (F, G * G, N) is the guide head's map, None without one."""
+
+    predictions: list[Prediction]
+    heat: torch.Tensor | None
+
+
+class RegionModule(LightningModule):
+    """Region-level understanding over the shared TokenMarkBackbone.
+
+    The weights are made or loaded in `configure_model`, when the data are prepared and the strategy is up.
+
+    Args:
+        base: The vision-language model that regions are added to.
+        region_reference: How regions are told to it: `token_mark`, or `none` as a control.
+        num_marks: M, the most regions of a sample.
+        mark_dim: C, width of a mark.
+        guide_weight: alpha in L = L_LM + alpha * L_guide; 0 leaves the guide head out.
+        frozen: Parts that do not learn. Stage 1 freezes vision tower and language model, stage 2 the vision tower.
+        prompt: The words around question and answer.
+        max_length: Most tokens of a conversation, visual ones included; a longer one is an error.
+        init_from: Checkpoint of an earlier stage whose weights to start from.
+        learning_rate: Peak, after the warm-up.
+        betas: AdamW's.
+        weight_decay: AdamW's.
+        warmup: Share of the steps in which the learning rate rises; a cosine takes it to zero after that.
+        max_new_tokens: Most tokens of a generated answer.
+        evaluation: Metrics by task; all of them if left out.
+    """
+
+    default_num_frames = 1
+
+    def __init__(
+        self,
+        base: BaseModel,
+        region_reference: ReferenceName = "token_mark",
+        num_marks: int = 100,
+        mark_dim: int = 256,
+        guide_weight: float = 0.05,
+        frozen: Sequence[Part] = ("vision_tower",),
+        prompt: PromptName = "vicuna",
+        max_length: int | None = None,
+        init_from: Path | None = None,
+        learning_rate: float = 5e-5,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        warmup: float = 0.03,
+        max_new_tokens: int = 64,
+        evaluation: Evaluation | None = None,
+    ) -> None:
+        super().__init__()
+        self.base = base
+        # plain values: a checkpoint carries them, so that a model can be built again from it alone
+        self.options: dict[str, Any] = {
+            "region_reference": region_reference,
+            "num_marks": num_marks,
+            "mark_dim": mark_dim,
+            "guide_weight": guide_weight,
+            "prompt": prompt,
+            "max_length": max_length,
+            "max_new_tokens": max_new_tokens,
+        }
+        self.region_reference: ReferenceName = region_reference
+        self.num_marks = num_marks
+        self.mark_dim = mark_dim
+        self.guide_weight = guide_weight
+        self.frozen = tuple(frozen)
+        self.prompt: PromptName = prompt
+        self.max_length = max_length
+        self.init_from = init_from
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.max_new_tokens = max_new_tokens
+        self.evaluation = evaluation or Evaluation()
+        self.scores: dict[str, Score] = {}
+        self.predictions: list[Prediction] = []
+
+    # --- what the model is ------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Makes or loads the weights, once."""
+        if hasattr(self, "backbone"):
+            return
+        tokenizer = load_tokenizer(self.base)
+        self.assemble(load_base_model(self.base, tokenizer), tokenizer)
+        if self.init_from is not None:
+            checkpoints.load_weights(self, self.init_from)
+
+    def assemble(self, llava: RegionLlava, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Puts regions on a language model and its tokenizer."""
+        self.renderer = ConversationRenderer(tokenizer, self.prompt, self.max_length)
+        reference = self._reference(llava.config.text_config.hidden_size)
+        self.backbone = TokenMarkBackbone(llava, reference.to(llava.dtype), guide=self.guide_weight > 0)
+        self.backbone.to(llava.dtype)
+        self._freeze()
+
+    def _reference(self, width: int) -> RegionReference:
+        if self.region_reference == "none":
+            return NoReference(width)
+        return TokenMark(width, self.num_marks, self.mark_dim)
+
+    def _freeze(self) -> None:
+        model = self.backbone.llava.model
+        parts = {
+            "vision_tower": [model.vision_tower],
+            "projector": [model.multi_modal_projector],
+            "language_model": [model.language_model, self.backbone.llava.lm_head],
+        }
+        for name in self.frozen:
+            for part in parts[name]:
+                part.requires_grad_(False)
+        for unused in self.backbone.unused_parameters():
+            unused.requires_grad_(False)
+
+    @property
+    def vision_spec(self) -> VisionSpec:
+        """What the vision tower eats."""
+        vision = self.backbone.llava.config.vision_config
+        return VisionSpec(
+            vision.image_size,
+            vision.image_size // vision.patch_size,
+            self.base.image_mean,
+            self.base.image_std,
+        )
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: RegionBatch, batch_idx: int) -> torch.Tensor:
+        """L = L_LM + alpha * L_guide."""
+        language, guide = self._losses(self.backbone(batch), batch)
+        loss = language + self.guide_weight * guide
+        size = len(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/language_loss", language.detach(), batch_size=size, sync_dist=True)
+        if self.backbone.guide is not None:
+            self.log("train/guide_loss", guide.detach(), prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/smallest_region", smallest_region(batch), batch_size=size, reduce_fx="min", sync_dist=True)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
+        return loss
+
+    def _losses(self, output: BackboneOutput, batch: RegionBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """L_LM over the supervised tokens and L_guide over the samples with regions, of all ranks."""
+        total = F.cross_entropy(output.logits.float(), output.targets, reduction="sum")
+        language = self._global_mean(total, len(output.targets))
+        if output.guide_logits is None or output.embedded.reference.marks is None:
+            return language, language.new_zeros(())
+        guide, samples = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
+        return language, self._global_mean(guide, int(samples))
+
+    def _global_mean(self, total: torch.Tensor, count: int) -> torch.Tensor:
+        """This rank's share of the mean over all ranks; the strategy averages gradients, hence the factor."""
+        everywhere = self._sum_over_ranks(torch.tensor(float(count), device=total.device))
+        return total * self._world_size / everywhere.clamp(min=1)
+
+    def _sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
+        if self._world_size > 1:
+            torch.distributed.all_reduce(value)
+        return value
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self._trainer is not None else 1
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with linear warm-up and cosine decay over all steps of the run."""
+        from transformers import get_cosine_schedule_with_warmup
+
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learning, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = get_cosine_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # --- evaluation -------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: RegionBatch, batch_idx: int) -> Answered:  # type: ignore[override]  # for callbacks
+        """Losses on the right answers, and answers of the model's own."""
+        return self._evaluation_step(batch, "val")
+
+    def test_step(self, batch: RegionBatch, batch_idx: int) -> Answered:  # type: ignore[override]  # for callbacks
+        """As in validation."""
+        return self._evaluation_step(batch, "test")
+
+    def predict_step(self, batch: RegionBatch, batch_idx: int) -> Answered:
+        """Answers, without a right one to compare with."""
+        return self.answer(batch)
+
+    def _evaluation_step(self, batch: RegionBatch, stage: str) -> Answered:
+        output = self.backbone(batch)
+        language, guide = self._losses(output, batch)
+        self.log(f"{stage}/language_loss", language, batch_size=len(batch), sync_dist=True)
+        if output.guide_logits is not None:
+            self.log(f"{stage}/guide_loss", guide, batch_size=len(batch), sync_dist=True)
+        answered = self._answer(batch, output)
+        self.evaluation.update(answered.predictions)
+        return answered
+
+    def on_validation_epoch_end(self) -> None:
+        """Scores the whole validation set once."""
+        self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Scores the whole test set once."""
+        self._score("test")
+
+    def _score(self, stage: str) -> None:
+        self.scores = self.evaluation.compute()
+        self.predictions = self.evaluation.predictions()
+        self.evaluation.reset()
+        # gathered from all ranks already: every rank holds the same numbers
+        self.log_dict({f"{stage}/{name}": score.value for name, score in self.scores.items()}, rank_zero_only=True)
+
+    @torch.no_grad()
+    def answer(self, batch: RegionBatch) -> Answered:
+        """The model's answers to the last turns of a batch."""
+        return self._answer(batch, self.backbone(batch))
+
+    def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
+        """Generated text for every sample; where it has options, their likelihoods too."""
+        texts = generate(
+            self.backbone,
+            self.renderer,
+            batch,
+            output.embedded,
+            self.max_new_tokens,
+            synced=self._world_size > 1,
+        )
+        # sharded weights need every rank in every pass, so all ranks score options when one has to
+        choosing = torch.tensor(float(any(sample.options for sample in batch.samples)), device=self.device)
+        options = (
+            score_options(self.backbone, self.renderer, batch, output.embedded)
+            if self._sum_over_ranks(choosing) > 0
+            else [OptionScores((), ())] * len(batch)
+        )
+        predictions = [
+            _prediction(sample, prompt, text, scores)
+            for sample, prompt, text, scores in zip(batch.samples, batch.prompts, texts, options, strict=True)
+        ]
+        marks = output.embedded.reference.marks
+        heat = None if output.guide_logits is None or marks is None else heat_map(output.guide_logits, batch, marks)
+        return Answered(predictions, heat)
+
+    # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint carries all that answering needs: options, architecture and tokenizer, as plain data."""
+        checkpoint[checkpoints.DESCRIPTION] = self.describe()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another model by name, before its tensors are compared."""
+        checkpoints.check(self, checkpoint)
+
+    def describe(self) -> dict[str, Any]:
+        """What `checkpoints.load` needs to build this model again."""
+        with tempfile.TemporaryDirectory() as folder:
+            return checkpoints.describe(self, Path(folder))
+
+
+def smallest_region(batch: RegionBatch) -> torch.Tensor:
+    """The least area a region of the batch has on the token grid, in tokens; 0 means that one has vanished."""
+    counts = batch.region_counts
+    owner = frame_owner(batch)
+    area = batch.mark_weights.new_zeros(batch.reference_shape).index_add_(0, owner, batch.mark_weights.sum(1))
+    present = torch.arange(area.shape[1], device=area.device) < counts.unsqueeze(1)
+    return area[present].min() if present.any() else area.new_tensor(torch.inf)
+
+
+def _prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScores) -> Prediction:
+    turn = sample.conversation[-1]
+    return Prediction(
+        id=sample.id,
+        task=sample.task,
+        group=sample.group,
+        prompt=prompt,
+        prediction=text,
+        references=turn.references or (turn.answer,),
+        options=sample.options,
+        label=sample.label,
+        option_scores=scores.log_likelihoods,
+        option_lengths=scores.lengths,
+        meta=dict(sample.meta),
+    )

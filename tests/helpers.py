@@ -1,0 +1,114 @@
+"""Tiny models, tokenizers and batches that the tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from datamodules.collate import collate
+from datamodules.conversation import ConversationRenderer, PromptName
+from datamodules.processor import RegionProcessor, VisionSpec
+from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from lightning_modules import ImageRegionModule, VideoRegionModule
+from lightning_modules.region_module import RegionModule
+from lightning_modules.weights import BaseModel, add_special_tokens
+
+SIDE, PATCH = 16, 4
+GRID = SIDE // PATCH
+ARCHITECTURE: dict[str, Any] = {
+    "vision_feature_layer": -2,
+    "vision_config": {
+        "image_size": SIDE,
+        "patch_size": PATCH,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "initializer_factor": 2.0,
+    },
+    "text_config": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.2,
+    },
+}
+
+
+def character_tokenizer() -> PreTrainedTokenizerFast:
+    """One id a character, so that ids and masks can be written by hand: 3 + code of printable ASCII - 32."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2} | {chr(code): code - 29 for code in range(32, 127)}
+    vocabulary["\n"] = len(vocabulary)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    add_special_tokens(fast)
+    return fast
+
+
+def tokenizer_folder(path: Path) -> str:
+    character_tokenizer().save_pretrained(path)
+    return str(path)
+
+
+def tiny_module(
+    folder: Path, kind: type[RegionModule] = VideoRegionModule, seed: int = 0, **options: Any
+) -> RegionModule:
+    """A model with random weights of about 30 thousand parameters, ready to use."""
+    torch.manual_seed(seed)
+    defaults: dict[str, Any] = {"num_marks": 8, "mark_dim": 8, "prompt": "plain", "max_new_tokens": 6}
+    base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer_folder(folder / "tokenizer"))
+    module = kind(base=base, **{**defaults, **options})
+    module.configure_model()
+    return module
+
+
+def sample(
+    name: str = "a",
+    boxes: tuple[tuple[float, float, float, float], ...] = ((0, 0, 8, 8),),
+    question: str = "what is <region>",
+    answer: str = "a cat",
+    frames: int = 1,
+    **fields: Any,
+) -> RegionSample:
+    """A sample of noise with box regions on frame 0 that stay where they are."""
+    pixels = np.random.default_rng(len(name)).integers(0, 256, (frames, SIDE, SIDE, 3), dtype=np.uint8)
+    regions = tuple(Region(Box(box), track={frame: Box(box) for frame in range(1, frames)}) for box in boxes)
+    return RegionSample(name, Pixels(pixels), regions, (Turn(question, answer),), **fields)
+
+
+def processor(module: RegionModule, num_frames: int = 4) -> RegionProcessor:
+    return RegionProcessor(module.renderer, module.vision_spec, num_frames)
+
+
+def make_batch(module: RegionModule, *samples: RegionSample) -> RegionBatch:
+    process = processor(module)
+    return collate([process(one) for one in samples])
+
+
+__all__ = [
+    "ARCHITECTURE",
+    "GRID",
+    "PATCH",
+    "SIDE",
+    "ConversationRenderer",
+    "ImageRegionModule",
+    "PromptName",
+    "VideoRegionModule",
+    "VisionSpec",
+    "character_tokenizer",
+    "make_batch",
+    "processor",
+    "sample",
+    "tiny_module",
+    "tokenizer_folder",
+]

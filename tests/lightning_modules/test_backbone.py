@@ -1,0 +1,173 @@
+"""The backbone against transformers' LLaVA on the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaForConditionalGeneration,
+)
+
+from datamodules.types import DataError
+from helpers import ARCHITECTURE, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder
+from lightning_modules import BaseModel, VideoRegionModule
+from lightning_modules.decoding import generate
+from lightning_modules.weights import load_base_model, load_tokenizer
+
+
+def plain_llava(module: VideoRegionModule, folder: Path) -> LlavaForConditionalGeneration:
+    """The LLaVA part saved by us and loaded by transformers alone."""
+    module.backbone.llava.save_pretrained(folder)
+    return LlavaForConditionalGeneration.from_pretrained(folder).eval()
+
+
+def test_without_regions_logits_equal_those_of_llava(tmp_path: Path) -> None:
+    """An image and a clip of three frames, which for LLaVA are four images; float32, to 1e-5."""
+    module = tiny_module(tmp_path).eval()
+    batch = make_batch(
+        module, sample("a", boxes=(), question="what is it"), sample("bb", boxes=(), question="hm", frames=3)
+    )
+    llava = plain_llava(module, tmp_path / "llava")
+    theirs = llava(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.pixel_values
+    ).logits
+    ours = module.backbone(batch).logits
+    torch.testing.assert_close(ours, theirs[:, :-1][batch.loss_mask[:, 1:]], atol=1e-5, rtol=0)
+
+
+def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
+    module = tiny_module(tmp_path, max_new_tokens=12).eval()
+    llava = plain_llava(module, tmp_path / "llava")
+    for question in ("what is it", "why", "how many cats are there"):
+        batch = make_batch(module, sample(boxes=(), question=question, answer=""))
+        ours = module.answer(batch).predictions[0].prediction
+        prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
+        theirs = llava.generate(input_ids=prompt, pixel_values=batch.pixel_values, max_new_tokens=12, do_sample=False)
+        text = module.renderer.decode(theirs[0, prompt.shape[1] :].tolist())
+        assert ours == text and text
+
+
+def test_a_batch_answers_as_one_by_one(tmp_path: Path) -> None:
+    """Left padding, ragged clips and padded regions change nothing."""
+    module = tiny_module(tmp_path).eval()
+    samples = [
+        sample("a", question="what is <region>"),
+        sample("bb", boxes=((0, 0, 8, 8), (4, 4, 16, 16)), question="<region1> or <region0>, please", frames=3),
+        sample("ccc", boxes=(), question="hm"),
+    ]
+    together = [one.prediction for one in module.answer(make_batch(module, *samples)).predictions]
+    alone = [module.answer(make_batch(module, one)).predictions[0].prediction for one in samples]
+    assert together == alone
+
+
+def test_a_region_changes_the_answer_and_another_mark_too(tmp_path: Path) -> None:
+    """The marks reach the logits through the text and through the pixels, each on its own."""
+    module = tiny_module(tmp_path).eval()
+    batch = make_batch(module, sample())
+    logits = module.backbone(batch).logits
+    batch.mark_weights = torch.zeros_like(batch.mark_weights)
+    unmarked_pixels = module.backbone(batch).logits
+    batch.placeholder = torch.full_like(batch.placeholder, -1)
+    unmarked = module.backbone(batch).logits
+    assert (logits - unmarked_pixels).abs().max() > 1e-3
+    assert (unmarked_pixels - unmarked).abs().max() > 1e-3
+
+
+def test_generation_shows_the_mark_after_an_index(tmp_path: Path) -> None:
+    """Teacher-forced logits behind `[1]` and its placeholder equal those of generation: the token after it agrees."""
+    module = tiny_module(tmp_path, max_new_tokens=8).eval()
+    boxes = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
+    batch = make_batch(module, sample(boxes=boxes, question="which", answer="<region1> it is"))
+    forced = _Forced(module, " [1]")
+    with torch.no_grad():
+        module.backbone.llava.lm_head.register_forward_hook(forced)
+        text = generate(module.backbone, module.renderer, batch, module.backbone.embed(batch), max_new_tokens=6)[0]
+        forced.active = False
+        whole = make_batch(module, sample(boxes=boxes, question="which", answer=f"<region1>{text[3:]}"))
+        output = module.backbone(whole)
+    # supervised tokens: " [1]", then what was generated freely behind the placeholder
+    behind = output.logits[4 : 4 + len(text[3:])].argmax(-1)
+    assert text.startswith("[1]") and len(text) > 3
+    assert module.renderer.decode(behind.tolist()) == text[3:].strip()
+
+
+class _Forced:
+    """Makes the language model say given characters first."""
+
+    def __init__(self, module: VideoRegionModule, text: str) -> None:
+        self.ids = module.renderer.tokenizer.encode(text, add_special_tokens=False)
+        self.step, self.active = 0, True
+
+    def __call__(self, layer: torch.nn.Module, inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        if self.active and self.step < len(self.ids):
+            logits = logits.clone()
+            logits[..., self.ids[self.step]] = 1e4
+            self.step += 1
+        return logits
+
+
+def test_options_score_as_if_each_were_read_in_full(tmp_path: Path) -> None:
+    """The shared prefix changes nothing, options that mention regions included; a placeholder is never counted."""
+    module = tiny_module(tmp_path).eval()
+    boxes = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
+    options = ("a cat", "<region1>", "<region0> is left of <region1>", "no")
+    asked = sample(boxes=boxes, question="which <region0>", frames=2, options=options, label=1)
+    fewer = sample("other", question="so <region>", options=("yes", "no way"), label=0)
+    scored = module.answer(make_batch(module, asked, fewer)).predictions
+    for one, prediction in zip((asked, fewer), scored, strict=True):
+        assert len(prediction.option_scores) == len(one.options)
+        for option, score, length in zip(one.options, prediction.option_scores, prediction.option_lengths, strict=True):
+            turn = type(one.conversation[0])(one.conversation[0].question, option)
+            read = make_batch(module, type(one)(one.id, one.media, one.regions, (turn,)))
+            output = module.backbone(read)
+            full = output.logits.log_softmax(-1).gather(1, output.targets[:, None]).sum()
+            assert length == len(output.targets)
+            assert score == pytest.approx(float(full), abs=1e-4)
+
+
+def test_clip_and_llama_checkpoints_are_joined(tmp_path: Path) -> None:
+    """The paper starts from a CLIP and a Llama-2: their weights arrive, the vocabulary grows by the special tokens."""
+    torch.manual_seed(0)
+    tower = CLIPVisionModel(CLIPVisionConfig(**ARCHITECTURE["vision_config"]))
+    tower.save_pretrained(tmp_path / "clip")
+    tokenizer = character_tokenizer()
+    decoder = LlamaForCausalLM(LlamaConfig(**ARCHITECTURE["text_config"], vocab_size=99))
+    decoder.save_pretrained(tmp_path / "llama")
+    base = BaseModel(
+        vision_tower=str(tmp_path / "clip"),
+        language_model=str(tmp_path / "llama"),
+        tokenizer=tokenizer_folder(tmp_path / "tokenizer"),
+    )
+    joined = load_base_model(base, load_tokenizer(base))
+    assert joined.config.text_config.vocab_size == 128 >= len(tokenizer)  # 102 in blocks of 64
+    words = joined.get_input_embeddings().weight
+    torch.testing.assert_close(words[:99], decoder.get_input_embeddings().weight)
+    torch.testing.assert_close(joined.lm_head.weight[:99], decoder.lm_head.weight)
+    pixels = torch.randn(1, 3, 16, 16)
+    torch.testing.assert_close(joined.model.vision_tower(pixels).last_hidden_state, tower(pixels).last_hidden_state)
+
+
+def test_a_llava_checkpoint_is_loaded_whole(tmp_path: Path) -> None:
+    module = tiny_module(tmp_path)
+    plain_llava(module, tmp_path / "llava")
+    base = BaseModel(llava=str(tmp_path / "llava"), tokenizer=str(tmp_path / "tokenizer"))
+    again = load_base_model(base, load_tokenizer(base))
+    for name, weight in module.backbone.llava.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weight)
+
+
+def test_what_is_no_llava_checkpoint_is_refused(tmp_path: Path) -> None:
+    folder = tokenizer_folder(tmp_path / "tokenizer")
+    base = BaseModel(llava=str(tmp_path / "nowhere"), tokenizer=folder)
+    with pytest.raises(DataError, match="nowhere"):
+        load_base_model(base, load_tokenizer(base))
+    CLIPVisionModel(CLIPVisionConfig(**ARCHITECTURE["vision_config"])).save_pretrained(tmp_path / "clip")
+    base = BaseModel(llava=str(tmp_path / "clip"), tokenizer=folder)
+    with pytest.raises(DataError, match="clip"):
+        load_base_model(base, load_tokenizer(base))
