@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -153,5 +153,6 @@ class RegionDataModule(LightningDataModule):
     def _consumed(self) -> int:
         """Samples of the running epoch that a restored run has behind it, over all ranks."""
         assert self.trainer is not None
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches: int = progress.processed
         return batches * self.batch_size * self._world_size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -40,6 +42,10 @@ class Answered:
 
     predictions: list[Prediction]
     heat: torch.Tensor | None
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Answered:
+        """The same on `device`; Lightning moves what `predict` gathers."""
+        return replace(self, heat=None if self.heat is None else self.heat.to(device, non_blocking=non_blocking))
 
 
 class RegionModule(LightningModule):
@@ -122,8 +128,13 @@ class RegionModule(LightningModule):
             return
         tokenizer = load_tokenizer(self.base)
         self.assemble(load_base_model(self.base, tokenizer), tokenizer)
-        if self.init_from is not None:
+        if self.init_from is not None and not self._restored:
             checkpoints.load_weights(self, self.init_from)
+
+    @property
+    def _restored(self) -> bool:
+        """Whether the weights come from a checkpoint of this very stage anyway."""
+        return self._trainer is not None and (self.trainer.state.fn != "fit" or self.trainer.ckpt_path is not None)
 
     def assemble(self, llava: RegionLlava, tokenizer: PreTrainedTokenizerBase) -> None:
         """Puts regions on a language model and its tokenizer."""
@@ -202,12 +213,11 @@ class RegionModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and cosine decay over all steps of the run."""
-        from transformers import get_cosine_schedule_with_warmup
-
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(learning, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = get_cosine_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)
+        rate = partial(warmup_cosine, warmup=round(self.warmup * steps), steps=steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --- evaluation -------------------------------------------------------------------------------------------------
@@ -293,6 +303,13 @@ class RegionModule(LightningModule):
         """What `checkpoints.load` needs to build this model again."""
         with tempfile.TemporaryDirectory() as folder:
             return checkpoints.describe(self, Path(folder))
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """The share of the peak learning rate at a step: a straight rise over `warmup` steps, then a cosine to zero."""
+    if step < warmup:
+        return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
 
 def smallest_region(batch: RegionBatch) -> torch.Tensor:

@@ -8,6 +8,7 @@ from datamodules.types import Task
 from metrics.accuracy import ExactMatch
 from metrics.captioning import Captioning
 from metrics.classification import RegionClassification
+from metrics.guide import GuideTracking
 from metrics.multiple_choice import MultipleChoice
 from metrics.predictions import Prediction, PredictionMetric, Score
 from metrics.referring import Referring
@@ -24,7 +25,7 @@ def _default_metrics() -> dict[Task, PredictionMetric]:
 
 
 class Evaluation(PredictionMetric):
-    """Scores each prediction by the metric of its task; results are named `<task>/<name>`.
+    """Scores each prediction by the metric of its task; results are named `<task>/<name>`, the guide head's `guide/`.
 
     Args:
         metrics: Task -> the metric that scores it. Default: exact match for `answer`, METEOR and CIDEr for
@@ -46,9 +47,11 @@ class Evaluation(PredictionMetric):
         for prediction in predictions:
             if prediction.task not in self.metrics:
                 raise prediction.error(f"no metric for task {prediction.task!r}; there are {sorted(self.metrics)}")
-        return {
+        scores = {
             f"{task}/{name}": score
             for task, metric in self.metrics.items()
             if (part := [item for item in predictions if item.task == task])
             for name, score in metric.score(part).items()
         }
+        # the guide head is watched on samples of any task
+        return scores | {f"guide/{name}": score for name, score in GuideTracking().score(predictions).items()}

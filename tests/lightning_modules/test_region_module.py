@@ -15,7 +15,7 @@ from datamodules.source import RegionSource
 from datamodules.types import DataError, RegionSample
 from helpers import make_batch, sample, tiny_module
 from lightning_modules import ImageRegionModule, ask, load
-from lightning_modules.region_module import RegionModule, smallest_region
+from lightning_modules.region_module import RegionModule, smallest_region, warmup_cosine
 
 
 class Listed(RegionSource):
@@ -211,3 +211,8 @@ def test_an_image_module_refuses_a_clip(tmp_path: Path) -> None:
     module = fresh(tmp_path, kind=ImageRegionModule).eval()
     with pytest.raises(DataError, match="'bb': 3 frames for an ImageRegionModule, which takes 1"):
         module.answer(make_batch(module, SAMPLES[1]))
+
+
+def test_learning_rate_rises_straight_and_falls_as_a_cosine() -> None:
+    rates = [warmup_cosine(step, warmup=2, steps=6) for step in range(7)]
+    assert rates == pytest.approx([0, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0])

@@ -1,0 +1,40 @@
+# Everything happens in .venv; nothing but Python 3.11 or newer and make is needed beforehand.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install quickstart test test-slow lint types format clean
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED)  ## Set up .venv with the pinned versions
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(INSTALLED)  ## Train on the built-in data, test, and show what was learnt
+	$(BIN)/python cli.py quickstart
+
+test: $(INSTALLED)  ## The tests, a few minutes
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## All tests, the slow ones too
+	$(BIN)/python -m pytest -m ""
+
+lint: $(INSTALLED)  ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)  ## Types
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## Put the source in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what training and testing wrote
+	rm -rf runs data .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,82 @@
+"""The one door: Lightning's fit, validate, test and predict, and the commands beside them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+LIGHTNING_COMMANDS = {
+    "fit": "train a model",
+    "validate": "score it on the validation data",
+    "test": "score it on the test data: prints the table, saves results.json and predictions.jsonl",
+    "predict": "answer the questions of any data",
+}
+# dispatched before anything heavy is imported; each module has main(arguments)
+COMMANDS = {
+    "ask": ("lightning_modules.ask", "ask about regions of one image or video"),
+    "shapes": ("datamodules.shapes.files", "write the built-in data set"),
+    "quickstart": ("experiments.quickstart", "train, test and compare on the built-in data set"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs one command; exits with 2 and one line when data or arguments cannot be used.
+
+    Args:
+        args: The command line without the program's name; that of the process if left out.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(usage())
+        return
+    try:
+        run(arguments)
+    except ValueError as error:
+        line = error_line(error)
+        if debug or line is None:
+            raise
+        sys.stderr.write(f"error: {line}\n")
+        sys.exit(2)
+
+
+def usage() -> str:
+    """The list of commands."""
+    described = {**LIGHTNING_COMMANDS, **{name: purpose for name, (_, purpose) in COMMANDS.items()}}
+    width = max(map(len, described))
+    lines = "\n".join(f"  {name:{width}}  {purpose}" for name, purpose in described.items())
+    return (
+        "usage: python cli.py COMMAND [OPTIONS]\n\n"
+        f"Region-level understanding of images and videos.\n\ncommands:\n{lines}\n\n"
+        "python cli.py COMMAND --help lists a command's options; --debug shows the traceback of an error.\n"
+    )
+
+
+def run(arguments: list[str]) -> None:
+    """Dispatches to the command's room."""
+    command, rest = arguments[0], arguments[1:]
+    if command in COMMANDS:
+        importlib.import_module(COMMANDS[command][0]).main(rest)
+    elif command in LIGHTNING_COMMANDS:
+        from experiments.lightning_cli import main as lightning
+
+        lightning(arguments)
+    else:
+        sys.stderr.write(f"error: no command {command!r}\n\n{usage()}")
+        sys.exit(2)
+
+
+def error_line(error: ValueError) -> str | None:
+    """The message of an error in data or arguments, on one line; None for any other error."""
+    from datamodules.types import DataError
+
+    if not isinstance(error, DataError):
+        return None
+    # a loader's worker hands over its traceback as the message; what was raised stands at its end
+    return " ".join(str(error).split(f"{DataError.__name__}: ")[-1].split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""The built-in data set: small scenes of moving shapes, with questions that only the pointed-at region decides."""
+
+from datamodules.shapes.files import ShapesFiles
+from datamodules.shapes.source import ShapesStream
+
+__all__ = ["ShapesFiles", "ShapesStream"]

@@ -1,0 +1,91 @@
+"""Held-out scenes, read from real files like any other data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from datamodules.formats.region_jsonl import RegionJsonl
+from datamodules.shapes.questions import groups_of
+from datamodules.shapes.scene import Kind
+from datamodules.shapes.source import check_groups
+from datamodules.shapes.writer import TEST_SCENES, VAL_SCENES, annotation_path, write_shapes
+from datamodules.source import RegionSource
+from datamodules.types import RegionSample
+
+
+class ShapesFiles(RegionSource):
+    """Held-out scenes of moving shapes, read from files that are written first where they are missing.
+
+    Sources of one root share its files: give them the same seed and numbers of scenes.
+
+    Args:
+        root: Folder of the data set.
+        kind: "image", or "video" of four frames.
+        split: "val" or "test".
+        groups: The sorts of questions to read; every scene has one of each. All if left out.
+        seed: Other seeds, other scenes.
+        val_scenes: Scenes of each kind in the validation split.
+        test_scenes: Scenes of each kind in the test split.
+        workers: Processes that write; as many as CPUs where there is enough to do if left out.
+
+    Raises:
+        DataError: There is no such sort of question.
+    """
+
+    def __init__(
+        self,
+        root: Path = Path("data/shapes"),
+        kind: Kind = "image",
+        split: Literal["val", "test"] = "val",
+        groups: list[str] | None = None,
+        seed: int = 0,
+        val_scenes: int = VAL_SCENES,
+        test_scenes: int = TEST_SCENES,
+        workers: int | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self.kind: Kind = kind
+        self.split: Literal["val", "test"] = split
+        self.groups = list(groups_of(kind)) if groups is None else groups
+        check_groups(kind, self.groups)
+        self.seed = seed
+        self.val_scenes = val_scenes
+        self.test_scenes = test_scenes
+        self.workers = workers
+
+    def prepare(self) -> None:
+        """Writes the whole data set, unless it is there."""
+        write_shapes(self.root, self.seed, self.val_scenes, self.test_scenes, self.workers)
+
+    def __len__(self) -> int:
+        return len(self._file) // len(groups_of(self.kind)) * len(self.groups)
+
+    def __getitem__(self, index: int) -> RegionSample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        # the questions about one scene stand together in the file, in the order of all groups
+        scene, place = divmod(index, len(self.groups))
+        every = groups_of(self.kind)
+        return self._file[scene * len(every) + every.index(self.groups[place])]
+
+    @cached_property
+    def _file(self) -> RegionJsonl:
+        return RegionJsonl(annotation_path(self.root, self.kind, self.split))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the data set as the command line says; `DataError` if it cannot be written there."""
+    parser = argparse.ArgumentParser("python cli.py shapes", description="Write the built-in data set, moving shapes.")
+    parser.add_argument("--to", type=Path, default=Path("data/shapes"), help="folder (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="other seeds, other scenes (%(default)s)")
+    parser.add_argument("--scenes", type=int, default=TEST_SCENES, help="test scenes of each kind (%(default)s)")
+    parser.add_argument("--val-scenes", type=int, default=VAL_SCENES, help="validation scenes of each (%(default)s)")
+    parser.add_argument("--workers", type=int, help="processes that write (up to one per CPU)")
+    asked = parser.parse_args(arguments)
+    written = write_shapes(asked.to, asked.seed, asked.val_scenes, asked.scenes, asked.workers)
+    sys.stdout.write(f"{asked.to}: {'written' if written else 'is there already'}\n")

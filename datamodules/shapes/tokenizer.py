@@ -1,0 +1,76 @@
+"""A word tokenizer of the data set's own text: under a hundred words, one token each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datamodules.placeholders import PLACEHOLDER
+from datamodules.shapes.questions import ask, groups_of
+from datamodules.shapes.scene import KINDS, make_scene, scene_rng
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>", "<region>")
+SCENES = 100
+"""Scenes of each kind whose questions are read: many times what it takes to meet every word."""
+
+
+def train_tokenizer(folder: Path) -> None:
+    """Trains the tokenizer and saves it to `folder`, where transformers' `AutoTokenizer` finds it.
+
+    Case is ignored and punctuation stands alone, so that a question as people type it has the same tokens. An index
+    like `[2]` is three tokens and comes back as it was.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_trained(),
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        additional_special_tokens=["<image>", "<region>"],
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def _trained() -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
+    )
+    # WordPiece here only puts spaces between words
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.WordPiece(prefix="##", cleanup=False),
+            decoders.Fuse(),
+            decoders.Replace("[ ", "["),
+            decoders.Replace(" ]", "]"),
+        ]
+    )
+    tokenizer.train_from_iterator(_texts(), trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS)))
+    return tokenizer
+
+
+def _texts() -> Iterator[str]:
+    """Questions, answers, references and options, mentions as the model reads them: `[0]`."""
+    yield " ".join(f"[{digit}]" for digit in range(10))
+    for kind in KINDS:
+        for index in range(SCENES):
+            rng = scene_rng(0, "train", kind, index)
+            scene = make_scene(rng, kind)
+            for group in groups_of(kind):
+                question = ask(scene, kind, group, rng)
+                for text in (question.text, question.answer, *question.references, *question.options):
+                    yield PLACEHOLDER.sub(r"[\1]", text)

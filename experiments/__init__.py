@@ -1,0 +1,1 @@
+"""Runs: configurations, tracking, reports and pictures."""

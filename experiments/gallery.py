@@ -1,0 +1,102 @@
+"""Samples of an evaluation that are worth a picture: a few, of every group, with what the model made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.regions import Fit, Placement
+from datamodules.types import RegionBatch, RegionSample
+from metrics.predictions import Prediction
+
+if TYPE_CHECKING:
+    from lightning_modules.region_module import Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One sample with its answer.
+
+    Attributes:
+        sample: What was asked.
+        frames: The source frames that the model saw.
+        prediction: What it answered.
+        heat: (T, G, G, N), the guide head's map, or None without one.
+        side: S, side of the image that the model saw.
+    """
+
+    sample: RegionSample
+    frames: tuple[int, ...]
+    prediction: Prediction
+    heat: NDArray[np.float32] | None
+    side: int
+
+    def draw(self, path: Path, fit: Fit) -> Path:
+        """Writes its picture, with the heat map where there is one; the pixels are read again."""
+        from datamodules.media import read_clip
+        from experiments import pictures
+
+        prompted = sorted({region.frame for region in self.sample.regions})
+        clip = read_clip(self.sample.media, len(self.frames), prompted)
+        assert clip.frames == self.frames, f"read frames {clip.frames}, the model saw {self.frames}"
+        if self.heat is None or not self.sample.regions:
+            figure = pictures.draw_sample(self.sample, clip, spoken(self.prediction))
+        else:
+            height, width = clip.pixels.shape[1:3]
+            placement = Placement.of((height, width), self.side, fit)
+            figure = pictures.draw_heat(self.sample, clip, self.heat, placement, spoken(self.prediction))
+        return pictures.save(figure, path)
+
+
+class Gallery:
+    """Keeps the first samples of each group.
+
+    Args:
+        size: Most exhibits.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._groups: dict[str, list[Exhibit]] = {}
+
+    def add(self, batch: RegionBatch, answered: Answered) -> None:
+        """Keeps what is still wanted of a batch and the model's answers to it."""
+        ends = batch.frame_counts.cumsum(0).tolist()
+        for number, prediction in enumerate(answered.predictions):
+            group = self._groups.setdefault(prediction.group, [])
+            if len(group) < self.size:
+                group.append(_exhibit(batch, answered, number, ends[number]))
+
+    def exhibits(self) -> list[Exhibit]:
+        """At most `size`: the first of every group, then the second of every group, and so on."""
+        turns = chain.from_iterable(zip_longest(*self._groups.values()))
+        return [exhibit for exhibit in turns if exhibit is not None][: self.size]
+
+    def draw(self, folder: Path, fit: Fit) -> Iterator[tuple[Exhibit, Path]]:
+        """Writes the pictures `folder/000.png` and on, and yields each with its exhibit."""
+        for number, exhibit in enumerate(self.exhibits()):
+            yield exhibit, exhibit.draw(folder / f"{number:03}.png", fit)
+
+
+def spoken(prediction: Prediction) -> str:
+    """The answer in words, with the likeliest option where there was a choice."""
+    if not prediction.option_scores:
+        return prediction.prediction
+    best = int(np.argmax(prediction.option_scores))
+    return f"{prediction.prediction}   likeliest option ({best + 1}) {prediction.options[best]}"
+
+
+def _exhibit(batch: RegionBatch, answered: Answered, number: int, end: int) -> Exhibit:
+    sample, frames = batch.samples[number], batch.frames[number]
+    heat = None
+    if answered.heat is not None:
+        tokens = answered.heat[end - len(frames) : end, :, : len(sample.regions)].float().cpu().numpy()
+        grid = round(tokens.shape[1] ** 0.5)
+        heat = tokens.reshape(len(frames), grid, grid, -1)
+    return Exhibit(sample, frames, answered.predictions[number], heat, batch.pixel_values.shape[-1])

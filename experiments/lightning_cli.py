@@ -1,0 +1,112 @@
+"""LightningCLI with this framework's defaults: a stable folder a run, tracking, a report at the end."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from datamodules.region_datamodule import RegionDataModule
+from datamodules.types import DataError
+from experiments.reporting import Report
+from experiments.tracking import RunConfig, RunLogger, default_run_name, run_folder
+from lightning_modules.region_module import RegionModule
+
+
+class RegionCLI(LightningCLI):
+    """Every run has a folder, `<root>/<experiment>/<name>`, where the same command finds its checkpoints again."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """`run` says where results go; a value that two classes need is written once."""
+        parser.add_argument("--run.experiment", type=str, default="regions", help="MLflow experiment of the run.")
+        parser.add_argument("--run.name", type=str | None, default=None, help="Name of the run and of its folder.")
+        parser.add_argument("--run.root", type=Path, default=Path("runs"), help="Folder of all runs.")
+        parser.add_argument("--run.tracking_uri", type=str | None, default=None, help="MLflow server; else sqlite.")
+        parser.add_argument(
+            "--run.threads",
+            type=int | None,
+            default=None,
+            help="Threads of a process; small models are faster with one.",
+        )
+        parser.add_argument("--run.pictures", type=int, default=12, help="Most pictures of an evaluation.")
+        parser.add_argument(
+            "--vars", type=dict[str, Any], default={}, help="Values that the configuration uses as ${vars.NAME}."
+        )
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+
+    def setup_parser(self, *arguments: Any, **options: Any) -> None:
+        """Leaves it to the report to print scores, once and with their protocols, and to keep predictions."""
+        super().setup_parser(*arguments, **options)
+        for name in ("validate", "test"):
+            self._parser(name).set_defaults({"verbose": False})
+        self._parser("predict").set_defaults({"return_predictions": False})
+
+    def before_instantiate_classes(self) -> None:
+        """Gives the run its folder; a run without a name gets one that says what it is."""
+        assert self.subcommand is not None
+        config = self.config[self.subcommand] = self._interpolated(self.subcommand)
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        config.run.name = config.run.name or default_run_name(self.subcommand, config)
+        config.trainer.default_root_dir = str(run_folder(config.run.root, config.run.experiment, config.run.name))
+
+    def _interpolated(self, subcommand: str) -> Namespace:
+        """The configuration with every `${name}` replaced by the value of that name."""
+        parser = self._parser(subcommand)
+        text = parser.dump(self.config[subcommand], skip_none=False, skip_validation=True)
+        try:
+            resolved = OmegaConf.to_container(OmegaConf.create(text), resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise DataError(f"configuration: {str(error).splitlines()[0]}") from None
+        complete: Namespace = parser.parse_object(resolved)
+        return complete
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The Trainer, tracked in MLflow unless the configuration has a logger of its own, or false."""
+        run, trainer = self.config_init[self.subcommand].run, self.config_init[self.subcommand].trainer
+        if trainer.logger in (None, True):
+            kwargs["logger"] = RunLogger(run.experiment, run.name, run.root, run.tracking_uri)
+        # the last checkpoint lies where `--ckpt_path last` of the same command looks for it
+        folder = Path(trainer.default_root_dir) / "checkpoints"
+        kwargs["callbacks"] = [
+            *(trainer.callbacks or []),
+            ModelCheckpoint(folder, save_last=True, enable_version_counter=False),
+            Report(run.pictures, min(run.pictures, 4)),
+        ]
+        return super().instantiate_trainer(**kwargs)
+
+    def _parse_ckpt_path(self) -> None:
+        """The configuration alone says what the model is; a checkpoint's own options never override it."""
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless cloud" not in record.getMessage()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs one of Lightning's subcommands."""
+    # the arguments do come from the command line, by way of cli.py
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    # a worker's share of tiny data is the user's decision
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
+    RegionCLI(
+        RegionModule,
+        RegionDataModule,
+        save_config_callback=RunConfig,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        args=list(arguments),
+    )

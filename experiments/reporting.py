@@ -1,0 +1,190 @@
+"""What a run leaves behind: a table, results.json, predictions.jsonl and pictures; in MLflow too where it is on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
+from rich.table import Table
+
+from datamodules.region_datamodule import RegionDataModule
+from datamodules.regions import Fit
+from datamodules.types import RegionBatch
+from experiments.files import write_text
+from experiments.gallery import Exhibit, Gallery, spoken
+from experiments.tracking import RunLogger, log_artifact
+from metrics import Evaluation, Prediction, Score
+
+if TYPE_CHECKING:
+    from lightning_modules.region_module import RegionModule
+
+
+class Report(Callback):
+    """Writes the outcome of an evaluation into the run's folder, the Trainer's `default_root_dir`, and into MLflow.
+
+    A validation during training leaves pictures under `pictures/val/step-<step>`; `validate`, `test` and `predict`
+    leave `predictions.jsonl`, one line a sample, pictures, and a table of the pictured predictions in MLflow. Where
+    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each.
+
+    Args:
+        pictures: Most pictures of an evaluation.
+        pictures_in_training: Most pictures of a validation during training.
+    """
+
+    def __init__(self, pictures: int = 12, pictures_in_training: int = 4) -> None:
+        self.pictures = pictures
+        self.pictures_in_training = pictures_in_training
+        self._gallery = Gallery(0)
+        self._predicted: Evaluation | None = None
+
+    # --- gathering --------------------------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins afresh."""
+        training = trainer.state.fn == TrainerFn.FITTING
+        self._gallery = Gallery(self.pictures_in_training if training else self.pictures)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins afresh."""
+        self._gallery = Gallery(self.pictures)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins afresh; nobody else gathers what is predicted on the ranks."""
+        self._gallery = Gallery(self.pictures)
+        self._predicted = Evaluation().to(pl_module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: RegionBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps samples for the pictures; `outputs` is the step's `Answered`."""
+        if trainer.is_global_zero:
+            self._gallery.add(batch, outputs)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: RegionBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps the predictions, and samples for the pictures; `outputs` is the step's `Answered`."""
+        assert self._predicted is not None
+        self._predicted.update(outputs.predictions)
+        if trainer.is_global_zero:
+            self._gallery.add(batch, outputs)
+
+    # --- reporting --------------------------------------------------------------------------------------------------
+
+    def on_validation_end(self, trainer: Trainer, pl_module: RegionModule) -> None:  # type: ignore[override]  # ours
+        """Pictures in training, everything after `validate`."""
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._draw(trainer, f"val/step-{trainer.global_step:06}")
+        else:
+            self._report(trainer, "val", pl_module.scores, pl_module.predictions)
+
+    def on_test_end(self, trainer: Trainer, pl_module: RegionModule) -> None:  # type: ignore[override]  # ours
+        """Everything."""
+        if trainer.is_global_zero:
+            self._report(trainer, "test", pl_module.scores, pl_module.predictions)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Everything but scores."""
+        assert self._predicted is not None
+        predictions = self._predicted.predictions()  # every rank takes part
+        self._predicted = None
+        if trainer.is_global_zero:
+            self._report(trainer, "predict", {}, predictions)
+
+    def _report(
+        self, trainer: Trainer, split: str, scores: Mapping[str, Score], predictions: Sequence[Prediction]
+    ) -> None:
+        folder = Path(trainer.default_root_dir)
+        lines = "".join(f"{prediction.to_json()}\n" for prediction in predictions)
+        log_artifact(trainer, write_text(folder / "predictions.jsonl", lines))
+        console = Console(markup=False, highlight=False)  # brackets are text here
+        if scores:
+            text = json.dumps(results(split, scores, trainer.ckpt_path), indent=2)
+            log_artifact(trainer, write_text(folder / "results.json", f"{text}\n"))
+            console.print(score_table(split, scores))
+        drawn = self._draw(trainer, split)
+        _log_table(trainer, split, drawn)
+        console.print(f"results: {folder}", soft_wrap=True)
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                console.print(f"MLflow: {logger.page}", soft_wrap=True)
+
+    def _draw(self, trainer: Trainer, name: str) -> list[tuple[Exhibit, Path]]:
+        folder = Path(trainer.default_root_dir) / "pictures" / name
+        drawn = list(self._gallery.draw(folder, _fit(trainer)))
+        for _, path in drawn:
+            log_artifact(trainer, path, f"pictures/{name}")
+        return drawn
+
+
+def results(split: str, scores: Mapping[str, Score], checkpoint: str | Path | None) -> dict[str, Any]:
+    """What `results.json` holds: where the numbers come from, and metric, value, n and protocol of each."""
+    return {
+        "command": shlex.join(sys.argv),
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "split": split,
+        "results": [{"metric": name, **score._asdict()} for name, score in scores.items()],
+    }
+
+
+def score_table(title: str, scores: Mapping[str, Score]) -> Table:
+    """The scores as a table to print; a ditto mark stands for the protocol of the line above."""
+    table = Table(title=title)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("protocol", overflow="fold")
+    above = ""
+    for name, score in scores.items():
+        table.add_row(name, f"{score.value:.4f}", str(score.n), '"' if score.protocol == above else score.protocol)
+        above = score.protocol
+    return table
+
+
+def _log_table(trainer: Trainer, split: str, drawn: Sequence[tuple[Exhibit, Path]]) -> None:
+    """The pictured predictions as a table in MLflow."""
+    tracked = [logger for logger in trainer.loggers if isinstance(logger, MLFlowLogger)]
+    if not tracked or not drawn:
+        return
+    from PIL import Image
+
+    said = [exhibit.prediction for exhibit, _ in drawn]
+    columns = {
+        "picture": [Image.open(path) for _, path in drawn],
+        "id": [prediction.id for prediction in said],
+        "group": [prediction.group for prediction in said],
+        "prompt": [prediction.prompt for prediction in said],
+        "references": [" | ".join(prediction.references) for prediction in said],
+        "prediction": [spoken(prediction) for prediction in said],
+    }
+    for logger in tracked:
+        logger.experiment.log_table(logger.run_id, columns, f"{split}_predictions.json")
+
+
+def _fit(trainer: Trainer) -> Fit:
+    data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    return data.fit if isinstance(data, RegionDataModule) else "squash"

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning import LightningDataModule, LightningModule, Trainer
+from mlflow import MlflowClient
+from PIL import Image
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from experiments.gallery import Gallery, spoken
+from experiments.reporting import Report, results, score_table
+from experiments.tracking import RunLogger
+from lightning_modules.region_module import Answered
+from metrics import Prediction, Score
+
+SIDE, GRID = 8, 2
+PROTOCOL = "exact match [after normalisation]"
+
+
+def sample(name: str, group: str = "colour", regions: int = 1) -> RegionSample:
+    pixels = np.full((2, SIDE, SIDE, 3), 99, dtype=np.uint8)
+    where = tuple(Region(Box((number, 0, number + 4, 4)), track={1: None}) for number in range(regions))
+    return RegionSample(name, Pixels(pixels), where, (Turn("what?", "red"),), group=group)
+
+
+def prediction(asked: RegionSample) -> Prediction:
+    return Prediction(asked.id, "answer", asked.group, "what?", f"say {asked.id}", ("red",))
+
+
+def batch(samples: Sequence[RegionSample]) -> RegionBatch:
+    """A batch of clips of two frames; only what pictures need has values."""
+    count, nothing = len(samples), torch.empty(0)
+    return RegionBatch(
+        *[nothing] * 5,
+        pixel_values=torch.zeros(2 * count, 3, SIDE, SIDE),
+        frame_counts=torch.full((count,), 2),
+        region_counts=torch.tensor([len(asked.regions) for asked in samples]),
+        mark_weights=nothing,
+        guide_weights=nothing,
+        guide_known=nothing,
+        mark_seeds=nothing,
+        samples=tuple(samples),
+        prompts=("what?",) * count,
+        frames=((0, 1),) * count,
+    )
+
+
+class Fixed(LightningModule):
+    """Gives every sample the same answer and score."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.scores: dict[str, Score] = {}
+        self.predictions: list[Prediction] = []
+
+    def training_step(self, batch: RegionBatch, batch_idx: int) -> torch.Tensor:
+        return self.weight.square().sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def validation_step(self, batch: RegionBatch, batch_idx: int) -> Answered:
+        answered = self.predict_step(batch, batch_idx)
+        self.predictions = [*self.predictions, *answered.predictions]
+        return answered
+
+    test_step = validation_step
+
+    def predict_step(self, batch: RegionBatch, batch_idx: int) -> Answered:
+        heat = torch.rand(len(batch.pixel_values), GRID * GRID, 2)
+        return Answered([prediction(asked) for asked in batch.samples], heat)
+
+    def on_test_epoch_end(self) -> None:
+        self.scores = {"answer/accuracy": Score(0.75, 4, PROTOCOL)}
+
+    on_validation_epoch_end = on_test_epoch_end
+
+
+class Samples(LightningDataModule):
+    def train_dataloader(self) -> DataLoader[RegionBatch]:
+        samples = [sample(name) for name in "dcba"]
+        return DataLoader(samples, batch_size=2, collate_fn=batch)  # type: ignore[arg-type]  # a list is a map
+
+    val_dataloader = test_dataloader = predict_dataloader = train_dataloader
+
+
+def trainer(folder: Path, logger: RunLogger | bool = False, **options: int) -> Trainer:
+    return Trainer(
+        default_root_dir=folder,
+        logger=logger,
+        callbacks=[Report(pictures=3, pictures_in_training=1)],
+        accelerator="cpu",
+        max_epochs=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def pictures(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in (folder / "pictures").rglob("*.png"))
+
+
+def test_a_test_leaves_results_predictions_pictures_and_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["cli.py", "test", "--config", "my config.yaml"])
+    trainer(tmp_path).test(Fixed(), datamodule=Samples(), verbose=False)
+
+    assert json.loads((tmp_path / "results.json").read_text()) == {
+        "command": "cli.py test --config 'my config.yaml'",
+        "checkpoint": None,
+        "split": "test",
+        "results": [{"metric": "answer/accuracy", "value": 0.75, "n": 4, "protocol": PROTOCOL}],
+    }
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert [Prediction.from_json(line) for line in lines] == [prediction(sample(name)) for name in "dcba"]
+    assert pictures(tmp_path) == [f"pictures/test/{number:03}.png" for number in range(3)]
+    printed = capsys.readouterr().out
+    assert "0.7500" in printed
+    assert str(tmp_path) in printed
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "predictions.jsonl", "pictures"}
+
+
+def test_validate_reports_like_test_and_training_only_leaves_pictures(tmp_path: Path) -> None:
+    trainer(tmp_path / "validate").validate(Fixed(), datamodule=Samples(), verbose=False)
+    assert json.loads((tmp_path / "validate" / "results.json").read_text())["split"] == "val"
+    assert len(pictures(tmp_path / "validate")) == 3
+
+    trainer(tmp_path / "fit", enable_checkpointing=False, num_sanity_val_steps=1).fit(Fixed(), datamodule=Samples())
+    assert pictures(tmp_path / "fit") == ["pictures/val/step-000002/000.png"]
+    assert [path.name for path in (tmp_path / "fit").iterdir()] == ["pictures"]
+
+
+def test_predict_leaves_predictions_sorted_by_id_and_pictures(tmp_path: Path) -> None:
+    trainer(tmp_path).predict(Fixed(), datamodule=Samples(), return_predictions=False)
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert [Prediction.from_json(line).id for line in lines] == ["a", "b", "c", "d"]
+    assert len(pictures(tmp_path)) == 3
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_mlflow_gets_files_and_a_table_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    logger = RunLogger("report", "run", tmp_path / "runs")
+    trainer(tmp_path / "run", logger).test(Fixed(), datamodule=Samples(), verbose=False)
+
+    client, run = MlflowClient(logger.uri), logger.run_id
+    assert run is not None
+    files = {file.path for file in client.list_artifacts(run)}
+    assert files >= {"results.json", "predictions.jsonl", "pictures", "test_predictions.json"}
+    assert len(client.list_artifacts(run, "pictures/test")) == 3
+    table = json.loads(Path(client.download_artifacts(run, "test_predictions.json", str(tmp_path))).read_text())
+    assert table["columns"] == ["picture", "id", "group", "prompt", "references", "prediction"]
+    picture, *row = table["data"][0]
+    assert row == ["d", "colour", "what?", "red", "say d"]
+    with Image.open(client.download_artifacts(run, picture["filepath"], str(tmp_path))) as opened:
+        assert opened.format == "PNG"
+
+
+def test_brackets_in_a_table_are_text() -> None:
+    console = Console(markup=False, width=100, record=True)
+    console.print(score_table("test", {"answer/[bold]/accuracy": Score(1 / 3, 7, "[/x]")}))
+    text = console.export_text()
+    for cell in ("answer/[bold]/accuracy", "0.3333", "7", "[/x]"):
+        assert cell in text
+
+
+def test_narrow_tables_cut_no_number_and_say_a_protocol_once() -> None:
+    name = "a/long/group/of/questions/accuracy"
+    console = Console(markup=False, width=80, record=True)
+    console.print(score_table("test", {f"{name}_{number}": Score(0.5, 1234, PROTOCOL) for number in range(2)}))
+    text = console.export_text()
+    for cell in (f"{name}_0", f"{name}_1", "0.5000", "1234"):
+        assert cell in text
+    assert text.count("exact") == 1
+    assert text.count('"') == 1
+
+
+def test_results_name_the_checkpoint() -> None:
+    assert results("test", {}, Path("runs/last.ckpt"))["checkpoint"] == "runs/last.ckpt"
+
+
+def test_the_gallery_takes_groups_in_turn() -> None:
+    gallery = Gallery(4)
+    samples = [sample("a1", "a"), sample("a2", "a"), sample("a3", "a"), sample("b1", "b"), sample("c1", "c")]
+    gallery.add(batch(samples), Answered([prediction(asked) for asked in samples], None))
+    assert [exhibit.sample.id for exhibit in gallery.exhibits()] == ["a1", "b1", "c1", "a2"]
+
+
+def test_the_gallery_gives_each_sample_its_own_heat() -> None:
+    """Two clips of two frames, of one region and of two: frames 2 and 3 are the second's."""
+    heat = torch.arange(4 * GRID * GRID * 2).reshape(4, GRID * GRID, 2)
+    samples = [sample("a"), sample("b", regions=2)]
+    gallery = Gallery(2)
+    gallery.add(batch(samples), Answered([prediction(asked) for asked in samples], heat))
+    first, second = (exhibit.heat for exhibit in gallery.exhibits())
+    assert first is not None
+    assert second is not None
+    assert first.shape == (2, GRID, GRID, 1)
+    assert np.array_equal(first.reshape(2, 4), [[0, 2, 4, 6], [8, 10, 12, 14]])
+    assert np.array_equal(second.reshape(2, 4, 2), heat[2:])
+
+
+def test_a_choice_is_spoken_with_the_likeliest_option() -> None:
+    chosen = Prediction("a", "choice", "", "?", "no", ("yes",), ("no", "yes"), 1, (-4.0, -1.5), (1, 1))
+    assert spoken(chosen) == "no   likeliest option (2) yes"

@@ -1,0 +1,274 @@
+"""The command line: every configuration is parsed and run, every bad input is one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import cli
+from helpers import ARCHITECTURE, tokenizer_folder
+from lightning_modules import TokenMark, TokenMarkBackbone
+from lightning_modules.weights import build
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = ROOT / "experiments"
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in data set, four scenes of each kind and split."""
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    cli.main(["shapes", "--to", str(folder), "--scenes", "4", "--val-scenes", "4", "--workers", "1"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fragment(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What shrinks a configuration to the test's scale: two steps of two samples, and no second process."""
+    files = {"root": str(shapes), "val_scenes": 4, "test_scenes": 4, "workers": 1}
+    stage = {"trainer": {"max_steps": 2}, "run": {"pictures": 1}}
+    stage["data"] = {"init_args": {"epoch_size": 4, "batch_size": 2, "num_workers": 0}}  # type: ignore[dict-item]  # a tree
+    stage["model"] = {"init_args": {"base": {"tokenizer": f"{shapes}/tokenizer"}}}  # type: ignore[dict-item]  # a tree
+    for split in ("val", "test"):
+        stage["data"]["init_args"][split] = {"shapes": {"init_args": files}}  # type: ignore[index]  # a tree
+    path = tmp_path_factory.mktemp("fragments") / "small.yaml"
+    path.write_text(yaml.safe_dump(stage))
+    return str(path)
+
+
+def tiny_base(folder: Path) -> dict[str, Any]:
+    return {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(folder / "tokenizer"), "llava": None}
+
+
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    return {item["metric"]: item for item in json.loads((folder / "results.json").read_text())["results"]}
+
+
+def test_quickstart_runs_fit_validate_test_predict_and_ask(
+    fragment: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both stages through every command, `--ckpt_path last` included."""
+    image = ["--config", "experiments/quickstart.yaml"]
+    video = [*image, "--config", "experiments/quickstart_video.yaml"]
+    root = f"--run.root={tmp_path}"
+    start = f"--model.init_from={tmp_path}/quickstart/image/checkpoints/last.ckpt"
+    cli.main(["fit", *image, "--config", fragment, root])
+    cli.main(["fit", *video, "--config", fragment, root, start])
+    for command in ("validate", "test", "predict"):
+        cli.main([command, *video, "--config", fragment, root, start, "--ckpt_path=last"])
+    folder = tmp_path / "quickstart" / "video"
+    printed = capsys.readouterr().out
+    assert "likelihood" in printed
+    cli.main(["test", *video, "--config", fragment, root, start, "--ckpt_path=last"])
+    scored = results(folder)
+    assert scored["answer/moves/accuracy"]["n"] == 4
+    assert scored["refer/accuracy"]["protocol"]
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len(lines) == len({line["id"] for line in lines}) == 4 * 8
+    picture = sorted((shapes / "image" / "test").glob("*.jpg"))[0]
+    drawn = tmp_path / "asked.png"
+    boxes = ["--box", "2,2,12,12", "--box", "14,2,30,12"]
+    questions = ["--question", "what is <region0>", "--question", "and <region1> ?"]
+    checkpoint = f"--ckpt_path={folder}/checkpoints/last.ckpt"
+    cli.main(["ask", checkpoint, "--image", str(picture), *boxes, *questions, "--draw", str(drawn)])
+    asked = capsys.readouterr().out
+    assert "what is <region0>\n" in asked and "and <region1> ?\n" in asked
+    assert Image.open(drawn).size > (100, 100)
+
+
+def write_coco(folder: Path) -> None:
+    """Four images of two squares each, as COCO instances."""
+    (folder / "images").mkdir(parents=True)
+    annotations = []
+    for number in range(4):
+        pixels = np.zeros((40, 60, 3), np.uint8)
+        pixels[5:15, 5:15, 0] = pixels[20:35, 30:45, 1] = 255
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.jpg")
+        for place, box in enumerate(([5, 5, 10, 10], [30, 20, 15, 15])):
+            annotations.append(
+                {"id": 2 * number + place, "image_id": number, "category_id": place, "bbox": box, "iscrowd": 0}
+                | {"area": box[2] * box[3], "segmentation": []}
+            )
+    images = [{"id": number, "file_name": f"{number}.jpg", "width": 60, "height": 40} for number in range(4)]
+    categories = [{"id": 0, "name": "Red"}, {"id": 1, "name": "green"}]
+    text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    for split in ("train", "val"):
+        (folder / f"instances_{split}.json").write_text(text)
+
+
+SMALL = ["--trainer.max_steps=2", "--data.num_workers=0", "--data.batch_size=2", "--data.epoch_size=4"]
+
+
+def test_coco_regions_runs(tmp_path: Path) -> None:
+    write_coco(tmp_path / "coco")
+    options = ["--config=experiments/coco_regions.yaml", f"--vars.root={tmp_path}/coco", f"--run.root={tmp_path}"]
+    cli.main(["fit", *options, *SMALL])
+    cli.main(["test", *options, "--data.num_workers=0", "--ckpt_path=last"])
+    scored = results(tmp_path / "coco_regions" / "token_mark")
+    assert {f"classify/{name}" for name in ("accuracy", "balanced_accuracy", "map")} <= set(scored)
+    assert scored["classify/accuracy"]["n"] == 8
+
+
+@pytest.mark.parametrize("size", ["7b", "13b"])
+def test_the_stages_of_the_paper_run_with_a_small_model(size: str, shapes: Path, tmp_path: Path) -> None:
+    """pretrain and finetune with a model fragment of the paper, whose base alone is exchanged."""
+    model = ["--config", f"experiments/models/llava-1.5-{size}.yaml", "--model.base.dtype=float32"]
+    model += [f"--model.base={json.dumps(tiny_base(tmp_path))}", "--trainer.accelerator=cpu"]
+    common = [f"--run.root={tmp_path}", "--trainer.limit_val_batches=1", "--model.max_new_tokens=3", *SMALL]
+    images, videos = (str(shapes / kind / "test.jsonl") for kind in ("image", "video"))
+    common += ["--trainer.val_check_interval=1.0"]
+    first = [f"--vars.train={images}", f"--vars.val={images}"]
+    cli.main(["fit", "--config=experiments/pretrain.yaml", *model, *common, *first])
+    second = [f"--vars.images={images}", f"--vars.videos={videos}", f"--vars.val={videos}"]
+    second += [f"--model.init_from={tmp_path}/omni_rgpt/pretrain/checkpoints/last.ckpt"]
+    cli.main(["fit", "--config=experiments/finetune.yaml", *model, *common, *second])
+    assert (tmp_path / "omni_rgpt" / "finetune" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_every_configuration_is_run_by_a_test() -> None:
+    """A new file has to be added to a test that runs it."""
+    run = {"quickstart.yaml", "quickstart_video.yaml", "coco_regions.yaml", "pretrain.yaml", "finetune.yaml"}
+    run |= {"llava-1.5-7b.yaml", "llava-1.5-13b.yaml"}
+    assert {path.name for path in EXPERIMENTS.rglob("*.yaml")} == run
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("7b", 7_063_427_072), ("13b", 13_351_494_656)])
+def test_the_papers_models_have_the_right_number_of_parameters(size: str, parameters: int) -> None:
+    """LLaVA-1.5's published counts, on the meta device; marks, projection and guide head on top by hand."""
+    options = yaml.safe_load((EXPERIMENTS / "models" / f"llava-1.5-{size}.yaml").read_text())["model"]["init_args"]
+    with torch.device("meta"):
+        llava = build(options["base"]["architecture"], dtype="bfloat16")
+        width = llava.config.text_config.hidden_size
+        model = TokenMarkBackbone(llava, TokenMark(width, options["num_marks"], options["mark_dim"]))
+    assert sum(weight.numel() for weight in llava.parameters()) == parameters
+    added = 100 * 256 + 256 * width + (width + 1) * 101
+    assert sum(weight.numel() for weight in model.parameters()) == parameters + added
+
+
+def test_print_config_keeps_what_is_overridden(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["fit", "--config=experiments/quickstart.yaml", "--model.num_marks=7", "--print_config"])
+    assert stop.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["init_args"]["num_marks"] == 7
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`--help` and the list of commands need neither torch nor lightning."""
+    heavy = {"torch", "lightning", "transformers"}
+    program = f"import sys, cli; cli.main(['--help']); print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "usage: python cli.py COMMAND" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def one_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def write_region_jsonl(path: Path, **change: Any) -> None:
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(path.with_name("a.png"))
+    record = {
+        "id": "first",
+        "image": "a.png",
+        "regions": [{"box": [1, 2, 10, 12]}],
+        "conversation": [{"question": "what is <region>", "answer": "a cat"}],
+    }
+    path.write_text(json.dumps(record | change) + "\n")
+
+
+BAD = [
+    ({"image": "b.png"}, ["first", "b.png"]),
+    ({"regions": [{"box": [1, 2, 40, 12]}]}, ["first", "[1.0, 2.0, 40.0, 12.0]", "width 30 and height 20"]),
+    ({"regions": [{"box": [10, 2, 1, 12]}]}, ["first", "box"]),
+    (
+        {"regions": [{"box": [1, 2, 10, 12]}] * 9, "conversation": [{"question": "<region8>", "answer": "x"}]},
+        ["9", "8"],
+    ),
+    ({"conversation": [{"question": "what is <region1>", "answer": "x"}]}, ["first", "<region1>", "1"]),
+    ({"colour": "red"}, ["colour"]),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BAD)
+def test_bad_records_are_one_line(
+    change: dict[str, Any], said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File, sample and both numbers; the model has 8 marks."""
+    path = tmp_path / "bad.jsonl"
+    write_region_jsonl(path, **change)
+    base = f"--model.base={json.dumps(tiny_base(tmp_path) | {'dtype': 'float32'})}"
+    line = one_line(
+        capsys, "fit", "--config=experiments/pretrain.yaml", base, f"--vars.train={path}", f"--vars.val={path}",
+        f"--run.root={tmp_path}", "--data.batch_size=1", "--data.num_workers=0", "--trainer.accelerator=cpu",
+        "--model.num_marks=8", "--model.prompt=plain", "--trainer.val_check_interval=1.0",
+    )  # fmt: skip
+    assert line.startswith("error: ")
+    assert "bad.jsonl" in line
+    for words in said:
+        assert words in line
+
+
+def test_an_error_in_a_worker_is_one_line_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.jsonl"
+    write_region_jsonl(path, image="gone.png")
+    base = f"--model.base={json.dumps(tiny_base(tmp_path) | {'dtype': 'float32'})}"
+    line = one_line(
+        capsys, "fit", "--config=experiments/pretrain.yaml", base, f"--vars.train={path}", f"--vars.val={path}",
+        f"--run.root={tmp_path}", "--data.batch_size=1", "--data.num_workers=1", "--trainer.accelerator=cpu",
+        "--model.prompt=plain", "--trainer.val_check_interval=1.0",
+    )  # fmt: skip
+    assert line.startswith("error: ") and "gone.png" in line and "Traceback" not in line
+
+
+def test_wrong_json_names_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.jsonl"
+    write_region_jsonl(path)
+    path.write_text(path.read_text() + "{not json\n")
+    base = f"--model.base={json.dumps(tiny_base(tmp_path) | {'dtype': 'float32'})}"
+    line = one_line(
+        capsys, "validate", "--config=experiments/pretrain.yaml", base, f"--vars.train={path}", f"--vars.val={path}",
+        f"--run.root={tmp_path}", "--data.num_workers=0", "--trainer.accelerator=cpu", "--model.prompt=plain",
+    )  # fmt: skip
+    assert "bad.jsonl:2" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "--config=experiments/quickstart.yaml", "--model.num_mark=3"], "num_mark"),
+        (["train"], "shapes"),
+        (["ask", "--ckpt_path=nowhere.ckpt", "--image=README.md", "--question=what"], "nowhere.ckpt"),
+        (["ask", "--ckpt_path=x", "--image=x.png", "--box=1,2,3", "--question=what"], "--box 1,2,3: four numbers"),
+        (["ask", "--ckpt_path=x", "--image=x.png", "--mask=y.png", "--question=what"], "y.png"),
+    ],
+)
+def test_bad_arguments_exit_with_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.ckpt"):
+        cli.main(["ask", "--ckpt_path=nowhere.ckpt", "--image=README.md", "--question=what", "--debug"])
