@@ -7,11 +7,12 @@ and visual tokens, M marks, D width of the language model, K supervised tokens o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from datamodules.types import RegionBatch
+from datamodules.types import DataError, RegionBatch
 from lightning_modules.region_guide import TemporalRegionGuideHead
 from lightning_modules.region_llava import RegionLlava
 from lightning_modules.region_reference import Reference, RegionReference
@@ -49,20 +50,47 @@ class TokenMarkBackbone(nn.Module):
         llava: Vision tower, projector and language model.
         reference: How regions are told to it.
         guide: Whether it has a Temporal Region Guide Head; needs a reference with marks.
+
+    Raises:
+        DataError: Another vision tower than CLIP's, or features of several layers.
     """
 
     def __init__(self, llava: RegionLlava, reference: RegionReference, guide: bool = True) -> None:
         super().__init__()
+        tower, layer = llava.config.vision_config.model_type, llava.config.vision_feature_layer
+        if tower != "clip_vision_model" or not isinstance(layer, int):
+            raise DataError(f"vision tower {tower!r} with features of layer {layer}: CLIP and one layer are needed")
         self.llava = llava
         self.reference = reference
         width = llava.config.text_config.hidden_size
         self.guide = TemporalRegionGuideHead(width, reference.num_marks) if guide and reference.num_marks else None
 
     def visual_tokens(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(F, 3, S, S) -> (F, G * G, D): every frame on its own, the class token dropped."""
-        dtype = self.llava.model.vision_tower.dtype
-        features = self.llava.model.get_image_features(pixel_values=pixel_values.to(dtype)).pooler_output
-        return torch.stack(list(features))
+        """(F, 3, S, S) -> (F, G * G, D): every frame on its own, the class token dropped.
+
+        The tower stops at the layer whose features are taken; transformers' LLaVA runs it to the end and keeps every
+        layer's hidden states to pick one of them.
+        """
+        tower = self._tower
+        hidden = tower.pre_layrnorm(tower.embeddings(pixel_values.to(self.llava.model.vision_tower.dtype)))
+        for layer in tower.encoder.layers[: self._used_layers]:
+            hidden = layer(hidden, None)
+        if self.llava.config.vision_feature_select_strategy == "default":
+            hidden = hidden[:, 1:]
+        projected: torch.Tensor = self.llava.model.multi_modal_projector(hidden)
+        return projected
+
+    @property
+    def _tower(self) -> Any:
+        # some versions of transformers wrap the tower's transformer once more
+        tower = self.llava.model.vision_tower
+        return getattr(tower, "vision_model", tower)
+
+    @property
+    def _used_layers(self) -> int:
+        """Layers up to the features: hidden state k is the output of layer k, hidden state 0 that of no layer."""
+        taken: int = self.llava.config.vision_feature_layer
+        return taken + len(self._tower.encoder.layers) + 1 if taken < 0 else taken
 
     def embed(self, batch: RegionBatch) -> Embedded:
         """Words, visual tokens and regions as one sequence of embeddings."""
@@ -96,9 +124,6 @@ class TokenMarkBackbone(nn.Module):
 
     def unused_parameters(self) -> list[nn.Parameter]:
         """Weights of the vision tower behind the layer whose features are taken: no gradient ever reaches them."""
-        config = self.llava.config
-        tower = self.llava.model.vision_tower
-        layers: list[nn.Module] = list(tower.encoder.layers)
-        taken = config.vision_feature_layer
-        used = taken + len(layers) + 1 if taken < 0 else taken
-        return [weight for part in [*layers[used:], tower.post_layernorm] for weight in part.parameters()]
+        tower = self._tower
+        unused = [*tower.encoder.layers[self._used_layers :], tower.post_layernorm]
+        return [weight for part in unused for weight in part.parameters()]

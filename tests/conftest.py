@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from datamodules.collate import collate
 from datamodules.conversation import ConversationRenderer, PromptName
 from datamodules.processor import RegionProcessor, VisionSpec
+from datamodules.source import RegionSource
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
 from lightning_modules import ImageRegionModule, VideoRegionModule
 from lightning_modules.region_module import RegionModule
@@ -86,6 +87,19 @@ def sample(
     return RegionSample(name, Pixels(pixels), regions, (Turn(question, answer),), **fields)
 
 
+class Listed(RegionSource):
+    """Samples in memory."""
+
+    def __init__(self, *samples: RegionSample) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> RegionSample:
+        return self.samples[index]
+
+
 def processor(module: RegionModule, num_frames: int = 4) -> RegionProcessor:
     return RegionProcessor(module.renderer, module.vision_spec, num_frames)
 
@@ -102,6 +116,7 @@ __all__ = [
     "SIDE",
     "ConversationRenderer",
     "ImageRegionModule",
+    "Listed",
     "PromptName",
     "VideoRegionModule",
     "VisionSpec",

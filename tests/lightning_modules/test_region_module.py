@@ -11,24 +11,10 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from datamodules import VideoRegionDataModule
-from datamodules.source import RegionSource
 from datamodules.types import DataError, RegionSample
-from helpers import make_batch, sample, tiny_module
+from helpers import Listed, make_batch, sample, tiny_module
 from lightning_modules import ImageRegionModule, ask, load
 from lightning_modules.region_module import RegionModule, smallest_region, warmup_cosine
-
-
-class Listed(RegionSource):
-    """Samples in memory."""
-
-    def __init__(self, *samples: RegionSample) -> None:
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> RegionSample:
-        return self.samples[index]
 
 
 class Losses(Callback):
