@@ -99,6 +99,8 @@ def main(arguments: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     # a worker's share of tiny data is the user's decision
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # scores are gathered from all ranks before they are logged
+    warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     RegionCLI(
         RegionModule,

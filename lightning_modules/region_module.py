@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from datamodules.conversation import ConversationRenderer, PromptName
 from datamodules.processor import VisionSpec
-from datamodules.types import RegionBatch, RegionSample
+from datamodules.types import DataError, RegionBatch, RegionSample
 from lightning_modules import checkpoints
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
 from lightning_modules.decoding import OptionScores, generate, score_options
@@ -175,6 +175,18 @@ class RegionModule(LightningModule):
 
     # --- training ---------------------------------------------------------------------------------------------------
 
+    def on_fit_start(self) -> None:
+        """Refuses what would change the loss in silence.
+
+        Raises:
+            DataError: Gradients of several micro-batches are accumulated: each would be averaged over its own tokens.
+        """
+        if self.trainer.accumulate_grad_batches > 1:
+            raise DataError(
+                f"accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but L_LM is a mean over all "
+                "tokens of a step, which micro-batches do not know: raise data.batch_size or the number of devices"
+            )
+
     def training_step(self, batch: RegionBatch, batch_idx: int) -> torch.Tensor:
         """L = L_LM + alpha * L_guide."""
         language, guide = self._losses(self.backbone(batch), batch)
@@ -256,8 +268,8 @@ class RegionModule(LightningModule):
         self.scores = self.evaluation.compute()
         self.predictions = self.evaluation.predictions()
         self.evaluation.reset()
-        # gathered from all ranks already: every rank holds the same numbers
-        self.log_dict({f"{stage}/{name}": score.value for name, score in self.scores.items()}, rank_zero_only=True)
+        # gathered from all ranks already: every rank holds, and monitors, the same numbers
+        self.log_dict({f"{stage}/{name}": score.value for name, score in self.scores.items()})
 
     @torch.no_grad()
     def answer(self, batch: RegionBatch) -> Answered:

@@ -90,6 +90,19 @@ def test_quickstart_runs_fit_validate_test_predict_and_ask(
     assert Image.open(drawn).size > (100, 100)
 
 
+def test_quickstart_sets_the_control_beside_it(
+    fragment: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both stages twice, four tests, one table; where the pictures and MLflow's page are."""
+    cli.main(["quickstart", "--root", str(tmp_path), "--seed", "3", "--config", fragment])
+    printed = capsys.readouterr().out
+    table = printed[printed.index("What was learnt, seed 3") :]
+    assert "no region" in table and "direction of motion" in table and "mlflow" in table
+    for name in ("image-seed3", "image-control-seed3", "video-seed3", "video-control-seed3"):
+        assert (tmp_path / "quickstart" / name / "results.json").is_file()
+    assert "guide/accuracy" not in results(tmp_path / "quickstart" / "video-control-seed3")
+
+
 def write_coco(folder: Path) -> None:
     """Four images of two squares each, as COCO instances."""
     (folder / "images").mkdir(parents=True)

@@ -59,11 +59,10 @@ def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv444p"
-        stream.options = {"crf": "6", "preset": "veryfast", "bf": "0"}
+        # lossless: with a lossy setting one file in some hundreds decoded to other pixels than the same frames before
+        stream.options = {"qp": "0", "preset": "veryfast", "bf": "0"}
         # the writing processes are the parallel part
         stream.codec_context.thread_count = 1
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            # converted here: where the encoder does it, about one file in two hundred comes out different
-            container.mux(stream.encode(picture.reformat(format="yuv444p")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

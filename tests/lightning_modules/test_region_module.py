@@ -202,3 +202,8 @@ def test_an_image_module_refuses_a_clip(tmp_path: Path) -> None:
 def test_learning_rate_rises_straight_and_falls_as_a_cosine() -> None:
     rates = [warmup_cosine(step, warmup=2, steps=6) for step in range(7)]
     assert rates == pytest.approx([0, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0])
+
+
+def test_accumulated_gradients_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="accumulate_grad_batches is 2"):
+        train(fresh(tmp_path), tmp_path, 2, SAMPLES, accumulate_grad_batches=2)
