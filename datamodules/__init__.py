@@ -1,8 +1,12 @@
 """From annotation files and media to batches: the LightningDataModules and what they stream."""
 
-from datamodules.image_regions import ImageRegionDataModule
+from typing import TYPE_CHECKING, Any
+
 from datamodules.types import Box, DataError, Frames, Mask, Pixels, Polygon, Region, RegionSample, Turn, Video
-from datamodules.video_regions import VideoRegionDataModule
+
+if TYPE_CHECKING:
+    from datamodules.image_regions import ImageRegionDataModule
+    from datamodules.video_regions import VideoRegionDataModule
 
 __all__ = [
     "Box",
@@ -18,3 +22,16 @@ __all__ = [
     "Video",
     "VideoRegionDataModule",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # lightning takes seconds to import, and neither a loader's worker nor a writer of data needs it
+    if name == "ImageRegionDataModule":
+        from datamodules.image_regions import ImageRegionDataModule
+
+        return ImageRegionDataModule
+    if name == "VideoRegionDataModule":
+        from datamodules.video_regions import VideoRegionDataModule
+
+        return VideoRegionDataModule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

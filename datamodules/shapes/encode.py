@@ -52,7 +52,7 @@ def write_image(path: Path, frame: NDArray[np.uint8]) -> None:
 
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
-    """Writes (T, H, W, 3) uint8 RGB as an mp4 (H.264) with full colour resolution, its first frame a key frame."""
+    """Writes (T, H, W, 3) uint8 RGB as an mp4 (H.264) without loss but for the change of colour space."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -398,6 +398,8 @@ def test_pixels_survive_their_codec(data: Path, kind: Kind) -> None:
         drawn, masks = render(scene)
         read = pixels_of(sample.media)
         assert read.shape == drawn.shape
+        # coded without loss, a video differs by rounding alone; so its pixels do not depend on the encoder's choices
+        assert kind == "image" or np.abs(read.astype(int) - drawn).max() <= 3
         for figure, mask in zip(scene.figures, masks, strict=True):
             for time in range(scene.frames):
                 inside = mask[time]
