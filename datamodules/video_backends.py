@@ -78,7 +78,7 @@ def _available(backend: Backend | None) -> Backend:
 @functools.cache
 def _has_decord() -> bool:
     try:
-        import decord  # noqa: F401
+        import decord  # noqa: F401 - only whether it can be imported
     except (ImportError, OSError):  # OSError: its library is there but cannot be loaded
         return False
     return True
