@@ -1,4 +1,4 @@
-"""Image, video or frames in memory -> (T, H, W, 3) uint8 RGB: no other module asks which of them it is."""
+"""Image, video, frames in memory or nothing -> (T, H, W, 3) uint8 RGB: no other module asks which of them it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 
 from datamodules import video_backends, video_index
-from datamodules.types import Clip, DataError, Frames, Media, Pixels, Video
+from datamodules.types import Clip, DataError, Frames, Media, NoPicture, Pixels, Video
 from datamodules.video_backends import Backend, Picture
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backe
         case Pixels(array):
             numbers = choose(len(_checked(array)))
             return Clip(array[list(numbers)], numbers)
+        case NoPicture():
+            return Clip(np.zeros((0, 1, 1, 3), np.uint8), ())
     assert_never(media)
 
 
@@ -89,6 +91,8 @@ def count_frames(media: Media) -> int:
             return len(paths)
         case Pixels(array):
             return len(_checked(array))
+        case NoPicture():
+            return 0
     assert_never(media)
 
 
@@ -108,6 +112,8 @@ def frame_size(media: Media) -> tuple[int, int]:
         case Pixels(array):
             height, width = _checked(array).shape[1:3]
             return height, width
+        case NoPicture():
+            raise DataError("there is no picture, only text")
     assert_never(media)
 
 
@@ -132,6 +138,8 @@ def _name(media: Media) -> str:
             return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(map(str, paths))
         case Pixels():
             return "frames in memory"
+        case NoPicture():
+            return "no picture"
     assert_never(media)
 
 

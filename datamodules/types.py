@@ -19,8 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Task: TypeAlias = Literal["answer", "caption", "choice", "refer", "classify"]
-"""How an answer is scored: exact match, caption scores, option chosen, region chosen, object class."""
+Task: TypeAlias = Literal["answer", "caption", "choice", "refer", "classify", "yes_no"]
+"""How an answer is scored: exact match, caption scores, option chosen, region chosen, object class, yes or no."""
+
+Answering: TypeAlias = Literal["likelihood", "letter"]
+"""How an option is chosen: the likelihood of each, or the letter that is generated where the question lists them."""
 
 
 class DataError(ValueError):
@@ -78,7 +81,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Still pictures, one file a frame in temporal order; an image is one of them."""
+    """Still pictures, one file a frame in temporal order; an image is one of them,."""
 
     paths: tuple[Path, ...]
     span: tuple[int, int] | None = None
@@ -100,7 +103,14 @@ class Pixels:
     span: tuple[int, int] | None = None
 
 
-Media: TypeAlias = Frames | Video | Pixels
+@dataclass(frozen=True, slots=True)
+class NoPicture:
+    """A conversation without image or video, as instruction data mixes them in: a clip of no frame."""
+
+    span: None = None
+
+
+Media: TypeAlias = Frames | Video | Pixels | NoPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,8 @@ class RegionSample:
         label: Index of the right option.
         task: How the answer to the last turn is scored.
         group: What the number is reported under (for example the kind of question); the source's name if left out.
+        answering: How one of the options is chosen.
+        protocol: What of the data a number depends on (data set, split, named choices); printed beside the number.
         meta: What a metric needs beyond the text, JSON values only (for example a COCO image id).
         origin: File and record, for error messages.
     """
@@ -151,6 +163,8 @@ class RegionSample:
     label: int | None = None
     task: Task = "answer"
     group: str = ""
+    answering: Answering = "likelihood"
+    protocol: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
 

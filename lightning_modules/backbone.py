@@ -71,6 +71,9 @@ class TokenMarkBackbone(nn.Module):
         The tower stops at the layer whose features are taken; transformers' LLaVA runs it to the end and keeps every
         layer's hidden states to pick one of them.
         """
+        if not len(pixel_values):
+            # a batch of text alone: every rank runs every module in every step, here on a blank frame without a token
+            return self.visual_tokens(pixel_values.new_zeros(1, *pixel_values.shape[1:]))[:0]
         tower = self._tower
         hidden = tower.pre_layrnorm(tower.embeddings(pixel_values.to(self.llava.model.vision_tower.dtype)))
         for layer in tower.encoder.layers[: self._used_layers]:
@@ -119,7 +122,7 @@ class TokenMarkBackbone(nn.Module):
         if self.guide is None:
             return None
         visual = hidden[batch.input_ids == self.llava.config.image_token_id]
-        logits: torch.Tensor = self.guide(visual.view(len(batch.pixel_values), -1, hidden.shape[-1]))
+        logits: torch.Tensor = self.guide(visual.view(*batch.guide_weights.shape[:2], hidden.shape[-1]))
         return logits
 
     def unused_parameters(self) -> list[nn.Parameter]:

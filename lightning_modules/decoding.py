@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from datamodules.conversation import ConversationRenderer, Rendered
-from datamodules.types import RegionBatch
+from datamodules.types import RegionBatch, RegionSample
 from lightning_modules.backbone import Embedded, TokenMarkBackbone
 from lightning_modules.mentions import GeneratedMentions
 from lightning_modules.region_llava import MentionProcessor
@@ -61,6 +61,11 @@ def generate(
     return [renderer.decode(row) for row in generated.tolist()]
 
 
+def scored_options(sample: RegionSample) -> tuple[str, ...]:
+    """The options whose likelihood decides; none where a letter is generated."""
+    return sample.options if sample.answering == "likelihood" else ()
+
+
 @torch.no_grad()
 def score_options(
     backbone: TokenMarkBackbone, renderer: ConversationRenderer, batch: RegionBatch, embedded: Embedded
@@ -68,9 +73,11 @@ def score_options(
     """The log-likelihood of every option of every sample, as an answer to the same prompt.
 
     The prompts, with all their visual tokens, pass the language model once; every option continues their key-value
-    cache. Samples may have different numbers of options.
+    cache. Samples may have different numbers of options, also none.
     """
-    rendered = [[renderer.answer(text, len(sample.regions)) for text in sample.options] for sample in batch.samples]
+    rendered = [
+        [renderer.answer(text, len(sample.regions)) for text in scored_options(sample)] for sample in batch.samples
+    ]
     most = max(1, *map(len, rendered))
     prompts, attention = _left_aligned(embedded.embeddings, batch.prompt_lengths)
     model = backbone.llava.model.language_model

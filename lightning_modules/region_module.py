@@ -20,7 +20,7 @@ from datamodules.processor import VisionSpec
 from datamodules.types import DataError, RegionBatch, RegionSample
 from lightning_modules import checkpoints
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
-from lightning_modules.decoding import OptionScores, generate, score_options
+from lightning_modules.decoding import OptionScores, generate, score_options, scored_options
 from lightning_modules.region_guide import guide_loss, heat_map
 from lightning_modules.region_reference import NoReference, RegionReference, frame_owner
 from lightning_modules.token_mark import TokenMark
@@ -287,7 +287,7 @@ class RegionModule(LightningModule):
             synced=self._world_size > 1,
         )
         # sharded weights need every rank in every pass, so all ranks score options when one has to
-        choosing = torch.tensor(float(any(sample.options for sample in batch.samples)), device=self.device)
+        choosing = torch.tensor(float(any(map(scored_options, batch.samples))), device=self.device)
         options = (
             score_options(self.backbone, self.renderer, batch, output.embedded)
             if self._sum_over_ranks(choosing) > 0
@@ -346,5 +346,7 @@ def _prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScor
         label=sample.label,
         option_scores=scores.log_likelihoods,
         option_lengths=scores.lengths,
+        answering=sample.answering,
+        protocol=sample.protocol,
         meta=dict(sample.meta),
     )

@@ -37,4 +37,4 @@ def accuracies(
 ) -> dict[str, Score]:
     """The share of predictions that `is_right`, as `name` over all and as `<group>/name` in each group."""
     parts = {name: predictions} | {f"{group}/{name}": part for group, part in by_group(predictions).items()}
-    return {key: Score(sum(map(is_right, part)) / len(part), len(part), protocol) for key, part in parts.items()}
+    return {key: Score.of(sum(map(is_right, part)) / len(part), part, protocol) for key, part in parts.items()}

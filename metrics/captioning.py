@@ -50,11 +50,12 @@ class Captioning(PredictionMetric):
             {item.id: item.references for item in predictions},
         )
         groups = by_group(predictions)
-        parts = {f"{name}/": corpus.part(item.id for item in group) for name, group in groups.items()}
+        parts = {f"{name}/": group for name, group in groups.items()}
         return {
-            f"{prefix}{name}": score
-            for prefix, part in {"": corpus, **(parts if len(parts) > 1 else {})}.items()
-            for name, score in _scores(part, self.scores).items()
+            f"{prefix}{name}": Score.of(value, part, _PROTOCOLS[score])
+            for prefix, part in {"": predictions, **(parts if len(parts) > 1 else {})}.items()
+            for score in self.scores
+            for name, value in _SCORERS[score](corpus.part(item.id for item in part)).items()
         }
 
 
@@ -80,7 +81,8 @@ def score_captions(
         RuntimeError: Java failed.
     """
     _check_names(scores)
-    return {name: score.value for name, score in _scores(_tokenise(hypotheses, references), scores).items()}
+    corpus = _tokenise(hypotheses, references)
+    return {name: value for score in scores for name, value in _SCORERS[score](corpus).items()}
 
 
 class _Corpus(NamedTuple):
@@ -115,14 +117,6 @@ def _check_captions(hypotheses: Mapping[str, str], references: Mapping[str, Sequ
     for key, texts in references.items():
         if not texts or not all(map(str.strip, texts)):
             raise DataError(f"sample {key!r}: {len(texts)} references, of which each needs text: {list(texts)}")
-
-
-def _scores(corpus: _Corpus, names: Iterable[CaptionScore]) -> dict[str, Score]:
-    return {
-        key: Score(value, len(corpus.hypotheses), _PROTOCOLS[name])
-        for name in names
-        for key, value in _SCORERS[name](corpus).items()
-    }
 
 
 def _meteor(corpus: _Corpus) -> dict[str, float]:

@@ -28,10 +28,10 @@ class RegionClassification(PredictionMetric):
         Raises:
             DataError: A sample's meta lacks `image_id` or `bbox`.
         """
-        count = len(predictions)
+        balanced = f"{_EXACT}, mean recall of classes"
         return accuracies(predictions, _is_right, _EXACT) | {
-            "balanced_accuracy": Score(_balanced_accuracy(predictions), count, f"{_EXACT}, mean recall of classes"),
-            "map": Score(mean_average_precision(predictions), count, _MAP),
+            "balanced_accuracy": Score.of(_balanced_accuracy(predictions), predictions, balanced),
+            "map": Score.of(mean_average_precision(predictions), predictions, _MAP),
         }
 
 

@@ -18,7 +18,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from datamodules.placeholders import PLACEHOLDER
-from datamodules.types import DataError, Task
+from datamodules.types import Answering, DataError, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Prediction:
         label: Index of the right option.
         option_scores: Log-likelihood of each option, summed over its tokens, or empty.
         option_lengths: Number of tokens of each option, or empty.
+        answering: How one of the options is chosen: by `likelihood`, or by the `letter` that was generated.
+        protocol: What of the data the number depends on; printed beside it.
         meta: What a metric needs beyond the text; JSON values only.
     """
 
@@ -49,6 +51,8 @@ class Prediction:
     label: int | None = None
     option_scores: tuple[float, ...] = ()
     option_lengths: tuple[int, ...] = ()
+    answering: Answering = "likelihood"
+    protocol: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -91,6 +95,16 @@ class Score(NamedTuple):
     value: float
     n: int
     protocol: str
+
+    @classmethod
+    def of(cls, value: float, predictions: Sequence[Prediction], rule: str) -> Score:
+        """A number on these predictions: the protocol is the `rule` it was scored by, and how their data was made."""
+        return cls(value, len(predictions), "; ".join([rule, *data_protocols(predictions)]))
+
+
+def data_protocols(predictions: Sequence[Prediction]) -> list[str]:
+    """What the data of these predictions say of themselves, each once, sorted."""
+    return sorted({prediction.protocol for prediction in predictions} - {""})
 
 
 class PredictionMetric(Metric, ABC):

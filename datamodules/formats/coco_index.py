@@ -124,8 +124,10 @@ def _clipped(bbox: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.
 
 
 def _annotations(rows: JsonRows) -> Iterator[tuple[Any, ...]]:
-    for count, (row, start, stop) in enumerate(rows):
-        where = f"{rows.path}: annotations[{count}]"
+    for name, row, start, stop in rows:
+        if isinstance(name, str):
+            raise DataError(f"{rows.path}: annotations: expected an array, got the key {name!r}")
+        where = f"{rows.path}: annotations[{name}]"
         fields = mapping(row, where)
         if integer(fields.get("iscrowd", 0), f"{where}.iscrowd"):
             continue

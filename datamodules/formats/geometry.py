@@ -39,6 +39,28 @@ def parse_box(value: object, where: str) -> Box:
     return Box((x0, y0, x1, y1))
 
 
+def parse_xywh(value: object, where: str) -> Box:
+    """A box [x, y, width, height] in pixels, x and y its top left corner, with positive width and height."""
+    x, y, width, height = (number(item, where) for item in array(value, where, 4))
+    if width <= 0 or height <= 0:
+        raise DataError(f"{where}: empty, width {width:g} and height {height:g}")
+    return Box((x, y, x + width, y + height))
+
+
+def clipped(box: Box, size: tuple[int, int], where: str) -> Box:
+    """The part of a box on a frame of `size` (height, width): trackers follow what is half out of the picture.
+
+    Raises:
+        DataError: Nothing of it is on the frame.
+    """
+    height, width = size
+    x0, y0, x1, y1 = box.xyxy
+    inside = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
+    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+        raise DataError(f"{where}: box {list(box.xyxy)} is not on the frame of width {width} and height {height}")
+    return Box(inside)
+
+
 def parse_polygon(value: object, where: str) -> Polygon:
     """The union of closed rings, each [x, y, x, y, ...] in pixels, of three points or more."""
     rings = array(value, where)

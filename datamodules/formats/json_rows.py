@@ -1,7 +1,7 @@
 """Random access to the rows of one big JSON document: `{"images": [...], "annotations": [row, row, ...]}`.
 
-The rows of one array are visited one by one, each with its place in the file, and never held together; a row
-is read again from its bytes. So what stays in memory is an index, whatever the rows contain.
+The rows of one array or object are visited one by one, each with its place in the file, and never held together; a
+row is read again from its bytes. So what stays in memory is an index, whatever the rows contain.
 """
 
 from __future__ import annotations
@@ -12,28 +12,36 @@ import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datamodules.types import DataError
 
 
+class Row(NamedTuple):
+    """One row, parsed: its number in an array or its key in an object, and the file's bytes [start, stop) with it."""
+
+    name: int | str
+    value: Any
+    start: int
+    stop: int
+
+
 @dataclass
 class JsonRows:
-    """The array under the top-level `key` of the JSON object in `path`.
+    """The array or object under the top-level `key` of the JSON object in `path`; the document itself without a key.
 
-    Iterating yields each row, parsed, with the file's bytes [start, stop) that hold it. It raises `DataError`
-    if the file cannot be read, is not JSON or has no such array. Strings in these rows are not decoded yet (a
-    byte is a character); `read_row` decodes them.
+    Iterating yields its rows. It raises `DataError` if the file cannot be read, is not JSON or has no such rows.
+    Strings in the rows' values are not decoded yet (a byte is a character); `read_row` decodes them.
 
     Attributes:
         members: The document's other members, complete once all rows have been visited.
     """
 
     path: Path
-    key: str
+    key: str | None = None
     members: dict[str, Any] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[tuple[Any, int, int]]:
+    def __iter__(self) -> Iterator[Row]:
         try:
             found = yield from self._rows()
         except OSError as error:
@@ -45,19 +53,20 @@ class JsonRows:
         if not found:
             raise DataError(f"{self.path}: missing key {self.key!r}")
 
-    def _rows(self) -> Generator[tuple[Any, int, int], None, bool]:
+    def _rows(self) -> Generator[Row, None, bool]:
         # one character a byte, so that positions in the text are positions in the file
         walk = _Walk(self.path.read_bytes().decode("latin-1"))
-        found = False
-        for _ in walk.between("{", "}"):
-            key = walk.key()
-            if key == self.key:
-                found = True
-                for start in walk.between("[", "]"):
-                    row = walk.value()
-                    yield row, start, walk.at
-            else:
-                self.members[key] = walk.decoded_value()
+        found = self.key is None
+        if self.key is None:
+            yield from walk.rows()
+        else:
+            for _ in walk.between("{", "}"):
+                key = walk.key()
+                if key == self.key:
+                    found = True
+                    yield from walk.rows()
+                else:
+                    self.members[key] = walk.decoded_value()
         walk.end()
         return found
 
@@ -88,8 +97,24 @@ class _Walk:
         value, self.at = self._decode(self.text, self.at)
         return value
 
+    def rows(self) -> Iterator[Row]:
+        """The values of the array or object that begins here."""
+        self._skip_blank()
+        if self.text.startswith("{", self.at):
+            for _ in self.between("{", "}"):
+                name = self.key()
+                self._skip_blank()
+                yield self._row(name)
+        else:
+            for number, _ in enumerate(self.between("[", "]")):
+                yield self._row(number)
+
+    def _row(self, name: int | str) -> Row:
+        start = self.at
+        return Row(name, self.value(), start, self.at)
+
     def key(self) -> str:
-        start, key = self.at, self.value()
+        start, key = self.at, self.decoded_value()
         if not isinstance(key, str):
             raise json.JSONDecodeError("Expecting property name", self.text, start)
         self.expect(":")

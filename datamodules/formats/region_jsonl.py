@@ -31,7 +31,7 @@ from datamodules.formats.geometry import dump_geometry
 from datamodules.formats.jsonl_index import JsonlIndex
 from datamodules.formats.region_record import parse_record
 from datamodules.source import RegionSource
-from datamodules.types import Frames, Region, RegionSample, Video
+from datamodules.types import Frames, Pixels, Region, RegionSample, Video
 
 __all__ = ["RegionJsonl", "dump_record", "parse_record"]
 
@@ -63,7 +63,7 @@ def dump_record(sample: RegionSample, root: Path) -> dict[str, Any]:
     """The record that `parse_record` reads back as `sample`; media below `root` are named relative to it.
 
     Raises:
-        DataError: The sample's frames are in memory, so that there is no file to name.
+        DataError: The sample's frames are in memory, or it has none: there is no file to name.
     """
     media = _dump_media(sample, root)
     start = 0 if sample.media.span is None else sample.media.span[0]
@@ -83,7 +83,8 @@ def _dump_media(sample: RegionSample, root: Path) -> dict[str, Any]:
     if isinstance(media, Video):
         return {"video": _relative(media.path, root)} | span
     if not isinstance(media, Frames):
-        raise sample.error(f"{len(media.array)} frames in memory, there is no file to name")
+        held = f"{len(media.array)} frames in memory" if isinstance(media, Pixels) else "text alone"
+        raise sample.error(f"{held}, there is no file to name")
     names = [_relative(path, root) for path in media.paths]
     return ({"image": names[0]} if len(names) == 1 else {"frames": names}) | span
 

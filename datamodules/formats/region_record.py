@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from datamodules.formats.checks import check_sample
 from datamodules.formats.fields import array, filled, integer, known_keys, mapping, member, only_key, text
 from datamodules.formats.geometry import KINDS, parse_geometry
-from datamodules.placeholders import PLACEHOLDER, check_mentions
+from datamodules.placeholders import PLACEHOLDER
 from datamodules.types import DataError, Frames, Geometry, Media, Region, RegionSample, Task, Turn, Video
 
 _MEDIA = ("image", "video", "frames")
@@ -53,7 +54,7 @@ def _sample(record: dict[str, Any], root: Path, origin: str) -> RegionSample:
         meta=mapping(record.get("meta", {}), "meta"),
         origin=origin,
     )
-    _check_text(sample)
+    check_sample(sample)
     return sample
 
 
@@ -179,19 +180,4 @@ def _task(record: dict[str, Any], options: tuple[str, ...]) -> Task:
     task: Task = record["task"]
     if task not in get_args(Task):
         raise DataError(f"task: expected one of {', '.join(get_args(Task))}, got {task!r}")
-    if task == "choice" and not options:
-        raise DataError("task: 'choice' with 0 options")
-    if task == "refer" and not chooses_region:
-        raise DataError("task: 'refer' needs options that are one region each, like '<region0>'")
     return task
-
-
-def _check_text(sample: RegionSample) -> None:
-    regions = len(sample.regions)
-    for number, turn in enumerate(sample.conversation):
-        check_mentions(turn.question, regions, f"conversation[{number}].question")
-        check_mentions(turn.answer, regions, f"conversation[{number}].answer")
-        for index, reference in enumerate(turn.references):
-            check_mentions(reference, regions, f"references[{number}][{index}]")
-    for index, option in enumerate(sample.options):
-        check_mentions(option, regions, f"options[{index}]")

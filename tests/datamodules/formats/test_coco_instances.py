@@ -159,7 +159,7 @@ def test_small_objects_are_left_out_on_request_only(tmp_path: Path) -> None:
         (_changed("images", value={}), ": images: expected an array, got {}"),
         (_changed("categories", 0, "name", value=""), ": categories[0].name: expected text, got ''"),
         (_changed("annotations", value=[]), ": 0 annotations of single objects"),
-        (_changed("annotations", value={}), ":1: not JSON: Expecting '['"),
+        (_changed("annotations", value={"a": {}}), ": annotations: expected an array, got the key 'a'"),
         ({"images": []}, ": missing key 'annotations'"),
         ([], ":1: not JSON: Expecting '{' (column 1)"),
     ],

@@ -210,7 +210,7 @@ def test_media_elsewhere_are_written_with_their_whole_path(tmp_path: Path, monke
         (IMAGE | {"options": ["a", "b"], "label": -1}, "label: expected an integer of at least 0, got -1"),
         (
             IMAGE | {"task": "guess"},
-            "task: expected one of answer, caption, choice, refer, classify, got 'guess'",
+            "task: expected one of answer, caption, choice, refer, classify, yes_no, got 'guess'",
         ),
         (IMAGE | {"task": "choice"}, "task: 'choice' with 0 options"),
         (
