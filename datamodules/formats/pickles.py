@@ -21,7 +21,7 @@ _NUMERIC = re.compile(r"[biufc]\d{1,2}")
 
 
 def read_pickle(path: Path) -> Any:
-    """The value in a pickle of protocol 0 to 4, Python 2 or 3, arrays as nested lists; nothing that it names is ever called.
+    """The value in a pickle of protocol 0 to 4, of Python 2 or 3, arrays as nested lists; nothing it names is called.
 
     Raises:
         DataError: The file cannot be read, is no complete pickle, or names something other than a numeric array.
