@@ -15,6 +15,8 @@ LIGHTNING_COMMANDS = {
 # dispatched before anything heavy is imported; each module has main(arguments)
 COMMANDS = {
     "ask": ("lightning_modules.ask", "ask about regions of one image or video"),
+    "doctor": ("datamodules.doctor", "look at every record of a configured data set, without a model"),
+    "score": ("metrics.score", "score saved predictions without a model"),
     "shapes": ("datamodules.shapes.files", "write the built-in data set"),
     "quickstart": ("experiments.quickstart", "train, test and compare on the built-in data set"),
 }

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.region_datamodule import RegionDataModule
-from datamodules.types import DataError
+from experiments.interpolation import interpolated
 from experiments.reporting import Report
 from experiments.tracking import RunConfig, RunLogger, default_run_name, run_folder
 from lightning_modules.region_module import RegionModule
@@ -54,22 +51,12 @@ class RegionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Gives the run its folder; a run without a name gets one that says what it is."""
         assert self.subcommand is not None
-        config = self.config[self.subcommand] = self._interpolated(self.subcommand)
+        config = interpolated(self._parser(self.subcommand), self.config[self.subcommand])
+        self.config[self.subcommand] = config
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
         config.run.name = config.run.name or default_run_name(self.subcommand, config)
         config.trainer.default_root_dir = str(run_folder(config.run.root, config.run.experiment, config.run.name))
-
-    def _interpolated(self, subcommand: str) -> Namespace:
-        """The configuration with every `${name}` replaced by the value of that name."""
-        parser = self._parser(subcommand)
-        text = parser.dump(self.config[subcommand], skip_none=False, skip_validation=True)
-        try:
-            resolved = OmegaConf.to_container(OmegaConf.create(text), resolve=True, throw_on_missing=True)
-        except OmegaConfBaseException as error:
-            raise DataError(f"configuration: {str(error).splitlines()[0]}") from None
-        complete: Namespace = parser.parse_object(resolved)
-        return complete
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer, tracked in MLflow unless the configuration has a logger of its own, or false."""
