@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
-from rich.table import Table
 
 from datamodules.region_datamodule import RegionDataModule
 from datamodules.regions import Fit
@@ -22,6 +19,7 @@ from experiments.files import write_text
 from experiments.gallery import Exhibit, Gallery, spoken
 from experiments.tracking import RunLogger, log_artifact
 from metrics import Evaluation, Prediction, Score
+from metrics.table import results, score_table
 
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
@@ -126,6 +124,7 @@ class Report(Callback):
             text = json.dumps(results(split, scores, trainer.ckpt_path), indent=2)
             log_artifact(trainer, write_text(folder / "results.json", f"{text}\n"))
             console.print(score_table(split, scores))
+            _log_protocols(trainer, split, scores)
         drawn = self._draw(trainer, split)
         _log_table(trainer, split, drawn)
         console.print(f"results: {folder}", soft_wrap=True)
@@ -141,28 +140,14 @@ class Report(Callback):
         return drawn
 
 
-def results(split: str, scores: Mapping[str, Score], checkpoint: str | Path | None) -> dict[str, Any]:
-    """What `results.json` holds: where the numbers come from, and metric, value, n and protocol of each."""
-    return {
-        "command": shlex.join(sys.argv),
-        "checkpoint": None if checkpoint is None else str(checkpoint),
-        "split": split,
-        "results": [{"metric": name, **score._asdict()} for name, score in scores.items()],
-    }
+def _log_protocols(trainer: Trainer, split: str, scores: Mapping[str, Score]) -> None:
+    """What each of MLflow's numbers stands on, as a tag of the metric's name."""
+    from mlflow.entities import RunTag
 
-
-def score_table(title: str, scores: Mapping[str, Score]) -> Table:
-    """The scores as a table to print; a ditto mark stands for the protocol of the line above."""
-    table = Table(title=title)
-    table.add_column("metric", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("protocol", overflow="fold")
-    above = ""
-    for name, score in scores.items():
-        table.add_row(name, f"{score.value:.4f}", str(score.n), '"' if score.protocol == above else score.protocol)
-        above = score.protocol
-    return table
+    tags = [RunTag(f"protocol/{split}/{name}", f"n = {score.n}: {score.protocol}") for name, score in scores.items()]
+    for logger in trainer.loggers:
+        if isinstance(logger, MLFlowLogger):
+            logger.experiment.log_batch(logger.run_id, tags=tags)
 
 
 def _log_table(trainer: Trainer, split: str, drawn: Sequence[tuple[Exhibit, Path]]) -> None:

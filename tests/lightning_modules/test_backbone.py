@@ -14,7 +14,8 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from datamodules.types import DataError
+from datamodules.choices import lettered
+from datamodules.types import DataError, NoPicture, RegionSample, Turn
 from helpers import ARCHITECTURE, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder
 from lightning_modules import BaseModel, VideoRegionModule
 from lightning_modules.decoding import generate
@@ -171,3 +172,29 @@ def test_what_is_no_llava_checkpoint_is_refused(tmp_path: Path) -> None:
     base = BaseModel(llava=str(tmp_path / "clip"), tokenizer=folder)
     with pytest.raises(DataError, match="clip"):
         load_base_model(base, load_tokenizer(base))
+
+
+@pytest.mark.parametrize("beside_a_picture", [False, True])
+def test_text_alone_learns_and_answers_also_as_a_whole_batch(tmp_path: Path, beside_a_picture: bool) -> None:
+    """Instruction data mixes in conversations without a picture: every parameter still gets its gradient."""
+    module = tiny_module(tmp_path)
+    text = RegionSample("text", NoPicture(), (), (Turn("how are you", "well"),))
+    batch = make_batch(module, text, *[sample()][: int(beside_a_picture)])
+    assert batch.frame_counts.tolist() == [0, 1][: len(batch)]
+    language, guide = module._losses(module.backbone(batch), batch)
+    (language + guide).backward()
+    assert all(weight.grad is not None for weight in module.parameters() if weight.requires_grad)
+    alone = module.answer(make_batch(module, text)).predictions[0].prediction
+    assert module.answer(batch).predictions[0].prediction == alone
+
+
+def test_options_are_not_scored_where_a_letter_is_generated(tmp_path: Path) -> None:
+    module = tiny_module(tmp_path)
+    choice = sample(options=("a cat", "a dog"), label=0)
+    listed = lettered(sample("b", options=("a cat", "a dog", "no"), label=2))
+    scored = module.answer(make_batch(module, choice, listed)).predictions
+    assert [len(prediction.option_scores) for prediction in scored] == [2, 0]
+    assert [prediction.answering for prediction in scored] == ["likelihood", "letter"]
+    assert scored[0].option_scores == pytest.approx(
+        module.answer(make_batch(module, choice)).predictions[0].option_scores
+    )
