@@ -1,6 +1,61 @@
 """Annotation formats, one a file: each reads records of its kind as `RegionSample`s."""
 
+from datamodules.formats.action_genome import ActionGenome
+from datamodules.formats.activitynet_entities import ActivityNetEntities
+from datamodules.formats.ava_kinetics import AvaKinetics
+from datamodules.formats.bdd100k_mot import Bdd100kMot
+from datamodules.formats.bensmot import BenSmot
+from datamodules.formats.causal_vidqa import CausalVidQa
 from datamodules.formats.coco_instances import CocoInstances
+from datamodules.formats.elysium_track import ElysiumTrack
+from datamodules.formats.grit_captions import GritCaptions
+from datamodules.formats.hc_stvg import HcStvg
+from datamodules.formats.llava_instruct import LlavaInstruct
+from datamodules.formats.lv_vis import LvVis
+from datamodules.formats.mdetr_refexp import MdetrRefexp
+from datamodules.formats.mevis import Mevis
+from datamodules.formats.osprey_conversations import OspreyConversations
+from datamodules.formats.osprey_questions import OspreyQuestions
+from datamodules.formats.pope import Pope
+from datamodules.formats.ref_youtube_vos import RefYoutubeVos
+from datamodules.formats.refcocog import RefCocog
 from datamodules.formats.region_jsonl import RegionJsonl
+from datamodules.formats.revos import Revos
+from datamodules.formats.v3det import V3Det
+from datamodules.formats.vcr import Vcr
+from datamodules.formats.vid_stg import VidStg
+from datamodules.formats.videorefer_bench_d import VideoReferBenchD
+from datamodules.formats.videorefer_bench_q import VideoReferBenchQ
+from datamodules.formats.videorefer_instruct import VideoReferInstruct
+from datamodules.formats.visual_genome import VisualGenomeRegions
 
-__all__ = ["CocoInstances", "RegionJsonl"]
+__all__ = [
+    "ActionGenome",
+    "ActivityNetEntities",
+    "AvaKinetics",
+    "Bdd100kMot",
+    "BenSmot",
+    "CausalVidQa",
+    "CocoInstances",
+    "ElysiumTrack",
+    "GritCaptions",
+    "HcStvg",
+    "LlavaInstruct",
+    "LvVis",
+    "MdetrRefexp",
+    "Mevis",
+    "OspreyConversations",
+    "OspreyQuestions",
+    "Pope",
+    "RefCocog",
+    "RefYoutubeVos",
+    "RegionJsonl",
+    "Revos",
+    "V3Det",
+    "Vcr",
+    "VidStg",
+    "VideoReferBenchD",
+    "VideoReferBenchQ",
+    "VideoReferInstruct",
+    "VisualGenomeRegions",
+]

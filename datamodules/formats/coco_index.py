@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.formats.fields import array, filled, integer, mapping, member, number
+from datamodules.formats.geometry import clipped, parse_mask, parse_polygon
 from datamodules.formats.json_rows import JsonRows, read_row
-from datamodules.types import Box, DataError
+from datamodules.types import Box, DataError, Geometry
+
+Prompt: TypeAlias = Literal["mask", "box"]
+"""How an object is shown: its segmentation where the file has one, or its box."""
 
 _Row = TypeVar("_Row")
 _ANNOTATION = np.dtype(
@@ -71,20 +75,73 @@ class CocoIndex:
         index._check_ids()
         return index
 
+    def read(self, row: int) -> dict[str, Any]:
+        """The annotation as the file has it."""
+        start, stop = self.annotations["place"][row]
+        return mapping(read_row(self.path, int(start), int(stop)), self.where(row))
+
     def segmentation(self, row: int) -> Any:
         """The annotation's segmentation as the file has it, None if it has none."""
-        start, stop = self.annotations["place"][row]
-        return read_row(self.path, int(start), int(stop)).get("segmentation")
+        return self.read(row).get("segmentation")
 
     def image(self, row: int) -> CocoImage:
         """The annotation's image."""
         return self.images[int(self.annotations["image_id"][row])]
 
+    def category(self, row: int) -> str:
+        """The name of the annotation's category."""
+        return self.categories[int(self.annotations["category_id"][row])]
+
+    def row_of(self, annotation: int) -> int:
+        """The row of the annotation with this id.
+
+        Raises:
+            DataError: It is not in the file, or not a single object.
+        """
+        rows = np.flatnonzero(self.annotations["id"] == annotation)
+        if not len(rows):
+            raise DataError(f"{self.path}: no annotation {annotation} among {len(self.annotations)} single objects")
+        return int(rows[0])
+
+    def rows_of_image(self, image: int) -> range:
+        """The rows of all single objects on the image with this id, in the file's order."""
+        ids = self.annotations["image_id"]
+        return range(int(np.searchsorted(ids, image, "left")), int(np.searchsorted(ids, image, "right")))
+
     def box(self, row: int) -> Box:
-        """The annotation's box, clipped to its image."""
-        _, width, height = self.image(row)
-        x0, y0, x1, y1 = _clipped(self.annotations["bbox"][row], np.array([width, height])).tolist()
-        return Box((x0, y0, x1, y1))
+        """The annotation's box, clipped to its image.
+
+        Raises:
+            DataError: Nothing of it is on the image.
+        """
+        x, y, width, height = self.annotations["bbox"][row].tolist()
+        image = self.image(row)
+        return clipped(Box((x, y, x + width, y + height)), (image.height, image.width), f"{self.where(row)}: bbox")
+
+    def geometry(self, row: int, prompt: Prompt) -> Geometry:
+        """The annotation's segmentation for the prompt "mask"; its clipped box for "box" or if it has none.
+
+        Raises:
+            DataError: The segmentation is malformed or has another size than its image, or the box is not on it.
+        """
+        shape = self.segmentation(row) if prompt == "mask" else None
+        where = f"{self.where(row)}: segmentation"
+        if shape in (None, [], {}):
+            return self.box(row)
+        if isinstance(shape, list):
+            return parse_polygon(shape, where)
+        image = self.image(row)
+        mask = parse_mask(shape, where)
+        if mask.size != (image.height, image.width):
+            size = "{} x {}".format(*mask.size)
+            raise DataError(f"{where}: {size} pixels (height x width), its image {image.height} x {image.width}")
+        return mask
+
+    def on_image(self) -> NDArray[np.bool_]:
+        """Whether anything of each annotation's box is on its image, (N,)."""
+        boxes = _clipped(self.annotations["bbox"], self._sizes())
+        shown: NDArray[np.bool_] = np.logical_and(boxes[:, 0] < boxes[:, 2], boxes[:, 1] < boxes[:, 3])
+        return shown
 
     def check_boxes(self) -> None:
         """Refuse boxes that are empty, or stick out by a pixel or more, which no rounding explains.
@@ -92,12 +149,10 @@ class CocoIndex:
         Raises:
             DataError: Naming the file, the annotation, its box and the image's size.
         """
-        images = [self.images[key] for key in self.annotations["image_id"].tolist()]
-        sizes = np.array([(image.width, image.height) for image in images])
+        sizes = self._sizes()
         bbox = self.annotations["bbox"]
         outside = (np.maximum(-bbox[:, :2], bbox[:, :2] + bbox[:, 2:] - sizes) >= 1).any(axis=1)
-        boxes = _clipped(bbox, sizes)
-        empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+        empty = ~self.on_image()
         for row in np.flatnonzero(outside | empty).tolist():
             box = f"box (x, y, width, height) {bbox[row].tolist()}"
             image = "the image of {} x {} pixels".format(*sizes[row])
@@ -107,6 +162,11 @@ class CocoIndex:
     def where(self, row: int) -> str:
         """File and annotation, for error messages."""
         return f"{self.path}: annotation {self.annotations['id'][row]}"
+
+    def _sizes(self) -> NDArray[np.int64]:
+        """Width and height of every annotation's image, (N, 2)."""
+        images = [self.images[key] for key in self.annotations["image_id"].tolist()]
+        return np.array([(image.width, image.height) for image in images], np.int64)
 
     def _check_ids(self) -> None:
         _, first, counts = np.unique(self.annotations["id"], return_index=True, return_counts=True)

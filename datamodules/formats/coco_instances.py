@@ -6,16 +6,15 @@ import logging
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.coco_index import CocoIndex
-from datamodules.formats.geometry import parse_mask, parse_polygon
+from datamodules.formats.coco_index import CocoIndex, Prompt
 from datamodules.placeholders import check_mentions
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Frames, Geometry, Region, RegionSample, Turn
+from datamodules.types import DataError, Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 
@@ -36,12 +35,14 @@ class CocoInstances(RegionSource):
         min_area: Leave out objects whose box is smaller, in square pixels.
     """
 
+    _boxes_stick_out: ClassVar[bool] = False  # then each is clipped when its sample is read, whatever the overhang
+
     def __init__(
         self,
         annotations: Path,
         images: Path,
         *,
-        prompt: Literal["mask", "box"] = "mask",
+        prompt: Prompt = "mask",
         question: str = "What is the category of <region>?",
         balanced: bool = False,
         min_area: float = 0.0,
@@ -59,11 +60,11 @@ class CocoInstances(RegionSource):
 
     def __getitem__(self, index: int) -> RegionSample:
         annotation = self._index.annotations[index]
-        category = self._index.categories[int(annotation["category_id"])]
+        category = self._index.category(index)
         return RegionSample(
             id=str(annotation["id"]),
             media=Frames((self.images / self._index.image(index).file_name,)),
-            regions=(Region(self._geometry(index), category=category),),
+            regions=(Region(self._index.geometry(index, self.prompt), category=category),),
             conversation=(Turn(self.question, category.lower()),),
             task="classify",
             meta={
@@ -94,19 +95,6 @@ class CocoInstances(RegionSource):
             raise DataError(f"{self.annotations}: all {len(small)} objects are below min_area {self.min_area:g}")
         _logger.info("%s: %d objects, %d below min_area", self.annotations, len(small), small.sum())
         index = replace(index, annotations=index.annotations[~small])
-        index.check_boxes()
+        if not self._boxes_stick_out:
+            index.check_boxes()
         return index
-
-    def _geometry(self, index: int) -> Geometry:
-        shape = self._index.segmentation(index) if self.prompt == "mask" else None
-        where = f"{self._index.where(index)}: segmentation"
-        if shape in (None, [], {}):
-            return self._index.box(index)
-        if isinstance(shape, list):
-            return parse_polygon(shape, where)
-        image = self._index.image(index)
-        mask = parse_mask(shape, where)
-        if mask.size != (image.height, image.width):
-            size = "{} x {}".format(*mask.size)
-            raise DataError(f"{where}: {size} pixels (height x width), its image {image.height} x {image.width}")
-        return mask

@@ -53,6 +53,14 @@ def integer(value: object, where: str, least: int = -(2**63)) -> int:
     return value
 
 
+def frame_number(key: str, where: str) -> int:
+    """A frame number that is a key of an object, and so written as text: no sign, no leading zero."""
+    # "012" would meet "12", and int() takes other alphabets' digits
+    if not (key.isascii() and key.isdigit() and len(key) < 19) or str(int(key)) != key:
+        raise DataError(f"{where}: {key!r} is not a frame number")
+    return int(key)
+
+
 def number(value: object, where: str) -> float:
     """A finite number; Python's JSON reads NaN and Infinity too."""
     # false for NaN as well, and below the integers that no float can hold

@@ -75,11 +75,22 @@ def parse_mask(value: object, where: str) -> Mask:
     Raises:
         DataError: The code is malformed, its runs do not add up to the size, or no pixel is set.
     """
-    fields = mapping(value, where)
-    known_keys(fields, {"size", "counts"}, where)
-    size = _size(member(fields, "size", where), f"{where}.size")
-    counts = member(fields, "counts", where)
-    return _coded(counts, size, where) if isinstance(counts, str) else _listed(counts, size, where)
+    mask, foreground = _parse_code(value, where)
+    if not foreground:
+        raise DataError(f"{where}: empty mask, 0 of {mask.size[0] * mask.size[1]} pixels")
+    return mask
+
+
+def parse_frame_mask(value: object, where: str) -> Mask | None:
+    """One frame of a track of masks: None where it is null or no pixel is set, the object is out of sight there.
+
+    Raises:
+        DataError: The code is malformed or its runs do not add up to the size.
+    """
+    if value is None:
+        return None
+    mask, foreground = _parse_code(value, where)
+    return mask if foreground else None
 
 
 _PARSERS: dict[str, Callable[[object, str], Geometry]] = {
@@ -103,24 +114,31 @@ def _size(value: object, where: str) -> tuple[int, int]:
     return height, width
 
 
-def _coded(counts: str, size: tuple[int, int], where: str) -> Mask:
+def _parse_code(value: object, where: str) -> tuple[Mask, int]:
+    """A mask that may be empty, and how many pixels it has."""
+    fields = mapping(value, where)
+    known_keys(fields, {"size", "counts"}, where)
+    size = _size(member(fields, "size", where), f"{where}.size")
+    counts = member(fields, "counts", where)
+    return _coded(counts, size, where) if isinstance(counts, str) else _listed(counts, size, where)
+
+
+def _coded(counts: str, size: tuple[int, int], where: str) -> tuple[Mask, int]:
     try:
         runs = run_lengths(text(counts, f"{where}.counts"))
     except DataError as error:
         raise DataError(f"{where}.counts: {error}") from None
-    _check_runs(int(runs.sum()), int(runs[1::2].sum()), size, where)
-    return Mask(size, counts.encode("ascii"))
+    _check_pixels(int(runs.sum()), size, where)
+    return Mask(size, counts.encode("ascii")), int(runs[1::2].sum())
 
 
-def _listed(counts: object, size: tuple[int, int], where: str) -> Mask:
+def _listed(counts: object, size: tuple[int, int], where: str) -> tuple[Mask, int]:
     runs = [integer(run, f"{where}.counts", 0) for run in array(counts, f"{where}.counts")]
-    _check_runs(sum(runs), sum(runs[1::2]), size, where)
-    return Mask(size, compressed(runs, size))
+    _check_pixels(sum(runs), size, where)
+    return Mask(size, compressed(runs, size)), sum(runs[1::2])
 
 
-def _check_runs(pixels: int, foreground: int, size: tuple[int, int], where: str) -> None:
+def _check_pixels(pixels: int, size: tuple[int, int], where: str) -> None:
     total = size[0] * size[1]
     if pixels != total:
         raise DataError(f"{where}: runs of {pixels} pixels, the size {size[0]} x {size[1]} has {total}")
-    if not foreground:
-        raise DataError(f"{where}: empty mask, 0 of {total} pixels")

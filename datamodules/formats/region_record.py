@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from datamodules.formats.checks import check_sample
-from datamodules.formats.fields import array, filled, integer, known_keys, mapping, member, only_key, text
+from datamodules.formats.fields import array, filled, frame_number, integer, known_keys, mapping, member, only_key, text
 from datamodules.formats.geometry import KINDS, parse_geometry
 from datamodules.placeholders import PLACEHOLDER
 from datamodules.types import DataError, Frames, Geometry, Media, Region, RegionSample, Task, Turn, Video
@@ -113,15 +113,8 @@ def _prompted_frame(fields: dict[str, Any], media: Media, where: str) -> int:
 
 def _track(value: object, where: str) -> dict[int, Geometry | None]:
     return {
-        _track_frame(key, where): _tracked(entry, f"{where}[{key!r}]") for key, entry in mapping(value, where).items()
+        frame_number(key, where): _tracked(entry, f"{where}[{key!r}]") for key, entry in mapping(value, where).items()
     }
-
-
-def _track_frame(key: str, where: str) -> int:
-    # "012" would meet "12", and int() takes other alphabets' digits
-    if not (key.isascii() and key.isdigit() and len(key) < 19) or str(int(key)) != key:
-        raise DataError(f"{where}: {key!r} is not a frame number")
-    return int(key)
 
 
 def _tracked(value: object, where: str) -> Geometry | None:

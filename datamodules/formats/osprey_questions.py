@@ -1,0 +1,86 @@
+"""Osprey's question files: a question about one region of a COCO picture each.
+
+::
+
+    questions.json                 one array
+    answers.json                   one array, what should be answered, paired by `question_id`
+    val2017/000000057870.jpg       `image`
+
+    {"question_id": 0, "image": "000000057870.jpg", "text": "Describe <region> in detail.",
+     "annotation": {"bbox": [x, y, width, height], "segmentation": [[x, y, x, y, ...]]}}
+    {"question_id": 0, "image": "000000057870.jpg", "text": "A wooden chair."}
+
+Pixels as COCO counts them. The region is the only one of its question and is written `<region>`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from datamodules.formats.fields import filled, integer, mapping, member
+from datamodules.formats.json_index import JsonIndex, Named
+from datamodules.formats.osprey_region import Prompt, parse_region
+from datamodules.formats.records import RecordSource, located
+from datamodules.types import DataError, Frames, RegionSample, Turn
+
+
+class OspreyQuestions(RecordSource):
+    """Questions about one region each, scored as captions where the answers are at hand.
+
+    Args:
+        path: The question file, a JSON array.
+        images: Folder that its pictures are relative to.
+        answers: File with the answers; without it they are unknown.
+        prompt: Show the segmentation, or the box; a region without a segmentation is shown by its box.
+    """
+
+    def __init__(self, path: Path, images: Path, *, answers: Path | None = None, prompt: Prompt = "mask") -> None:
+        self.path = Path(path)
+        self.images = Path(images)
+        self.answers = None if answers is None else Path(answers)
+        self.prompt = prompt
+
+    @cached_property
+    def records(self) -> JsonIndex:
+        """The questions of the file."""
+        return JsonIndex.build(self.path)
+
+    def sample(self, record: Named, part: int) -> RegionSample:
+        """The question of one record."""
+        fields = mapping(record.value, "record")
+        number = integer(member(fields, "question_id"), "question_id")
+        question = filled(member(fields, "text"), "text")
+        answer = "" if self.answers is None else self._answer(number)
+        return RegionSample(
+            id=str(number),
+            media=Frames((self.images / filled(member(fields, "image"), "image"),)),
+            regions=(parse_region(member(fields, "annotation"), "annotation", self.prompt),),
+            conversation=(Turn(question, answer, (answer,) if answer else ()),),
+            task="caption",
+            protocol=f"Osprey region questions, {self.prompt}",
+            meta={"question_id": number},
+        )
+
+    def _answer(self, question: int) -> str:
+        index, rows = self._answered
+        if question not in rows:
+            raise DataError(f"{self.answers}: no answer to question_id {question} among {len(index)}")
+        row = rows[question]
+        with located(index.origin(row)):
+            return filled(member(mapping(index.read(row).value, "record"), "text"), "text")
+
+    @cached_property
+    def _answered(self) -> tuple[JsonIndex, dict[int, int]]:
+        """The answers, and the row of each by its question."""
+        assert self.answers is not None, "asked for answers only where there is a file"
+        index = JsonIndex.build(self.answers)
+        rows: dict[int, int] = {}
+        for row in range(len(index)):
+            with located(index.origin(row)):
+                fields = mapping(index.read(row).value, "record")
+                question = integer(member(fields, "question_id"), "question_id")
+                if question in rows:
+                    raise DataError(f"question_id {question} is answered in [{rows[question]}] too")
+            rows[question] = row
+        return index, rows

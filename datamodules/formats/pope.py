@@ -1,0 +1,83 @@
+"""POPE: is there such an object in the picture, yes or no?
+
+::
+
+    coco_pope_random.json  coco_pope_popular.json  coco_pope_adversarial.json     one question a line
+    val2014/COCO_val2014_000000310196.jpg                                         `image`
+
+    {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a dog in the image?", "label": "yes"}
+
+The kinds differ in the objects that are not there: any, frequent ones, or ones that go with what is there. Several
+versions of the random questions are in use, of 3,000 and of 2,910 questions (some of which ask about an "imange"), so
+the number of questions is part of the protocol. Questions are numbered from 1, in one version from 0, and that
+version's `image_id` says no more than `image`. A label may be capitalised. Texts are taken as they stand.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datamodules.formats.fields import filled, integer, mapping, member, text
+from datamodules.formats.jsonl_index import JsonlIndex
+from datamodules.formats.records import RecordSource
+from datamodules.types import DataError, Frames, RegionSample, Turn
+
+SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
+"""The words that peers' numbers were made with, from LLaVA-1.5 on."""
+
+_KINDS = ("random", "popular", "adversarial")
+
+
+class Pope(RecordSource):
+    """The questions of one POPE file; the answer is "yes" or "no", and there are no regions.
+
+    Args:
+        path: The question file, a JSON object a line.
+        images: Folder that its pictures are relative to.
+        name: What the number is reported under; if left out the kind, random, popular or adversarial, that the file's
+            name has in it, or else the file's name.
+        suffix: What is added to every question; by default peers' request for a single word, on a line of its own.
+    """
+
+    def __init__(self, path: Path, images: Path, *, name: str = "", suffix: str = SHORT_ANSWER) -> None:
+        self.path = Path(path)
+        self.images = Path(images)
+        self.name = name
+        self.suffix = suffix
+
+    @cached_property
+    def records(self) -> JsonlIndex:
+        """The questions of the file."""
+        return JsonlIndex.build(self.path)
+
+    def sample(self, record: Any, part: int) -> RegionSample:
+        """The question of one line."""
+        fields = mapping(record, "record")
+        question = filled(member(fields, "text"), "text")
+        return RegionSample(
+            id=str(integer(member(fields, "question_id"), "question_id")),
+            media=Frames((self.images / filled(member(fields, "image"), "image"),)),
+            regions=(),
+            conversation=(Turn(question + self.suffix, _yes_or_no(member(fields, "label"))),),
+            task="yes_no",
+            group=self._kind,
+            protocol=self._protocol,
+        )
+
+    @property
+    def _kind(self) -> str:
+        return self.name or next((kind for kind in _KINDS if kind in self.path.stem), self.path.stem)
+
+    @property
+    def _protocol(self) -> str:
+        words = {SHORT_ANSWER: "", "": ", no suffix"}.get(self.suffix, f", suffix {self.suffix!r}")
+        return f"POPE {self._kind}, {len(self.records)} questions{words}"
+
+
+def _yes_or_no(value: object) -> str:
+    label = text(value, "label").strip().lower()
+    if label not in ("yes", "no"):
+        raise DataError(f"label: expected yes or no, got {value!r}")
+    return label

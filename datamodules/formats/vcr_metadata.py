@@ -1,0 +1,75 @@
+"""VCR's metadata: where the objects of one picture are, by an automatic detector.
+
+::
+
+    {"boxes": [[x0, y0, x1, y1, score], ...],       an object each, in pixels
+     "segms": [[[[x, y], [x, y], ...], ...], ...],  an object's polygons, each a list of points in pixels
+     "names": [...], "width": 1920, "height": 797}
+
+Detections go wrong: a polygon of fewer than four points is passed over, an object that is left without a polygon is
+shown by its box, and a box is clipped to the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from datamodules.formats.fields import array, integer, mapping, member, number
+from datamodules.formats.geometry import clipped, parse_box
+from datamodules.formats.json_index import read_json
+from datamodules.formats.records import located
+from datamodules.types import Box, DataError, Geometry, Polygon
+
+_LEAST_POINTS = 4
+
+
+def read_geometries(
+    path: Path, shown: Sequence[int], objects: int, prompt: Literal["mask", "box"]
+) -> dict[int, Geometry]:
+    """Where each of the objects `shown` is.
+
+    Args:
+        path: The metadata of the picture.
+        shown: Numbers of objects, counted from 0.
+        objects: How many objects the question knows; the file has to agree.
+        prompt: Polygons where an object has them, or boxes.
+
+    Raises:
+        DataError: The file cannot be read, knows another number of objects, or one that is shown is malformed.
+    """
+    with located(str(path)):
+        metadata = mapping(read_json(path), "metadata")
+        size = (integer(member(metadata, "height"), "height", 1), integer(member(metadata, "width"), "width", 1))
+        boxes = _of_each(metadata, "boxes", objects)
+        polygons = _of_each(metadata, "segms", objects) if prompt == "mask" else [[]] * objects
+        return {
+            item: _polygon(polygons[item], f"segms[{item}]") or _box(boxes[item], size, f"boxes[{item}]")
+            for item in shown
+        }
+
+
+def _of_each(metadata: dict[str, Any], key: str, objects: int) -> list[Any]:
+    values = array(member(metadata, key), key)
+    if len(values) != objects:
+        raise DataError(f"{key}: {len(values)}, the question has {objects} objects")
+    return values
+
+
+def _box(value: object, size: tuple[int, int], where: str) -> Box:
+    *corners, score = array(value, where, 5)
+    number(score, f"{where}[4]")
+    return clipped(parse_box(corners, where), size, where)
+
+
+def _polygon(value: object, where: str) -> Polygon | None:
+    """The polygons that are shapes; None if there is none."""
+    rings = [_ring(ring, f"{where}[{index}]") for index, ring in enumerate(array(value, where))]
+    shapes = tuple(ring for ring in rings if len(ring) >= 2 * _LEAST_POINTS)
+    return Polygon(shapes) if shapes else None
+
+
+def _ring(value: object, where: str) -> tuple[float, ...]:
+    pairs = [array(pair, f"{where}[{index}]", 2) for index, pair in enumerate(array(value, where))]
+    return tuple(number(item, f"{where}[{index}]") for index, pair in enumerate(pairs) for item in pair)
