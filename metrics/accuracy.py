@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from metrics.predictions import Prediction, PredictionMetric, Score, by_group, spell_regions
+from metrics.predictions import Prediction, PredictionMetric, Score, spell_regions, with_groups
 
 
 class ExactMatch(PredictionMetric):
@@ -36,5 +36,12 @@ def accuracies(
     name: str = "accuracy",
 ) -> dict[str, Score]:
     """The share of predictions that `is_right`, as `name` over all and as `<group>/name` in each group."""
-    parts = {name: predictions} | {f"{group}/{name}": part for group, part in by_group(predictions).items()}
-    return {key: Score.of(sum(map(is_right, part)) / len(part), part, protocol) for key, part in parts.items()}
+    return {
+        f"{prefix}{name}": Score.of(share(is_right, part), part, protocol)
+        for prefix, part in with_groups(predictions).items()
+    }
+
+
+def share(is_right: Callable[[Prediction], bool], predictions: Sequence[Prediction]) -> float:
+    """The share of predictions, of which there is at least one, that `is_right`."""
+    return sum(map(is_right, predictions)) / len(predictions)

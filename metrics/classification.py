@@ -71,17 +71,12 @@ def _class(name: str) -> str:
 
 def _image(prediction: Prediction) -> tuple[str, int]:
     """The image, told apart from another data set's image of the same number."""
-    return prediction.group, _meta(prediction, "image_id")
-
-
-def _meta(prediction: Prediction, name: str) -> Any:
-    if name not in prediction.meta:
-        raise prediction.error(f"meta has no {name!r}, which mAP needs; it has {sorted(prediction.meta)}")
-    return prediction.meta[name]
+    image: int = prediction.need("image_id")
+    return prediction.group, image
 
 
 def _annotation(prediction: Prediction, images: Mapping[tuple[str, int], int], category: int) -> dict[str, Any]:
-    x, y, width, height = _meta(prediction, "bbox")
+    x, y, width, height = prediction.need("bbox")
     return {
         "image_id": images[_image(prediction)],
         "category_id": category,

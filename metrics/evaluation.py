@@ -10,6 +10,7 @@ from metrics.captioning import Captioning
 from metrics.classification import RegionClassification
 from metrics.guide import GuideTracking
 from metrics.multiple_choice import MultipleChoice
+from metrics.pope import Pope
 from metrics.predictions import Prediction, PredictionMetric, Score
 from metrics.referring import Referring
 
@@ -21,6 +22,7 @@ def _default_metrics() -> dict[Task, PredictionMetric]:
         "choice": MultipleChoice(),
         "refer": Referring(),
         "classify": RegionClassification(),
+        "yes_no": Pope(),
     }
 
 
@@ -29,8 +31,9 @@ class Evaluation(PredictionMetric):
 
     Args:
         metrics: Task -> the metric that scores it. Default: exact match for `answer`, METEOR and CIDEr for
-            `caption`, the likeliest option for `choice`, the exact region for `refer`, accuracy and mAP for
-            `classify`.
+            `caption`, the likeliest option or the generated letter for `choice` (`Vcr` or `CausalVidQa` score the
+            parts of their questions), the exact region and its overlap for `refer`, accuracy and mAP for
+            `classify`, POPE's counts for `yes_no`.
     """
 
     def __init__(self, metrics: dict[Task, PredictionMetric] | None = None) -> None:

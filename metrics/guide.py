@@ -22,4 +22,4 @@ class GuideTracking(PredictionMetric):
         if not followed:
             return {}
         hits, tokens = (sum(prediction.meta[key] for prediction in followed) for key in ("guide_hits", "guide_tokens"))
-        return {"accuracy": Score(hits / tokens, len(followed), PROTOCOL)}
+        return {"accuracy": Score.of(hits / tokens, followed, PROTOCOL)}

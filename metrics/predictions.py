@@ -83,6 +83,16 @@ class Prediction:
         except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"not a prediction ({error}): {line[:80]!r}") from error
 
+    def need(self, name: str) -> Any:
+        """The value in `meta` that a metric cannot do without.
+
+        Raises:
+            DataError: It is not there.
+        """
+        if name not in self.meta:
+            raise self.error(f"meta has no {name!r}, which its metric needs; it has {sorted(self.meta)}")
+        return self.meta[name]
+
     def error(self, problem: str) -> DataError:
         """The one error line for this prediction."""
         return DataError(f"sample {self.id!r}: {problem}")
@@ -181,6 +191,11 @@ def by_group(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
     for prediction in predictions:
         groups.setdefault(prediction.group, []).append(prediction)
     return {name: groups[name] for name in sorted(groups) if name}
+
+
+def with_groups(predictions: Sequence[Prediction]) -> dict[str, Sequence[Prediction]]:
+    """What a number is given for, by the prefix of its name: all of them as "", and each group as "group/"."""
+    return {"": predictions, **{f"{name}/": part for name, part in by_group(predictions).items()}}
 
 
 def spell_regions(text: str) -> str:

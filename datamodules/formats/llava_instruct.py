@@ -30,7 +30,9 @@ class LlavaInstruct(RecordSource):
     """The conversations of one LLaVA-Instruct file, with all their turns.
 
     The tag `<image>` is taken out of the text wherever it stands, the picture comes before the first question. A
-    record without a picture is a conversation about text alone, and there the tag is text like any other.
+    record without a picture is a conversation about text alone, and there the tag is text like any other. `<region>` is
+    nobody's placeholder here and is written `< region>`, as a web address may have it. A first message of the model and
+    a last one of the user have no counterpart and are left out, as in LLaVA's own training.
 
     Args:
         path: The file, a JSON array.
@@ -51,20 +53,24 @@ class LlavaInstruct(RecordSource):
         fields = mapping(record.value, "record")
         image = fields.get("image")
         media: Media = NoPicture() if image is None else Frames((self.images / filled(image, "image"),))
-        turns = parse_messages(member(fields, "conversations"), "conversations")
+        turns = parse_messages(member(fields, "conversations"), "conversations", loose_ends=True)
         if image is not None:
             turns = [(_untagged(question), _untagged(answer)) for question, answer in turns]
         return RegionSample(
             id=f"{_id(member(fields, 'id'))}-{record.name}",
             media=media,
             regions=(),
-            conversation=tuple(Turn(question, answer) for question, answer in turns),
+            conversation=tuple(Turn(_plain(question), _plain(answer)) for question, answer in turns),
             protocol=f"LLaVA-Instruct, {self.path.name}",
         )
 
 
 def _untagged(text: str) -> str:
     return text.replace(_IMAGE, "").strip() if _IMAGE in text else text
+
+
+def _plain(text: str) -> str:
+    return text.replace("<region", "< region")
 
 
 def _id(value: object) -> str:

@@ -1,13 +1,14 @@
-"""A short way to write predictions."""
+"""A short way to write predictions, and to score them in any order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from metrics import Prediction
+from metrics import Prediction, PredictionMetric, Score
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,22 @@ def predict() -> Callable[..., Prediction]:
         return Prediction(id=sample, **(defaults | values))
 
     return build
+
+
+@pytest.fixture(scope="session")
+def score_shuffled() -> Callable[..., dict[str, Score]]:
+    """Scores predictions in five orders and batchings, some of them twice; all have to agree to the last bit."""
+
+    def score(build: Callable[[], PredictionMetric], predictions: Sequence[Prediction]) -> dict[str, Score]:
+        draw = random.Random(0)
+        results = []
+        for size in (1, 2, 3, 7, len(predictions)):
+            shuffled = draw.sample(predictions, len(predictions)) + draw.choices(predictions, k=3)
+            metric = build()
+            for start in range(0, len(shuffled), size):
+                metric.update(shuffled[start : start + size])
+            results.append(metric.compute())
+        assert all(list(other.items()) == list(results[0].items()) for other in results)
+        return results[0]
+
+    return score

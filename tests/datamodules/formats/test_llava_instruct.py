@@ -80,21 +80,30 @@ def test_without_a_picture_the_tag_is_text_like_any_other(tmp_path: Path) -> Non
     assert sample.media == NoPicture()
 
 
+@pytest.mark.parametrize("kept", [slice(0, 3), slice(1, 4), slice(1, 5)])
+def test_messages_without_a_counterpart_are_left_out(tmp_path: Path, kept: slice) -> None:
+    """As in LLaVA's own training: a first one of gpt, a last one of human."""
+    said = _said(["first", "reply", "second", "another", "third"])[kept]
+    [turn] = _one(tmp_path, conversations=said).conversation
+    assert turn == (Turn("first", "reply") if kept.start == 0 else Turn("second", "another"))
+
+
+def test_what_looks_like_a_placeholder_is_text(tmp_path: Path) -> None:
+    sample = _one(tmp_path, conversations=_said(["https://<region>.example", "as <region2>"]))
+    assert sample.conversation == (Turn("https://< region>.example", "as < region2>"),)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"conversations": _said(["a", "b", "c"])}, "conversations: 3 messages, human and gpt come in pairs"),
         ({"conversations": []}, "conversation: expected one turn or more, got 0"),
+        ({"conversations": _said(["a"])}, "conversation: expected one turn or more, got 0"),
         (
-            {"conversations": _said(["a", "b", "c"])[1:]},
-            "conversations[0].from: expected 'human', got 'gpt'",
+            {"conversations": [*_said(["a", "b"]), *_said(["c", "d"])[1:]]},
+            "conversations[2].from: expected 'human', got 'gpt'",
         ),
         ({"conversations": [{"from": "human"}, {}]}, "conversations[0]: missing key 'value'"),
         ({"conversations": _said(["<image>", "b"])}, "conversation[0].question: expected text, got ''"),
-        (
-            {"conversations": _said(["a", "<region>"])},
-            "conversation[0].answer: <region> has no region, there are 0, co",
-        ),
         ({"image": ["a.jpg"]}, "image: expected a string, got ['a.jpg']"),
         ({"id": None}, "id: expected a string, got None"),
     ],
