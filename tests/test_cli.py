@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from test_coco_instances import write_coco
 
 import cli
 from helpers import ARCHITECTURE, tokenizer_folder
@@ -103,26 +104,6 @@ def test_quickstart_sets_the_control_beside_it(
     assert "guide/accuracy" not in results(tmp_path / "quickstart" / "video-control-seed3")
 
 
-def write_coco(folder: Path) -> None:
-    """Four images of two squares each, as COCO instances."""
-    (folder / "images").mkdir(parents=True)
-    annotations = []
-    for number in range(4):
-        pixels = np.zeros((40, 60, 3), np.uint8)
-        pixels[5:15, 5:15, 0] = pixels[20:35, 30:45, 1] = 255
-        Image.fromarray(pixels).save(folder / "images" / f"{number}.jpg")
-        for place, box in enumerate(([5, 5, 10, 10], [30, 20, 15, 15])):
-            annotations.append(
-                {"id": 2 * number + place, "image_id": number, "category_id": place, "bbox": box, "iscrowd": 0}
-                | {"area": box[2] * box[3], "segmentation": []}
-            )
-    images = [{"id": number, "file_name": f"{number}.jpg", "width": 60, "height": 40} for number in range(4)]
-    categories = [{"id": 0, "name": "Red"}, {"id": 1, "name": "green"}]
-    text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
-    for split in ("train", "val"):
-        (folder / f"instances_{split}.json").write_text(text)
-
-
 SMALL = ["--trainer.max_steps=2", "--data.num_workers=0", "--data.batch_size=2", "--data.epoch_size=4"]
 
 
@@ -156,6 +137,7 @@ def test_every_configuration_is_run_by_a_test() -> None:
     """A new file has to be added to a test that runs it."""
     run = {"quickstart.yaml", "quickstart_video.yaml", "coco_regions.yaml", "pretrain.yaml", "finetune.yaml"}
     run |= {"llava-1.5-7b.yaml", "llava-1.5-13b.yaml"}
+    run |= {path.name for path in (EXPERIMENTS / "tables").glob("*.yaml")}  # tests/experiments/test_tables.py
     assert {path.name for path in EXPERIMENTS.rglob("*.yaml")} == run
 
 

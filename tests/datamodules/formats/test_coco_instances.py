@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
@@ -40,6 +41,26 @@ DOCUMENT: dict[str, Any] = {
     ],
     "categories": [{"id": 1, "name": "Person"}, {"id": 3, "name": "Hot Dog"}, {"id": 4, "name": "unused"}],
 }
+
+
+def write_coco(folder: Path) -> None:
+    """Four images of two squares each, as COCO instances."""
+    (folder / "images").mkdir(parents=True)
+    annotations = []
+    for number in range(4):
+        pixels = np.zeros((40, 60, 3), np.uint8)
+        pixels[5:15, 5:15, 0] = pixels[20:35, 30:45, 1] = 255
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.jpg")
+        for place, box in enumerate(([5, 5, 10, 10], [30, 20, 15, 15])):
+            annotations.append(
+                {"id": 2 * number + place, "image_id": number, "category_id": place, "bbox": box, "iscrowd": 0}
+                | {"area": box[2] * box[3], "segmentation": []}
+            )
+    images = [{"id": number, "file_name": f"{number}.jpg", "width": 60, "height": 40} for number in range(4)]
+    categories = [{"id": 0, "name": "Red"}, {"id": 1, "name": "green"}]
+    text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    for split in ("train", "val"):
+        (folder / f"instances_{split}.json").write_text(text)
 
 
 def _source(folder: Path, document: Any = DOCUMENT, **options: Any) -> CocoInstances:
