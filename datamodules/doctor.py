@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from datamodules.formats.checks import check_sample
 from datamodules.media import Backend, read_clip
+from datamodules.reading.checks import check_sample
 from datamodules.regions import Fit, Placement, region_weights
 from datamodules.source import RegionSource
 from datamodules.types import Clip, DataError, RegionSample

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import NamedTuple
 
-from datamodules.formats.fields import array, mapping, member, number, text
+from datamodules.reading.fields import array, mapping, member, number, text
 from datamodules.types import DataError
 from metrics.predictions import Score
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from datamodules.formats import fields
-from datamodules.formats.jsonl_index import JsonlIndex
-from datamodules.formats.records import located
+from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.records import located
 from datamodules.types import Answering, DataError, Task
 from metrics.predictions import Prediction
 

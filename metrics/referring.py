@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from datamodules.formats.fields import array
-from datamodules.formats.geometry import parse_box
+from datamodules.reading.fields import array
+from datamodules.reading.geometry import parse_box
 from datamodules.types import DataError
 from metrics.accuracy import accuracies, normalise
 from metrics.multiple_choice import ChoiceRule, choice_protocol, likeliest_option, right_option

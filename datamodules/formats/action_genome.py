@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.formats.action_genome_index import Entries, file_name, read_people
-from datamodules.formats.checks import check_sample
-from datamodules.formats.geometry import clipped, parse_box, parse_xywh
-from datamodules.formats.records import located
 from datamodules.media import frame_size
 from datamodules.placeholders import check_mentions
+from datamodules.reading.checks import check_sample
+from datamodules.reading.geometry import clipped, parse_box, parse_xywh
+from datamodules.reading.records import located
 from datamodules.source import RegionSource
 from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
 

@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import array, filled, mapping, member, number, text
-from datamodules.formats.geometry import parse_xywh
-from datamodules.formats.pickles import read_pickle
+from datamodules.reading.fields import array, filled, mapping, member, number, text
+from datamodules.reading.geometry import parse_xywh
+from datamodules.reading.pickles import read_pickle
 from datamodules.types import Box, DataError
 
 _logger = logging.getLogger(__name__)

@@ -28,14 +28,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import array, filled, integer, mapping, member, number, text
-from datamodules.formats.frame_times import FrameTimes
-from datamodules.formats.geometry import clipped, parse_box
-from datamodules.formats.json_index import JsonIndex, Named, read_json
-from datamodules.formats.records import RecordSource
-from datamodules.formats.video_folder import SUFFIXES, VideoFolder
 from datamodules.media import frame_size
 from datamodules.placeholders import check_mentions
+from datamodules.reading.fields import array, filled, integer, mapping, member, number, text
+from datamodules.reading.frame_times import FrameTimes
+from datamodules.reading.geometry import clipped, parse_box
+from datamodules.reading.json_index import JsonIndex, Named, read_json
+from datamodules.reading.records import RecordSource
+from datamodules.reading.video_folder import SUFFIXES, VideoFolder
 from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)

@@ -23,14 +23,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from datamodules.formats.csv_rows import CsvGroups
-from datamodules.formats.fields import filled, number
-from datamodules.formats.frame_times import FrameTimes
-from datamodules.formats.geometry import clipped, parse_box
-from datamodules.formats.records import RecordSource
-from datamodules.formats.video_folder import VideoFolder
 from datamodules.media import frame_size
 from datamodules.placeholders import check_mentions
+from datamodules.reading.csv_rows import CsvGroups
+from datamodules.reading.fields import filled, number
+from datamodules.reading.frame_times import FrameTimes
+from datamodules.reading.geometry import clipped, parse_box
+from datamodules.reading.records import RecordSource
+from datamodules.reading.video_folder import VideoFolder
 from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)

@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 
 from datamodules.choices import lettered
 from datamodules.formats.causal_vidqa_regions import LabelMaps, MapFrames, TaggedObjects, TrackFiles
-from datamodules.formats.fields import array, filled, integer, mapping, member
-from datamodules.formats.json_index import read_json
-from datamodules.formats.pickles import read_pickle
-from datamodules.formats.records import RecordSource, located
-from datamodules.formats.tracks import tracked_region
+from datamodules.reading.fields import array, filled, integer, mapping, member
+from datamodules.reading.json_index import read_json
+from datamodules.reading.pickles import read_pickle
+from datamodules.reading.records import RecordSource, located
+from datamodules.reading.tracks import tracked_region
 from datamodules.types import Answering, DataError, Region, RegionSample, Turn, Video
 
 PARTS = {

@@ -22,11 +22,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import filled, frame_number, mapping, member
-from datamodules.formats.geometry import parse_geometry, parse_mask
-from datamodules.formats.json_index import JsonIndex, read_json
-from datamodules.formats.records import located
 from datamodules.media import sample_frames
+from datamodules.reading.fields import filled, frame_number, mapping, member
+from datamodules.reading.geometry import parse_geometry, parse_mask
+from datamodules.reading.json_index import JsonIndex, read_json
+from datamodules.reading.records import located
 from datamodules.types import DataError, Geometry, Mask
 from datamodules.video_index import index_frames, open_video
 

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.coco_index import CocoIndex, Prompt
 from datamodules.placeholders import check_mentions
+from datamodules.reading.coco_index import CocoIndex, Prompt
 from datamodules.source import RegionSource
 from datamodules.types import DataError, Frames, Region, RegionSample, Turn
 
@@ -67,6 +67,7 @@ class CocoInstances(RegionSource):
             regions=(Region(self._index.geometry(index, self.prompt), category=category),),
             conversation=(Turn(self.question, category.lower()),),
             task="classify",
+            protocol=f"{self.annotations.name}, {self.prompt}, whole image",
             meta={
                 "image_id": int(annotation["image_id"]),
                 "annotation_id": int(annotation["id"]),

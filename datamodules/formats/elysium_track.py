@@ -22,11 +22,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.formats.fields import array, filled, integer, mapping, member, number, text
-from datamodules.formats.jsonl_index import JsonlIndex
-from datamodules.formats.records import RecordSource
-from datamodules.formats.tracks import tracked_region, visible_part
 from datamodules.placeholders import check_mentions
+from datamodules.reading.fields import array, filled, integer, mapping, member, number, text
+from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.records import RecordSource
+from datamodules.reading.tracks import tracked_region, visible_part
 from datamodules.types import Box, DataError, Frames, RegionSample, Turn
 
 

@@ -28,12 +28,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import array, filled, integer, mapping, member, number
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.records import RecordSource
-from datamodules.formats.tracks import tracked_region, visible_part
-from datamodules.formats.video_folder import VideoFolder
 from datamodules.placeholders import check_mentions
+from datamodules.reading.fields import array, filled, integer, mapping, member, number
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.records import RecordSource
+from datamodules.reading.tracks import tracked_region, visible_part
+from datamodules.reading.video_folder import VideoFolder
 from datamodules.types import Box, DataError, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from datamodules.formats.fields import filled, integer, mapping, member
-from datamodules.formats.human_gpt import parse_messages
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.records import RecordSource
+from datamodules.reading.fields import filled, integer, mapping, member
+from datamodules.reading.human_gpt import parse_messages
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.records import RecordSource
 from datamodules.types import Frames, Media, NoPicture, RegionSample, Turn
 
 _IMAGE = "<image>"

@@ -21,12 +21,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.formats.coco_index import CocoIndex, Prompt
-from datamodules.formats.fields import filled, integer, mapping, member
-from datamodules.formats.json_index import JsonIndex
-from datamodules.formats.records import RecordSource
 from datamodules.formats.refcocog import REFERENCES, References
 from datamodules.placeholders import check_mentions
+from datamodules.reading.coco_index import CocoIndex, Prompt
+from datamodules.reading.fields import filled, integer, mapping, member
+from datamodules.reading.json_index import JsonIndex
+from datamodules.reading.records import RecordSource
 from datamodules.types import DataError, Frames, Region, RegionSample, Turn
 
 

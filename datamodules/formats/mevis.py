@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.formats.json_index import JsonIndex
 from datamodules.formats.referring_video import (
     Expression,
     Files,
@@ -27,6 +26,7 @@ from datamodules.formats.referring_video import (
     parse_anno_ids,
     parse_exp,
 )
+from datamodules.reading.json_index import JsonIndex
 from datamodules.types import DataError, Mask
 
 

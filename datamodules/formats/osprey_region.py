@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from datamodules.formats.fields import mapping, member
-from datamodules.formats.geometry import clipped, parse_mask, parse_polygon, parse_xywh
+from datamodules.reading.fields import mapping, member
+from datamodules.reading.geometry import clipped, parse_mask, parse_polygon, parse_xywh
 from datamodules.types import DataError, Mask, Polygon, Region
 
 Prompt: TypeAlias = Literal["mask", "box"]

@@ -19,9 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.formats.fields import filled, integer, mapping, member, text
-from datamodules.formats.jsonl_index import JsonlIndex
-from datamodules.formats.records import RecordSource
+from datamodules.reading.fields import filled, integer, mapping, member, text
+from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.records import RecordSource
 from datamodules.types import DataError, Frames, RegionSample, Turn
 
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."

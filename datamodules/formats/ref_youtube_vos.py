@@ -23,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import filled, mapping, member, text
-from datamodules.formats.json_index import JsonIndex
 from datamodules.formats.referring_video import Expression, Files, References, ReferringVideos, parse_exp
+from datamodules.reading.fields import filled, mapping, member, text
+from datamodules.reading.json_index import JsonIndex
 from datamodules.types import DataError, Mask
 
 _logger = logging.getLogger(__name__)

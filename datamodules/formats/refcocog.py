@@ -33,13 +33,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.coco_index import CocoIndex, Prompt
-from datamodules.formats.fields import array, filled, integer, mapping, member, text
-from datamodules.formats.geometry import clipped, parse_box
-from datamodules.formats.json_index import JsonIndex
-from datamodules.formats.pickles import read_pickle
-from datamodules.formats.records import RecordSource
 from datamodules.placeholders import check_mentions
+from datamodules.reading.coco_index import CocoIndex, Prompt
+from datamodules.reading.fields import array, filled, integer, mapping, member, text
+from datamodules.reading.geometry import clipped, parse_box
+from datamodules.reading.json_index import JsonIndex
+from datamodules.reading.pickles import read_pickle
+from datamodules.reading.records import RecordSource
 from datamodules.types import Box, DataError, Frames, Geometry, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)

@@ -26,11 +26,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import array, filled, integer, mapping, member, text
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.records import RecordSource
-from datamodules.formats.tracks import parse_masks, tracked_region, union
 from datamodules.placeholders import check_mentions
+from datamodules.reading.fields import array, filled, integer, mapping, member, text
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.records import RecordSource
+from datamodules.reading.tracks import parse_masks, tracked_region, union
 from datamodules.types import DataError, Frames, Mask, Region, RegionSample, Turn
 
 References: TypeAlias = Literal["single", "grouped"]

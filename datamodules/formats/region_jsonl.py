@@ -25,13 +25,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
-from datamodules.formats.geometry import dump_geometry
-from datamodules.formats.jsonl_index import JsonlIndex
 from datamodules.formats.region_record import parse_record
+from datamodules.reading.geometry import dump_geometry
+from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.source import RegionSource
-from datamodules.types import Frames, Pixels, Region, RegionSample, Video
+from datamodules.types import File, Frames, NoPicture, PackedFile, Pixels, Region, RegionSample, Sampled, Video
 
 __all__ = ["RegionJsonl", "dump_record", "parse_record"]
 
@@ -81,15 +81,27 @@ def _dump_media(sample: RegionSample, root: Path) -> dict[str, Any]:
     media = sample.media
     span = {} if media.span is None else {"span": list(media.span)}
     if isinstance(media, Video):
-        return {"video": _relative(media.path, root)} | span
+        return {"video": _relative(media.path, root, sample)} | span
     if not isinstance(media, Frames):
-        held = f"{len(media.array)} frames in memory" if isinstance(media, Pixels) else "text alone"
-        raise sample.error(f"{held}, there is no file to name")
-    names = [_relative(path, root) for path in media.paths]
+        raise sample.error(f"{_held(media)}, there is no file to name")
+    names = [_relative(path, root, sample) for path in media.paths]
     return ({"image": names[0]} if len(names) == 1 else {"frames": names}) | span
 
 
-def _relative(path: Path, root: Path) -> str:
+def _held(media: Pixels | Sampled | NoPicture) -> str:
+    match media:
+        case Pixels(array):
+            return f"{len(array)} frames in memory"
+        case Sampled(files):
+            return f"{len(files)} sampled frames"
+        case NoPicture():
+            return "text alone"
+    assert_never(media)
+
+
+def _relative(path: File, root: Path, sample: RegionSample) -> str:
+    if isinstance(path, PackedFile):
+        raise sample.error(f"{path}: is no file of its own that could be named")
     return (path.relative_to(root) if path.is_relative_to(root) else path.absolute()).as_posix()
 
 

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from datamodules.formats.fields import integer, member
-from datamodules.formats.json_index import JsonIndex
 from datamodules.formats.referring_video import (
     Expression,
     Files,
@@ -29,6 +27,8 @@ from datamodules.formats.referring_video import (
     parse_anno_ids,
     parse_exp,
 )
+from datamodules.reading.fields import integer, member
+from datamodules.reading.json_index import JsonIndex
 from datamodules.types import DataError, Mask
 
 Kind: TypeAlias = Literal["referring", "reasoning"]

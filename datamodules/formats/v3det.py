@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from datamodules.formats.checks import check_sample
 from datamodules.formats.coco_instances import CocoInstances
-from datamodules.formats.records import located
+from datamodules.reading.checks import check_sample
+from datamodules.reading.records import located
 from datamodules.types import RegionSample
 
 

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.choices import lettered
-from datamodules.formats.fields import array, filled, integer, mapping, member
-from datamodules.formats.jsonl_index import JsonlIndex
-from datamodules.formats.records import RecordSource
 from datamodules.formats.vcr_metadata import read_geometries
 from datamodules.formats.vcr_text import Tokens, mentioned, parse_tokens, sentence
+from datamodules.reading.fields import array, filled, integer, mapping, member
+from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.records import RecordSource
 from datamodules.types import Answering, DataError, Frames, Region, RegionSample, Turn
 
 Part: TypeAlias = Literal["answer", "rationale"]

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.formats.fields import array, integer, mapping, member, number
-from datamodules.formats.geometry import clipped, parse_box
-from datamodules.formats.json_index import read_json
-from datamodules.formats.records import located
+from datamodules.reading.fields import array, integer, mapping, member, number
+from datamodules.reading.geometry import clipped, parse_box
+from datamodules.reading.json_index import read_json
+from datamodules.reading.records import located
 from datamodules.types import Box, DataError, Geometry, Polygon
 
 _LEAST_POINTS = 4

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from datamodules.formats.fields import array, filled, integer, text
 from datamodules.placeholders import PLACEHOLDER
+from datamodules.reading.fields import array, filled, integer, text
 from datamodules.types import DataError
 
 Tokens: TypeAlias = tuple[str | tuple[int, ...], ...]

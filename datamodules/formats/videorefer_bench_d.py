@@ -13,11 +13,11 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from datamodules.formats.fields import array, filled, mapping, member
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.records import RecordSource
 from datamodules.formats.videorefer_objects import Mode, parse_id, parse_object, parse_prompted_frame, video_media
 from datamodules.placeholders import check_mentions
+from datamodules.reading.fields import array, filled, mapping, member
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.records import RecordSource
 from datamodules.types import RegionSample, Turn
 
 

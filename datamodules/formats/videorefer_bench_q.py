@@ -19,9 +19,6 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from datamodules.choices import LETTER_REQUEST
-from datamodules.formats.fields import array, filled, mapping, member
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.records import RecordSource
 from datamodules.formats.videorefer_objects import (
     Mode,
     numbered,
@@ -30,6 +27,9 @@ from datamodules.formats.videorefer_objects import (
     parse_prompted_frame,
     video_media,
 )
+from datamodules.reading.fields import array, filled, mapping, member
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.records import RecordSource
 from datamodules.types import Answering, DataError, RegionSample, Turn
 
 _LETTER = re.compile(r"\s*\(([A-Z])\)\s*")

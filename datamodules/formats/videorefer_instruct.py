@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.formats.fields import array, filled, mapping, member
-from datamodules.formats.human_gpt import parse_messages
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.records import RecordSource
 from datamodules.formats.videorefer_objects import numbered, parse_id, parse_object, video_media
+from datamodules.reading.fields import array, filled, mapping, member
+from datamodules.reading.human_gpt import parse_messages
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.records import RecordSource
 from datamodules.types import DataError, Frames, Media, NoPicture, RegionSample, Turn
 
 _MEDIA = re.compile(r"<(?:video|image)>")

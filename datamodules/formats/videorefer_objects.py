@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from datamodules.formats.fields import filled, frame_number, integer, mapping, member
-from datamodules.formats.geometry import parse_frame_mask, parse_polygon
-from datamodules.formats.tracks import tracked_region
 from datamodules.placeholders import PLACEHOLDER
+from datamodules.reading.fields import filled, frame_number, integer, mapping, member
+from datamodules.reading.geometry import parse_frame_mask, parse_polygon
+from datamodules.reading.tracks import tracked_region
 from datamodules.types import DataError, Frames, Geometry, Region, Video
 
 Mode: TypeAlias = Literal["single_frame", "multi_frame"]

@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import array, filled, integer, mapping, member
-from datamodules.formats.geometry import clipped, parse_xywh
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.json_rows import JsonRows
-from datamodules.formats.records import RecordSource
 from datamodules.placeholders import check_mentions
+from datamodules.reading.fields import array, filled, integer, mapping, member
+from datamodules.reading.geometry import clipped, parse_xywh
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_rows import JsonRows
+from datamodules.reading.records import RecordSource
 from datamodules.types import DataError, Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datamodules.formats import fields
-from datamodules.formats.json_index import JsonIndex
-from datamodules.formats.records import located
+from datamodules.reading.json_index import JsonIndex
+from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import check_same_ids, identifier, read_text, records
 from metrics.predictions import Prediction

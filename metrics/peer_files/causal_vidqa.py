@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from datamodules.formats import fields
-from datamodules.formats.records import located
+from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import entries, index_of
 from metrics.predictions import Prediction

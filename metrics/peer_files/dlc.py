@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datamodules.formats import fields
-from datamodules.formats.records import located
+from datamodules.reading.records import located
 from metrics.dlc_bench import dlc_scores
 from metrics.peer_files.rows import check_same_ids, entries
 from metrics.predictions import Score

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from datamodules.formats import fields
-from datamodules.formats.records import located
+from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import identifier, records
 from metrics.predictions import Prediction

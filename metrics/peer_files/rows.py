@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.formats import fields
-from datamodules.formats.json_index import JsonIndex, Named
-from datamodules.formats.jsonl_index import JsonlIndex
-from datamodules.formats.records import located
+from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.records import located
 from datamodules.types import DataError
 
 

@@ -16,7 +16,7 @@ from string import ascii_uppercase
 from typing import Any, Literal, TypeAlias
 
 from datamodules.formats import fields
-from datamodules.formats.records import located
+from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import check_same_ids, index_of, read_text, records
 from metrics.predictions import Prediction

@@ -91,6 +91,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
         regions=(Region(Polygon((tuple(RING), tuple(RING))), category="Hot Dog"),),
         conversation=(Turn("What is the category of <region>?", "hot dog"),),
         task="classify",
+        protocol="instances.json, mask, whole image",
         meta={"image_id": 9, "annotation_id": 50, "category_id": 3, "bbox": [1.0, 1.0, 4.5, 3.0]},
         origin=str(tmp_path / "instances.json"),
     )

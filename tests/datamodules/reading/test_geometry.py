@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from datamodules.formats.geometry import dump_geometry, parse_geometry
+from datamodules.reading.geometry import dump_geometry, parse_geometry
 from datamodules.types import Box, DataError, Mask, Polygon
 
 # 3 rows, 2 columns: column by column 1 off, 4 on, 1 off

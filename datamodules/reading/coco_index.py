@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.fields import array, filled, integer, mapping, member, number
-from datamodules.formats.geometry import clipped, parse_mask, parse_polygon
-from datamodules.formats.json_rows import JsonRows, read_row
+from datamodules.reading.fields import array, filled, integer, mapping, member, number
+from datamodules.reading.geometry import clipped, parse_mask, parse_polygon
+from datamodules.reading.json_rows import JsonRows, read_row
 from datamodules.types import Box, DataError, Geometry
 
 Prompt: TypeAlias = Literal["mask", "box"]

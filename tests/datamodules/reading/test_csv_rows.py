@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.formats.csv_rows import CsvGroups
+from datamodules.reading.csv_rows import CsvGroups
 from datamodules.types import DataError
 
 

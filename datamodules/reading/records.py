@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.checks import check_sample
+from datamodules.reading.checks import check_sample
 from datamodules.source import RegionSource
 from datamodules.types import DataError, RegionSample
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules.formats.pickles import read_pickle
+from datamodules.reading.pickles import read_pickle
 from datamodules.types import DataError
 
 

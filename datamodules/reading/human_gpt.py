@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datamodules.formats.fields import array, filled, mapping, member, text
+from datamodules.reading.fields import array, filled, mapping, member, text
 from datamodules.types import DataError
 
 _SPEAKERS = ("human", "gpt")

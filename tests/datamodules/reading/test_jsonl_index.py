@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.formats.jsonl_index import JsonlIndex
+from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.types import DataError
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.json_rows import JsonRows, read_row
+from datamodules.reading.json_rows import JsonRows, read_row
 from datamodules.types import DataError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from datamodules.formats.fields import array
-from datamodules.formats.geometry import clipped, parse_frame_mask
+from datamodules.reading.fields import array
+from datamodules.reading.geometry import clipped, parse_frame_mask
 from datamodules.types import Box, DataError, Geometry, Mask, Region
 
 

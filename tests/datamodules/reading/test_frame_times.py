@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from datamodules.formats.frame_times import FrameTimes
+from datamodules.reading.frame_times import FrameTimes
 from datamodules.types import DataError
 from moving_squares import save_video, squares
 

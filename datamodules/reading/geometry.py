@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from datamodules.formats.fields import array, integer, known_keys, mapping, member, number, only_key, text
-from datamodules.formats.rle import compressed, run_lengths
+from datamodules.reading.fields import array, integer, known_keys, mapping, member, number, only_key, text
+from datamodules.reading.rle import compressed, run_lengths
 from datamodules.types import Box, DataError, Geometry, Mask, Polygon
 
 KINDS = ("box", "mask", "polygon")
