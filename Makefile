@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# two processes: more would start more Java machines than they save
+PARALLEL := -n 2 --dist worksteal
 
 .PHONY: help install quickstart test test-slow lint types format clean
 
@@ -14,16 +16,17 @@ install: $(INSTALLED)  ## Set up .venv with the pinned versions
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litdata
 	@touch $@
 
 quickstart: $(INSTALLED)  ## Train on the built-in data, test, and show what was learnt
 	$(BIN)/python cli.py quickstart
 
 test: $(INSTALLED)  ## The tests, a few minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(INSTALLED)  ## All tests, the slow ones too
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest $(PARALLEL) -m ""
 
 lint: $(INSTALLED)  ## Style
 	$(BIN)/ruff check .

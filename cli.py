@@ -16,6 +16,9 @@ LIGHTNING_COMMANDS = {
 COMMANDS = {
     "ask": ("lightning_modules.ask", "ask about regions of one image or video"),
     "doctor": ("datamodules.doctor", "look at every record of a configured data set, without a model"),
+    "plan": ("lightning_modules.plan", "what a run would take on so many GPUs, counted without its weights"),
+    "export": ("lightning_modules.export", "write a checkpoint as safetensors that transformers opens too"),
+    "shard": ("datamodules.shards.command", "write any configured source into shards, to stream from anywhere"),
     "score": ("metrics.score", "score saved predictions without a model"),
     "shapes": ("datamodules.shapes.files", "write the built-in data set"),
     "quickstart": ("experiments.quickstart", "train, test and compare on the built-in data set"),

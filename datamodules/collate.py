@@ -36,7 +36,18 @@ def collate(items: Sequence[Processed]) -> RegionBatch:
         samples=tuple(item.sample for item in items),
         prompts=tuple(text.prompt for text in rendered),
         frames=tuple(item.frames for item in items),
+        stand_ins=tuple(item.stand_ins for item in items),
     )
+
+
+def collate_groups(groups: Sequence[Sequence[Processed]]) -> list[RegionBatch]:
+    """Micro-batches of one optimiser step."""
+    return [collate(group) for group in groups]
+
+
+def collate_in_parts(items: Sequence[Processed], size: int) -> list[RegionBatch]:
+    """Micro-batches of `size` samples each, in order."""
+    return collate_groups([items[start : start + size] for start in range(0, len(items), size)])
 
 
 def _rows(rows: Sequence[Sequence[int]], dtype: torch.dtype, padding: int | bool) -> torch.Tensor:

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from datamodules.processor import Processed, RegionProcessor
 from datamodules.sampling import Draw
 from datamodules.source import RegionSource
+from datamodules.types import RegionSample
 
 
 class RegionDataset(Dataset[Processed]):
@@ -21,6 +22,13 @@ class RegionDataset(Dataset[Processed]):
         self.seed = seed
 
     def __getitem__(self, draw: Draw) -> Processed:
-        sample = self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
+        return self.process(draw, self.sample(draw))
+
+    def sample(self, draw: Draw) -> RegionSample:
+        """The record that was drawn."""
+        return self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
+
+    def process(self, draw: Draw, sample: RegionSample) -> Processed:
+        """What the model eats of it; in training the marks depend on the position too."""
         named = f"{self.seed}/{draw.position}" if draw.position >= 0 else ""
         return self.processor(sample, draw=named)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
 from datamodules import video_backends, video_index
-from datamodules.types import Clip, DataError, Frames, Media, NoPicture, Pixels, Video
+from datamodules.media_file import opened
+from datamodules.types import Clip, DataError, File, Frames, Media, NoPicture, Pixels, Sampled, Video
 from datamodules.video_backends import Backend, Picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Backend", "count_frames", "frame_size", "read_clip", "sample_frames"]
+__all__ = ["Backend", "count_frames", "frame_size", "most_frames", "read_clip", "sample_frames"]
 
 
 def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backend: Backend | None = None) -> Clip:
@@ -44,6 +44,9 @@ def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backe
             numbers = choose(len(paths))
             pictures = [_read_image(paths[number]) for number in numbers]
             return Clip(_stack(pictures, [str(paths[number]) for number in numbers]), numbers)
+        case Sampled(files, numbers):
+            _check_sampled(media, num_frames, prompted)
+            return Clip(_stack([_read_image(file) for file in files], list(map(str, files))), numbers)
         case Pixels(array):
             numbers = choose(len(_checked(array)))
             return Clip(array[list(numbers)], numbers)
@@ -89,11 +92,32 @@ def count_frames(media: Media) -> int:
             return video_index.count_frames(path)
         case Frames(paths):
             return len(paths)
+        case Sampled(_, numbers):
+            raise DataError(f"{_name(media)}: {len(numbers)} sampled frames do not tell how many there were")
         case Pixels(array):
             return len(_checked(array))
         case NoPicture():
             return 0
     assert_never(media)
+
+
+def most_frames(media: Media, num_frames: int) -> int:
+    """How many frames `read_clip` can give, without opening a file: a video may turn out to be shorter."""
+    match media:
+        case Video():
+            count = num_frames
+        case Frames(paths):
+            count = len(paths)
+        case Sampled(_, numbers):
+            return len(numbers)
+        case Pixels(array):
+            count = len(array)
+        case NoPicture():
+            return 0
+        case _:
+            assert_never(media)
+    first, last = media.span or (0, count)
+    return min(num_frames, last - first)
 
 
 def frame_size(media: Media) -> tuple[int, int]:
@@ -109,6 +133,8 @@ def frame_size(media: Media) -> tuple[int, int]:
             if not paths:
                 raise DataError(f"{_name(media)}: has 0 frames")
             return _image_size(paths[0])
+        case Sampled(files):
+            return _image_size(files[0])
         case Pixels(array):
             height, width = _checked(array).shape[1:3]
             return height, width
@@ -130,12 +156,24 @@ def _choose(media: Media, num_frames: int, prompted: Sequence[int], count: int) 
         raise DataError(f"{_name(media)}: {error}") from error
 
 
+def _check_sampled(media: Sampled, num_frames: int, prompted: Sequence[int]) -> None:
+    """Refuses a request for other frames than those that were sampled."""
+    count = len(media.numbers)
+    # fewer than were asked for are all that the clip has
+    if num_frames != media.asked and (count == media.asked or num_frames < count):
+        raise DataError(f"{_name(media)}: sampled for clips of {media.asked} frames, {num_frames} are wanted")
+    if absent := sorted(set(prompted) - set(media.numbers)):
+        raise DataError(f"{_name(media)}: prompted frame {absent[0]} is not among the sampled {list(media.numbers)}")
+
+
 def _name(media: Media) -> str:
     match media:
         case Video(path):
             return str(path)
         case Frames(paths):
             return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(map(str, paths))
+        case Sampled(files):
+            return f"{files[0]}"
         case Pixels():
             return "frames in memory"
         case NoPicture():
@@ -161,14 +199,14 @@ def _checked(array: Picture) -> Picture:
 # --- still pictures -------------------------------------------------------------------------------------------------
 
 
-def _read_image(path: Path) -> Picture:
+def _read_image(path: File) -> Picture:
     from PIL import ImageOps
 
     with _open_image(path) as image:
         return _to_rgb(ImageOps.exif_transpose(image))
 
 
-def _image_size(path: Path) -> tuple[int, int]:
+def _image_size(path: File) -> tuple[int, int]:
     from PIL import ExifTags
 
     with _open_image(path) as image:
@@ -177,12 +215,12 @@ def _image_size(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _open_image(path: Path) -> Iterator[Image]:
+def _open_image(path: File) -> Iterator[Image]:
     """An image file; whatever fails while it is read becomes one DataError."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(opened(path)) as image:
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image: {error}") from error

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from datamodules.conversation import ConversationRenderer, Rendered
-from datamodules.media import Backend, read_clip
+from datamodules.media import Backend, most_frames, read_clip
+from datamodules.pointing import PLACEHOLDERS, Pointing
 from datamodules.regions import Fit, Placement, RegionWeights, region_weights
-from datamodules.types import DataError, RegionSample
+from datamodules.types import DataError, RegionSample, StandIn
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -35,6 +36,7 @@ class Processed:
     frames: tuple[int, ...]
     weights: RegionWeights
     rendered: Rendered
+    stand_ins: tuple[StandIn, ...]
     mark_seed: int
 
 
@@ -47,6 +49,7 @@ class RegionProcessor:
         num_frames: Most frames of a clip, uniformly sampled with the prompted ones among them.
         fit: `squash` the frame to the square, or `pad` it.
         backend: Video decoder; None takes decord where it is installed, else PyAV.
+        pointing: What the model's region reference does to words and pixels.
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class RegionProcessor:
         num_frames: int = 1,
         fit: Fit = "squash",
         backend: Backend | None = None,
+        pointing: Pointing = PLACEHOLDERS,
     ) -> None:
         self.renderer = renderer
         self.vision = vision
         self.num_frames = num_frames
         self.fit = fit
         self.backend = backend
+        self.pointing = pointing
         self._mean = torch.tensor(vision.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(vision.std).view(1, 3, 1, 1)
 
@@ -73,13 +78,27 @@ class RegionProcessor:
             height, width = clip.pixels.shape[1:3]
             placement = Placement.of((height, width), self.vision.side, self.fit)
             weights = region_weights(sample.regions, clip, placement, self.vision.grid)
+            stand_ins = self.pointing.stand_ins(sample.regions, clip)
         except DataError as error:
             raise sample.error(str(error)) from None
         fill = tuple(round(255 * value) for value in self.vision.mean)
         image = placement.image(clip.pixels, (fill[0], fill[1], fill[2]))
+        image = self.pointing.draw(image, sample.regions, clip.frames, placement)
         pixels = (image.float() / 255 - self._mean) / self._std
-        rendered = self.renderer.render(sample, len(clip.frames) * self.vision.grid**2)
-        return Processed(sample, pixels, clip.frames, weights, rendered, _seed(f"{draw}\0{sample.id}"))
+        rendered = self.renderer.render(sample, len(clip.frames) * self.vision.grid**2, stand_ins)
+        return Processed(sample, pixels, clip.frames, weights, rendered, stand_ins, _seed(f"{draw}\0{sample.id}"))
+
+    def most_tokens(self, sample: RegionSample) -> int:
+        """Length of the rendered conversation, counted without decoding: the most that it can be.
+
+        A video counts with all frames wanted, and what stands for a region with the most tokens it can have.
+        """
+        frames = most_frames(sample.media, self.num_frames)
+        try:
+            stand_ins = self.pointing.longest_stand_ins(len(sample.regions), frames)
+        except DataError as error:
+            raise sample.error(str(error)) from None
+        return len(self.renderer.render(sample, frames * self.vision.grid**2, stand_ins).ids)
 
 
 def _seed(name: str) -> int:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datamodules.collate import collate
+from datamodules.collate import collate, collate_groups, collate_in_parts
 from datamodules.dataset import RegionDataset
 from datamodules.media import Backend
 from datamodules.processor import Processed, RegionProcessor
 from datamodules.regions import Fit
-from datamodules.sampling import EvaluationSampler, SampleStream, TrainSampler
+from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
 from datamodules.source import RegionSource
+from datamodules.token_budget import BudgetedSteps
 from datamodules.types import DataError
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ class RegionDataModule(LightningDataModule):
         weights: Share of each training source by name; by length if left out.
         epoch_size: Training samples an epoch; all records once if left out.
         batch_size: Training samples a rank and step.
+        micro_batch_size: Samples of one pass; a step's batch is split into several, and its gradient stays the same.
+        token_budget: Most tokens of one pass, visual ones and padding counted: the samples of a step, of all ranks
+            together, are grouped by length. Its gradient stays the same.
         eval_batch_size: Samples a rank and step in evaluation; the training batch's if left out.
         num_frames: Most frames of a clip; 1 for images and 4 for videos if left out.
         fit: `squash` frames to the model's square, or `pad` them.
@@ -55,6 +60,8 @@ class RegionDataModule(LightningDataModule):
         weights: Mapping[str, float] | None = None,
         epoch_size: int | None = None,
         batch_size: int = 16,
+        micro_batch_size: int | None = None,
+        token_budget: int | None = None,
         eval_batch_size: int | None = None,
         num_frames: int | None = None,
         fit: Fit = "squash",
@@ -70,6 +77,9 @@ class RegionDataModule(LightningDataModule):
         self.weights = weights
         self.epoch_size = epoch_size
         self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
+        self.token_budget = token_budget
+        self._check_split()
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_frames = num_frames or self.default_num_frames
         self.fit: Fit = fit
@@ -77,14 +87,21 @@ class RegionDataModule(LightningDataModule):
         self.seed = seed
         self.video_backend = video_backend
 
+    def _check_split(self) -> None:
+        size = self.micro_batch_size
+        if size is not None and self.token_budget is not None:
+            raise DataError(f"micro_batch_size {size} and token_budget {self.token_budget}: a step is split by one")
+        if size is not None and (size < 1 or self.batch_size % size):
+            raise DataError(f"micro_batch_size {size} does not divide batch_size {self.batch_size}")
+
     def prepare_data(self) -> None:
         """Lets every source write the files it needs."""
         for sources in self.sources.values():
             for source in sources.values():
                 source.prepare()
 
-    def train_dataloader(self) -> DataLoader[Processed]:
-        """This rank's stream; a resumed run goes on in the middle of its epoch."""
+    def train_dataloader(self) -> DataLoader[Any]:
+        """This rank's stream, an optimiser step an item; a resumed run goes on in the middle of its epoch."""
         sources = self._named("train")
         lengths = {name: len(source) for name, source in sources.items()}
         shares = self.weights or lengths
@@ -93,8 +110,16 @@ class RegionDataModule(LightningDataModule):
         epoch_size = (self.epoch_size or sum(lengths.values())) // step_samples * step_samples
         if not epoch_size:
             raise DataError(f"{sum(lengths.values())} training samples do not fill one batch of {step_samples}")
-        sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, self._consumed() % epoch_size)
-        return self._loader("train", sampler, self.batch_size)
+        consumed = self._consumed() % epoch_size
+        if self.token_budget is not None:
+            steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank)
+            whole = TrainSampler(stream, epoch_size, consumed=consumed)
+            return self._loader(steps, whole, step_samples, collate_groups)
+        sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, consumed)
+        size = self.micro_batch_size
+        return self._loader(
+            self._dataset("train"), sampler, self.batch_size, partial(collate_in_parts, size=size) if size else collate
+        )
 
     def val_dataloader(self) -> DataLoader[Processed] | list[DataLoader[Processed]]:
         """All validation sources in one loader; none is needed to train."""
@@ -112,16 +137,21 @@ class RegionDataModule(LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Processed]:
         sampler = EvaluationSampler(list(self._named(split).values()), self._world_size, self._rank)
-        return self._loader(split, sampler, self.eval_batch_size)
+        return self._loader(self._dataset(split), sampler, self.eval_batch_size, collate)
 
-    def _loader(self, split: str, sampler: TrainSampler | EvaluationSampler, batch_size: int) -> DataLoader[Processed]:
+    def _dataset(self, split: str) -> RegionDataset:
+        return RegionDataset(self._named(split), self._processor(), self.seed)
+
+    def _loader(
+        self, dataset: Dataset[Any], sampler: Sampler[Draw], batch_size: int, collate_fn: Callable[..., Any]
+    ) -> DataLoader[Any]:
         workers = self.num_workers
         return DataLoader(
-            RegionDataset(self._named(split), self._processor(), self.seed),
+            dataset,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=collate_fn,
             persistent_workers=workers > 0,
             # decoders and tokenizers hold threads, which a forked process would inherit dead
             multiprocessing_context="spawn" if workers else None,
@@ -133,8 +163,7 @@ class RegionDataModule(LightningDataModule):
         return self.sources[split]
 
     def _processor(self) -> RegionProcessor:
-        model: RegionModule = self._module
-        return RegionProcessor(model.renderer, model.vision_spec, self.num_frames, self.fit, self.video_backend)
+        return self._module.processor(self.num_frames, self.fit, self.video_backend)
 
     @property
     def _module(self) -> RegionModule:

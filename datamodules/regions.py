@@ -25,6 +25,24 @@ Fit: TypeAlias = Literal["squash", "pad"]
 OVERHANG = 1.0  # pixels a box may reach over the frame's edge: annotations are rounded
 
 
+def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """(x0, y0, x1, y1) around a region in pixels of a frame of `size` (height, width).
+
+    Raises:
+        DataError: A mask of another size than the frame.
+    """
+    if isinstance(geometry, Box):
+        return geometry.xyxy
+    if isinstance(geometry, Polygon):
+        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in geometry.rings])
+        (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
+        return x0, y0, x1, y1
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = coco_mask.toBbox(run_length_code(geometry, size)).tolist()
+    return x, y, x + width, y + height
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a source frame lies on the model's square image: one transform for pixels and regions.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler
 
-from datamodules.source import RegionSource
+from datamodules.source import Blocks, RegionSource
 
 GOLDEN_RATIO = 0.6180339887498949
 
@@ -32,7 +32,7 @@ class SampleStream:
 
     Args:
         sources: What to mix; an `ordered` one is walked in order, one with a `balance` is drawn by it, any other is
-            shuffled anew in each pass.
+            shuffled anew in each pass; where a source has `blocks`, within some of them at a time.
         weights: Share of the stream that each source gets; the share is kept in every stretch of the stream.
         seed: Decides the order.
     """
@@ -71,12 +71,20 @@ class SampleStream:
             self._passes = {key: order for key, order in self._passes.items() if key[0] != source}
             rng = np.random.default_rng([self.seed, source, number])
             length, balance = len(self.sources[source]), self.sources[source].balance()
-            self._passes[source, number] = (
+            drawn = (
                 rng.permutation(length)
                 if balance is None
                 else rng.choice(length, size=length, p=balance / balance.sum())
             )
+            blocks = self.sources[source].blocks()
+            self._passes[source, number] = drawn if blocks is None else _few_blocks_at_a_time(drawn, blocks, rng)
         return self._passes[source, number]
+
+
+def _few_blocks_at_a_time(drawn: NDArray[np.int64], blocks: Blocks, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The same records, sorted by stretches of some blocks, which are others in each pass; shuffled in a stretch."""
+    stretch = rng.permutation(blocks.of_record.max() + 1) // blocks.together
+    return drawn[np.argsort(stretch[blocks.of_record[drawn]], kind="stable")]
 
 
 # Both samplers are DistributedSamplers so that Lightning leaves them as they are and tells them the epoch.

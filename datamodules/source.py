@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.types import RegionSample
+
+
+class Blocks(NamedTuple):
+    """Records that are stored together: once one of a block is read, the others cost little.
+
+    Attributes:
+        of_record: (records,) int64, the block of every record, counted from 0.
+        together: How many blocks training shuffles into each other.
+    """
+
+    of_record: NDArray[np.int64]
+    together: int
 
 
 class RegionSource(ABC):
@@ -36,4 +49,8 @@ class RegionSource(ABC):
 
     def balance(self) -> NDArray[np.float64] | None:
         """Sampling weight of every record, (len(self),), for class-balanced training; None: all the same."""
+        return None
+
+    def blocks(self) -> Blocks | None:
+        """What is stored together, so that training reads it together; None: any record costs the same."""
         return None

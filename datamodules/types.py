@@ -10,6 +10,7 @@ first pixel; a box is (x0, y0, x1, y1), half-open. Frames are counted from 0 in 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -79,11 +80,39 @@ class Region:
 # --- where the pixels are -----------------------------------------------------------------------------------------
 
 
+class PackedFile(ABC):
+    """An image or video file that lies inside another file; `str` names both."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """The file's bytes; `DataError` if they cannot be had."""
+
+
+File: TypeAlias = Path | PackedFile
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Still pictures, one file a frame in temporal order; an image is one of them,."""
+    """Still pictures, one file a frame in temporal order; an image is one of them."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[File, ...]
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Frames that were sampled from a clip beforehand, one file a frame.
+
+    Attributes:
+        files: The frames' files.
+        numbers: The source frame each of them is, ascending.
+        asked: How many were asked for; reading with another number would need frames that are not here.
+        span: The source frames [first, last) they were sampled from, if not from all.
+    """
+
+    files: tuple[File, ...]
+    numbers: tuple[int, ...]
+    asked: int
     span: tuple[int, int] | None = None
 
 
@@ -91,7 +120,7 @@ class Frames:
 class Video:
     """A video file; `span` restricts it to source frames [first, last)."""
 
-    path: Path
+    path: File
     span: tuple[int, int] | None = None
 
 
@@ -110,7 +139,7 @@ class NoPicture:
     span: None = None
 
 
-Media: TypeAlias = Frames | Video | Pixels | NoPicture
+Media: TypeAlias = Frames | Video | Sampled | Pixels | NoPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +209,19 @@ class RegionSample:
 # --- what the model eats ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What the model reads for a region wherever it is mentioned: words, or placeholders that it fills itself.
+
+    Attributes:
+        text: Words; empty if there are placeholders.
+        slots: Which of the sample's vectors each placeholder is filled with, 0 and up; empty if there are words.
+    """
+
+    text: str = ""
+    slots: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class RegionBatch:
     """A batch of samples. Images and videos mix: frames of all samples stand one after the other.
@@ -189,7 +231,7 @@ class RegionBatch:
         attention_mask: (B, L) int64, 0 on padding.
         loss_mask: (B, L) bool, the tokens the model learns to say; a token is predicted from the one before it.
         prompt_lengths: (B,) int64, tokens of a row before its last answer: where generation starts.
-        placeholder: (B, L) int64, the number of the region whose placeholder stands here, else -1.
+        placeholder: (B, L) int64, the slot of the placeholder that stands here, else -1.
         pixel_values: (F, 3, S, S) float32, normalised for the vision tower.
         frame_counts: (B,) int64, frames of each sample; sums to F.
         region_counts: (B,) int64.
@@ -201,6 +243,7 @@ class RegionBatch:
         samples: The samples themselves, for metrics and pictures.
         prompts: What the model is asked about each sample, as text.
         frames: The source frames that were read of each sample.
+        stand_ins: What is read for each region of each sample.
     """
 
     input_ids: torch.Tensor
@@ -218,6 +261,7 @@ class RegionBatch:
     samples: tuple[RegionSample, ...]
     prompts: tuple[str, ...]
     frames: tuple[tuple[int, ...], ...]
+    stand_ins: tuple[tuple[StandIn, ...], ...]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -242,3 +286,7 @@ class RegionBatch:
             if isinstance(value := getattr(self, item.name), torch.Tensor)
         }
         return replace(self, **changed)
+
+
+StepBatch: TypeAlias = list[RegionBatch]
+"""A rank's samples of one optimiser step, split into micro-batches: as many on every rank, one pass each."""

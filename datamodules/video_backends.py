@@ -6,13 +6,13 @@ import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from itertools import dropwhile, groupby, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.media_file import opened
+from datamodules.types import DataError, File
 from datamodules.video_index import FrameIndex, KeyFrame, OpenVideo, count_frames, index_frames, open_video
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class _UndecodableError(Exception):
 
 
 def read_frames(
-    path: Path, choose: Callable[[int], tuple[int, ...]], backend: Backend | None = None
+    path: File, choose: Callable[[int], tuple[int, ...]], backend: Backend | None = None
 ) -> tuple[list[Picture], tuple[int, ...]]:
     """Decode the frames that `choose` picks, and as little else as possible.
 
@@ -52,7 +52,7 @@ def read_frames(
     return _decode_in_order(path, numbers), numbers
 
 
-def upright_size(path: Path) -> tuple[int, int]:
+def upright_size(path: File) -> tuple[int, int]:
     """(height, width) of a video's frames after rotation; decodes the first one.
 
     Raises:
@@ -84,7 +84,7 @@ def _has_decord() -> bool:
     return True
 
 
-def _decode(path: Path, video: OpenVideo, index: FrameIndex, numbers: Sequence[int], backend: Backend) -> list[Picture]:
+def _decode(path: File, video: OpenVideo, index: FrameIndex, numbers: Sequence[int], backend: Backend) -> list[Picture]:
     if not index.keys:
         return _decode_in_order(path, numbers)
     if backend == "decord" and index.suits_decord:
@@ -96,12 +96,12 @@ def _decode(path: Path, video: OpenVideo, index: FrameIndex, numbers: Sequence[i
 # --- decord ---------------------------------------------------------------------------------------------------------
 
 
-def _decode_with_decord(path: Path, index: FrameIndex, numbers: Sequence[int]) -> list[Picture]:
+def _decode_with_decord(path: File, index: FrameIndex, numbers: Sequence[int]) -> list[Picture]:
     import decord
 
     try:
         # 0 would switch the limit off; this rounds down to no frame replaced by a copy of its neighbour
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, fault_tol=1e-9)
+        reader = decord.VideoReader(opened(path), ctx=decord.cpu(0), num_threads=1, fault_tol=1e-9)
         if len(reader) != len(index.times):
             raise _UndecodableError
         return [_picture(reader, number) for number in numbers]
@@ -148,7 +148,7 @@ def _decode_from(video: OpenVideo, key: KeyFrame, times: Sequence[int]) -> list[
     raise _UndecodableError
 
 
-def _decode_in_order(path: Path, numbers: Sequence[int]) -> list[Picture]:
+def _decode_in_order(path: File, numbers: Sequence[int]) -> list[Picture]:
     wanted = set(numbers)
     with open_video(path) as video:
         frames = islice(enumerate(video.decodable_frames()), numbers[-1] + 1)

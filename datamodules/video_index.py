@@ -10,10 +10,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from datamodules.types import DataError
+from datamodules.media_file import opened
+from datamodules.types import DataError, File
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -74,7 +74,7 @@ class OpenVideo(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_video(path: Path) -> Iterator[OpenVideo]:
+def open_video(path: File) -> Iterator[OpenVideo]:
     """Open a file for decoding by one thread, and close it afterwards.
 
     Raises:
@@ -83,7 +83,7 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(opened(path), "r")
     except av.FFmpegError as error:
         raise DataError(f"{path}: cannot be opened as a video: {error.strerror}") from error
     with container:
@@ -106,7 +106,7 @@ def index_frames(video: OpenVideo) -> FrameIndex:
     return FrameIndex(tuple(times), tuple(keys), _suits_decord(video, headers, times))
 
 
-def count_frames(path: Path) -> int:
+def count_frames(path: File) -> int:
     """How many frames of a video really decode; costs decoding them all.
 
     Raises:

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from datamodules.region_datamodule import RegionDataModule
+from datamodules.types import DataError
+from experiments.checkpointing import RunCheckpoint
 from experiments.interpolation import interpolated
 from experiments.reporting import Report
-from experiments.tracking import RunConfig, RunLogger, default_run_name, run_folder
+from experiments.tracking import RunConfig, RunLogger, default_run_name, run_folder, tracked_run
+from lightning_modules.checkpoint_files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
+from lightning_modules.sharding import FullySharded
 
 
 class RegionCLI(LightningCLI):
@@ -35,6 +38,7 @@ class RegionCLI(LightningCLI):
             default=None,
             help="Threads of a process; small models are faster with one.",
         )
+        parser.add_argument("--run.save_every", type=int, default=500, help="Optimiser steps between checkpoints.")
         parser.add_argument("--run.pictures", type=int, default=12, help="Most pictures of an evaluation.")
         parser.add_argument(
             "--vars", type=dict[str, Any], default={}, help="Values that the configuration uses as ${vars.NAME}."
@@ -61,16 +65,39 @@ class RegionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer, tracked in MLflow unless the configuration has a logger of its own, or false."""
         run, trainer = self.config_init[self.subcommand].run, self.config_init[self.subcommand].trainer
-        if trainer.logger in (None, True):
-            kwargs["logger"] = RunLogger(run.experiment, run.name, run.root, run.tracking_uri)
         # the last checkpoint lies where `--ckpt_path last` of the same command looks for it
         folder = Path(trainer.default_root_dir) / "checkpoints"
+        recover(folder)
+        resumed = self._resumes(folder)
+        if trainer.logger in (None, True):
+            kwargs["logger"] = RunLogger(
+                run.experiment,
+                run.name,
+                run.root,
+                run.tracking_uri,
+                run_id=tracked_run(Path(trainer.default_root_dir)) if resumed else None,
+            )
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
-            ModelCheckpoint(folder, save_last=True, enable_version_counter=False),
+            RunCheckpoint(folder, run.save_every),
             Report(run.pictures, min(run.pictures, 4)),
         ]
-        return super().instantiate_trainer(**kwargs)
+        made = super().instantiate_trainer(**kwargs)
+        if not isinstance(made.strategy, FullySharded):
+            made.strategy.checkpoint_io = WholeCheckpointIO()
+        return made
+
+    def _resumes(self, folder: Path) -> bool:
+        """Whether a training goes on from a checkpoint; a fresh one may name `last` before there is any.
+
+        Raises:
+            DataError: What shall be scored is not there; an untrained model would be scored instead.
+        """
+        path = self.config_init[self.subcommand].ckpt_path
+        exists = (folder / "last.ckpt").exists()
+        if self.subcommand != "fit" and path == "last" and not exists:
+            raise DataError(f"--ckpt_path last: there is no {folder / 'last.ckpt'}")
+        return self.subcommand == "fit" and path is not None and (path != "last" or exists)
 
     def _parse_ckpt_path(self) -> None:
         """The configuration alone says what the model is; a checkpoint's own options never override it."""

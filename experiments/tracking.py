@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 _SQLITE = "sqlite:///"
+RUN_ID = "mlflow_run"  # file of a run's folder
 
 
 class RunLogger(MLFlowLogger):
@@ -44,6 +45,8 @@ class RunLogger(MLFlowLogger):
             under `root`.
         tags: Tags of the run.
         system_metrics: Whether processor, memory and GPU of rank 0's machine are logged.
+        run_id: The run to go on with, as a resumed training does: steps that it has already are not logged again, so
+            that its series are those of a run that was never interrupted.
     """
 
     def __init__(
@@ -54,10 +57,13 @@ class RunLogger(MLFlowLogger):
         tracking_uri: str | None = None,
         tags: dict[str, str] | None = None,
         system_metrics: bool = False,
+        run_id: str | None = None,
     ) -> None:
         self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / 'mlflow.db'}"
         self.system_metrics = system_metrics
         self._monitor: SystemMetricsMonitor | None = None
+        self._resumed = run_id is not None
+        self._last_steps: dict[str, int] = {}
         with self._alone():
             super().__init__(
                 experiment_name,
@@ -65,6 +71,7 @@ class RunLogger(MLFlowLogger):
                 self.uri,
                 dict(tags or {}),
                 artifact_location=self._artifacts(experiment_name),
+                run_id=run_id,
             )
 
     def _alone(self) -> AbstractContextManager[object]:
@@ -90,6 +97,8 @@ class RunLogger(MLFlowLogger):
         if not self._initialized:
             with self._alone():
                 _ = super().experiment
+                if self._resumed:
+                    self._mlflow_client.update_run(self._run_id, status="RUNNING")
             self._monitor = self._start_monitor()
         return self._mlflow_client
 
@@ -101,6 +110,21 @@ class RunLogger(MLFlowLogger):
         monitor = SystemMetricsMonitor(self._run_id, tracking_uri=self.uri)
         monitor.start()
         return monitor
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Logs what the run does not have yet."""
+        if self._resumed and step is not None:
+            metrics = {name: value for name, value in metrics.items() if step > self._last_step(name)}
+        if metrics:
+            super().log_metrics(metrics, step)
+
+    def _last_step(self, name: str) -> int:
+        """The last step that the run had of a metric when it was resumed; -1 without one."""
+        if name not in self._last_steps:
+            history = self.experiment.get_metric_history(self.run_id, name)
+            self._last_steps[name] = max((point.step for point in history), default=-1)
+        return self._last_steps[name]
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
@@ -119,6 +143,11 @@ class RunLogger(MLFlowLogger):
     def version(self) -> str:
         """Empty; MLflow's own is `run_id`."""
         return ""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the run was begun by an earlier process."""
+        return self._resumed
 
     @property
     def page(self) -> str:
@@ -154,8 +183,17 @@ class RunConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_none=False)
         path = write_text(Path(trainer.default_root_dir) / name, text)
         for logger in trainer.loggers:
-            logger.log_hyperparams({"command": command, **flat_parameters(yaml.safe_load(text))})
+            if not (isinstance(logger, RunLogger) and logger.resumed):
+                logger.log_hyperparams({"command": command, **flat_parameters(yaml.safe_load(text))})
+            if isinstance(logger, RunLogger) and command == "fit":
+                write_text(Path(trainer.default_root_dir) / RUN_ID, f"{logger.run_id}\n")
         log_artifact(trainer, path)
+
+
+def tracked_run(folder: Path) -> str | None:
+    """The MLflow run of the training in this run's folder, if it was tracked."""
+    path = folder / RUN_ID
+    return path.read_text().strip() if path.is_file() else None
 
 
 def log_artifact(trainer: Trainer, path: Path, folder: str | None = None) -> None:

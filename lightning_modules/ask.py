@@ -41,11 +41,10 @@ def ask(
         DataError: The file cannot be read, or a region does not fit it.
     """
     from datamodules.collate import collate
-    from datamodules.processor import RegionProcessor
 
     marked = tuple(region if isinstance(region, Region) else Region(region) for region in regions)
     source = media_at(media) if isinstance(media, str | Path) else media
-    process = RegionProcessor(module.renderer, module.vision_spec, num_frames or module.default_num_frames)
+    process = module.processor(num_frames or module.default_num_frames)
     sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", source, marked, ())
     for question in questions:
         sample = replace(sample, conversation=(*sample.conversation, Turn(question)))

@@ -6,6 +6,7 @@ and visual tokens, M marks, D width of the language model, K supervised tokens o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from datamodules.types import DataError, RegionBatch
 from lightning_modules.region_guide import TemporalRegionGuideHead
 from lightning_modules.region_llava import RegionLlava
-from lightning_modules.region_reference import Reference, RegionReference
+from lightning_modules.region_references.reference import Reference, RegionReference
 
 
 @dataclass(slots=True)
@@ -76,11 +77,12 @@ class TokenMarkBackbone(nn.Module):
             return self.visual_tokens(pixel_values.new_zeros(1, *pixel_values.shape[1:]))[:0]
         tower = self._tower
         hidden = tower.pre_layrnorm(tower.embeddings(pixel_values.to(self.llava.model.vision_tower.dtype)))
-        for layer in tower.encoder.layers[: self._used_layers]:
+        for layer in self.used_layers:
             hidden = layer(hidden, None)
         if self.llava.config.vision_feature_select_strategy == "default":
             hidden = hidden[:, 1:]
-        projected: torch.Tensor = self.llava.model.multi_modal_projector(hidden)
+        projector = self.llava.model.multi_modal_projector
+        projected: torch.Tensor = projector(hidden.to(projector.linear_1.weight.dtype))
         return projected
 
     @property
@@ -90,7 +92,13 @@ class TokenMarkBackbone(nn.Module):
         return getattr(tower, "vision_model", tower)
 
     @property
-    def _used_layers(self) -> int:
+    def used_layers(self) -> Sequence[nn.Module]:
+        """The vision tower's layers up to the one whose features are taken."""
+        layers: Sequence[nn.Module] = self._tower.encoder.layers[: self._used]
+        return layers
+
+    @property
+    def _used(self) -> int:
         """Layers up to the features: hidden state k is the output of layer k, hidden state 0 that of no layer."""
         taken: int = self.llava.config.vision_feature_layer
         return taken + len(self._tower.encoder.layers) + 1 if taken < 0 else taken
@@ -112,7 +120,9 @@ class TokenMarkBackbone(nn.Module):
         """One pass over whole conversations: logits of the supervised tokens, and the guide head's."""
         embedded = self.embed(batch)
         hidden = self.llava.model.language_model(
-            inputs_embeds=embedded.embeddings, attention_mask=batch.attention_mask
+            inputs_embeds=embedded.embeddings,
+            attention_mask=batch.attention_mask,
+            use_cache=False,  # a cache would be appended to a second time where layers run again in the backward pass
         ).last_hidden_state
         supervised = batch.loss_mask[:, 1:]  # a token is predicted from the one before it
         logits = self.llava.lm_head(hidden[:, :-1][supervised])
@@ -122,11 +132,12 @@ class TokenMarkBackbone(nn.Module):
         if self.guide is None:
             return None
         visual = hidden[batch.input_ids == self.llava.config.image_token_id]
-        logits: torch.Tensor = self.guide(visual.view(*batch.guide_weights.shape[:2], hidden.shape[-1]))
+        visual = visual.view(*batch.guide_weights.shape[:2], hidden.shape[-1])
+        logits: torch.Tensor = self.guide(visual.to(self.guide.classifier.weight.dtype))
         return logits
 
     def unused_parameters(self) -> list[nn.Parameter]:
         """Weights of the vision tower behind the layer whose features are taken: no gradient ever reaches them."""
         tower = self._tower
-        unused = [*tower.encoder.layers[self._used_layers :], tower.post_layernorm]
+        unused = [*tower.encoder.layers[self._used :], tower.post_layernorm]
         return [weight for part in unused for weight in part.parameters()]

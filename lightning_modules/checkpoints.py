@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from datamodules.types import DataError
+from lightning_modules.adapters import LoraOptions, merged
+from lightning_modules.quantisation import dequantised
+from lightning_modules.sharded_files import read_sharded
 from lightning_modules.weights import (
     BaseModel,
     architecture_json,
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
 
 DESCRIPTION = "region_model"
+PLAIN = {"quantise": None, "lora": None}
 
 
 def describe(module: RegionModule, folder: Path) -> dict[str, Any]:
@@ -38,13 +43,40 @@ def describe(module: RegionModule, folder: Path) -> dict[str, Any]:
 def load(path: Path | str) -> RegionModule:
     """The model of a checkpoint, on the CPU and ready to answer; nothing but the file is needed.
 
+    Args:
+        path: A checkpoint file, the folder of a sharded checkpoint, or a folder that `export` has written.
+
     Raises:
         DataError: Not a checkpoint of this framework, or one whose weights do not fit what it says of itself.
     """
+    from lightning_modules.export import is_exported, load_exported
+
+    if is_exported(Path(path)):
+        return load_exported(Path(path))
+    checkpoint = read(path)
+    module = build_described(checkpoint[DESCRIPTION])
+    module.adapt()
+    _fill(module, checkpoint["state_dict"], path)
+    return module.eval()
+
+
+def load_plain(path: Path | str) -> RegionModule:
+    """The same with its adapters merged and nothing quantised, in the data type of its base model.
+
+    Raises:
+        DataError: As `load`.
+    """
+    checkpoint = read(path)
+    description = checkpoint[DESCRIPTION]
+    module = build_described({**description, "options": {**description["options"], **PLAIN}})
+    _fill(module, plain_weights(checkpoint), path)
+    return module.eval()
+
+
+def build_described(description: dict[str, Any]) -> RegionModule:
+    """A model as `describe` has written it down, with random weights, neither quantised nor with adapters yet."""
     import lightning_modules
 
-    checkpoint = _read(path)
-    description = checkpoint[DESCRIPTION]
     architecture = json.loads(description["architecture"])
     mean, std = (tuple(values) for values in description["image"])
     base = BaseModel(
@@ -53,55 +85,120 @@ def load(path: Path | str) -> RegionModule:
         image_mean=mean,
         image_std=std,
     )
-    module: RegionModule = getattr(lightning_modules, description["class"])(base=base, **description["options"])
+    options = {**description["options"], "lora": lora_options(description)}
+    module: RegionModule = getattr(lightning_modules, description["class"])(base=base, **options)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tokenizer_from_files(description["tokenizer"], Path(folder))
     module.assemble(build(architecture, dtype=base.dtype), tokenizer)
-    _fill(module, checkpoint["state_dict"], path)
-    return module.eval()
+    return module
 
 
-def load_weights(module: RegionModule, path: Path | str) -> None:
-    """Starts a stage from the weights of an earlier one, every single one of them.
+def lora_options(description: dict[str, Any]) -> LoraOptions | None:
+    """The adapters of a described model."""
+    options = description["options"].get("lora")
+    return None if options is None else LoraOptions(**{**options, "targets": tuple(options["targets"])})
+
+
+def start_from(module: RegionModule, path: Path | str) -> None:
+    """Adapts a model that starts from the weights of an earlier stage, every single one of them.
+
+    Where both stages have the same adapters and quantisation, these go on learning. Else those of the earlier stage
+    become part of the weights before this one's are made.
 
     Raises:
         DataError: The checkpoint is another model's; the message lists what is missing, unexpected or misfits.
     """
-    _fill(module, _read(path)["state_dict"], path)
+    checkpoint = read(path)
+    description = checkpoint[DESCRIPTION]
+    _check_reference(module, description, str(path))
+    if (description["options"].get("quantise"), lora_options(description)) == (module.quantise, module.lora):
+        module.adapt()
+        _fill(module, checkpoint["state_dict"], path)
+    else:
+        _fill(module, plain_weights(checkpoint), path)
+        module.adapt()
+
+
+def plain_weights(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint without quantisation and adapters, by the names of a model that has neither."""
+    description, weights = checkpoint[DESCRIPTION], checkpoint["state_dict"]
+    lora = lora_options(description)
+    if description["options"].get("quantise"):
+        weights = dequantised(weights, getattr(torch, json.loads(description["architecture"])["dtype"]))
+    return merged(weights, lora) if lora else weights
 
 
 def check(module: RegionModule, checkpoint: dict[str, Any]) -> None:
-    """Refuses the checkpoint of another model by the names and shapes of its weights."""
-    _compare(module, checkpoint["state_dict"], "the checkpoint")
+    """Refuses the checkpoint of another model by the names and shapes of its weights.
+
+    Of a sharded checkpoint only the strategy sees the weights, and compares them.
+    """
+    _check_reference(module, checkpoint[DESCRIPTION], "the checkpoint")
+    if "state_dict" in checkpoint:
+        compare(module.state_dict(), checkpoint["state_dict"], "the checkpoint")
 
 
-def _read(path: Path | str) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise DataError(f"no checkpoint at {path}")
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
-        raise DataError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
-    if not isinstance(checkpoint, dict) or DESCRIPTION not in checkpoint or "state_dict" not in checkpoint:
-        raise DataError(f"{path} is not a checkpoint of this framework: it has no {DESCRIPTION!r}")
-    return checkpoint
+def _check_reference(module: RegionModule, description: dict[str, Any], name: str) -> None:
+    """Refuses a model that was told of regions in another way: some ways differ in no weight."""
+    ours, theirs = module.region_reference, description["options"]["region_reference"]
+    if ours != theirs:
+        raise DataError(f"{name} is of another model: its region_reference is {theirs!r}, not {ours!r}")
 
 
-def _fill(module: RegionModule, weights: dict[str, torch.Tensor], path: Path | str) -> None:
-    _compare(module, weights, str(path))
-    module.load_state_dict(weights)
+def compare_names(ours: Iterable[str], theirs: Iterable[str], name: str) -> None:
+    """Refuses a checkpoint that lacks weights or has others; the message counts and lists them.
 
-
-def _compare(module: RegionModule, weights: dict[str, torch.Tensor], name: str) -> None:
-    ours = module.state_dict()
-    missing, unexpected = sorted(set(ours) - set(weights)), sorted(set(weights) - set(ours))
-    misfit = sorted(key for key in set(ours) & set(weights) if ours[key].shape != weights[key].shape)
+    Raises:
+        DataError: They are not the same.
+    """
+    missing, unexpected = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
     if missing or unexpected:
         raise DataError(
             f"{name} is of another model: {len(missing)} weights missing {missing[:3]}, "
             f"{len(unexpected)} unexpected {unexpected[:3]}"
         )
+
+
+def read(path: Path | str) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU: a file, the folder of a sharded one, or one that `export` has written.
+
+    Raises:
+        DataError: Nothing is there, it is damaged, or not of this framework.
+    """
+    from lightning_modules.export import is_exported, load_exported
+
+    if is_exported(Path(path)):
+        module = load_exported(Path(path))
+        return {DESCRIPTION: module.describe(), "state_dict": module.state_dict()}
+    checkpoint = read_sharded(Path(path)) if Path(path).is_dir() else _read_file(path)
+    if not isinstance(checkpoint, dict) or DESCRIPTION not in checkpoint or "state_dict" not in checkpoint:
+        raise DataError(f"{path} is not a checkpoint of this framework: it has no {DESCRIPTION!r}")
+    return checkpoint
+
+
+def _read_file(path: Path | str) -> Any:
+    if not Path(path).is_file():
+        raise DataError(f"no checkpoint at {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
+        raise DataError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def compare(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], name: str) -> None:
+    """Refuses a checkpoint by the names and shapes of its weights.
+
+    Raises:
+        DataError: They are not the same.
+    """
+    compare_names(ours, theirs, name)
+    misfit = sorted(key for key in ours if ours[key].shape != theirs[key].shape)
     if misfit:
         key = misfit[0]
-        theirs, shape = tuple(weights[key].shape), tuple(ours[key].shape)
-        raise DataError(f"{name} is of another model: {len(misfit)} weights misfit, {key} is {theirs}, not {shape}")
+        their, shape = tuple(theirs[key].shape), tuple(ours[key].shape)
+        raise DataError(f"{name} is of another model: {len(misfit)} weights misfit, {key} is {their}, not {shape}")
+
+
+def _fill(module: RegionModule, weights: dict[str, torch.Tensor], path: Path | str) -> None:
+    compare(module.state_dict(), weights, str(path))
+    module.load_state_dict(weights)

@@ -21,7 +21,7 @@ from lightning_modules.region_llava import MentionProcessor
 
 @dataclass(frozen=True, slots=True)
 class OptionScores:
-    """Of one sample's options: `log_likelihoods`, natural log, summed over `lengths` tokens; placeholders not in it."""
+    """Of one sample's options: `log_likelihoods`, natural log, summed over `lengths` tokens; stand-ins not in it."""
 
     log_likelihoods: tuple[float, ...]
     lengths: tuple[int, ...]
@@ -36,7 +36,7 @@ def generate(
     max_new_tokens: int,
     synced: bool = False,
 ) -> list[str]:
-    """The most likely answers, greedily, one text a sample.
+    """The most likely answers, greedily, one text a sample; of a region that is named the index alone.
 
     Args:
         backbone: The model.
@@ -47,18 +47,18 @@ def generate(
         synced: Ranks wait for each other in every step, which sharded weights need.
     """
     prompts, attention = _left_aligned(embedded.embeddings, batch.prompt_lengths)
-    mentions = GeneratedMentions(renderer)
+    mentions = GeneratedMentions(renderer, batch.stand_ins)
     generated = backbone.llava.generate(
         inputs_embeds=prompts,
         attention_mask=attention,
         region_embeddings=embedded.reference.text,
         mentions=mentions,
-        logits_processor=[MentionProcessor(mentions, batch.region_counts)],
+        logits_processor=[MentionProcessor(mentions)],
         max_new_tokens=max_new_tokens,
         do_sample=False,
         synced_gpus=synced,
     )
-    return [renderer.decode(row) for row in generated.tolist()]
+    return [renderer.decode(mentions.said(row, ids)) for row, ids in enumerate(generated.tolist())]
 
 
 def scored_options(sample: RegionSample) -> tuple[str, ...]:
@@ -76,7 +76,8 @@ def score_options(
     cache. Samples may have different numbers of options, also none.
     """
     rendered = [
-        [renderer.answer(text, len(sample.regions)) for text in scored_options(sample)] for sample in batch.samples
+        [renderer.answer(text, stand_ins) for text in scored_options(sample)]
+        for sample, stand_ins in zip(batch.samples, batch.stand_ins, strict=True)
     ]
     most = max(1, *map(len, rendered))
     prompts, attention = _left_aligned(embedded.embeddings, batch.prompt_lengths)
@@ -106,17 +107,17 @@ def score_options(
 def _options(
     backbone: TokenMarkBackbone, rendered: Sequence[Sequence[Rendered]], most: int, embedded: Embedded
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids (B * O, A), embeddings (B * O, A, D) with the marks of mentioned regions, and loss mask (B * O, A)."""
+    """Ids (B * O, A), embeddings (B * O, A, D) with their placeholders filled, and loss mask (B * O, A)."""
     device = embedded.embeddings.device
     rows = [
         option for options in rendered for option in [*options, *[Rendered([0], [False], [-1])] * (most - len(options))]
     ]
     ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True).to(device)
     loss = pad_sequence([torch.tensor(row.loss) for row in rows], batch_first=True).to(device)
-    regions = pad_sequence([torch.tensor(row.placeholder) for row in rows], batch_first=True, padding_value=-1)
+    slots = pad_sequence([torch.tensor(row.placeholder) for row in rows], batch_first=True, padding_value=-1)
     embeddings = backbone.llava.get_input_embeddings()(ids)
-    row, column = (regions >= 0).nonzero(as_tuple=True)
-    shown = embedded.reference.text[row // most, regions[row, column]]
+    row, column = (slots >= 0).nonzero(as_tuple=True)
+    shown = embedded.reference.text[row // most, slots[row, column]]
     embeddings[row, column] = shown.to(embeddings.dtype)
     return ids, embeddings, loss
 

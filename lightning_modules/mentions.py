@@ -1,29 +1,60 @@
-"""Region numbers in generated tokens."""
+"""Region numbers in generated tokens, and what the model is shown after each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from datamodules.conversation import INDEX, ConversationRenderer
+from datamodules.conversation import INDEX, ConversationRenderer, Rendered
+from datamodules.types import StandIn
 
 MOST_INDEX_TOKENS = 8  # "[", up to three digits, "]", and room for tokenizers that write a space of its own
+FREE = (-1, -1)
 
 
 class GeneratedMentions:
-    """Tells when generated tokens end in a complete region index such as `[12]`.
+    """Tells what has to follow generated tokens that end in a region's index such as `[12]`, or in a part of that.
 
     Args:
         renderer: Decodes, and knows the placeholder's id.
+        stand_ins: What is shown for each region of each sample.
     """
 
-    def __init__(self, renderer: ConversationRenderer) -> None:
+    def __init__(self, renderer: ConversationRenderer, stand_ins: Sequence[Sequence[StandIn]]) -> None:
         self.renderer = renderer
         self.region_id = renderer.region_id
+        self.shown = [[renderer.shown(stand_in) for stand_in in of_sample] for of_sample in stand_ins]
+        self.longest = max((len(shown.ids) for of_sample in self.shown for shown in of_sample), default=0)
 
-    def last(self, ids: torch.Tensor) -> int:
-        """The number of the region whose index ends with the last token, or -1; ids: (generated tokens,)."""
-        if not len(ids) or int(ids[-1]) not in self.renderer.closing_ids:
+    def due(self, ids: torch.Tensor) -> list[tuple[int, int]]:
+        """The token that must come next in each row, and its slot or -1; (-1, -1) where the model is free.
+
+        Args:
+            ids: (rows, generated tokens); a sample may have several rows, one after the other.
+        """
+        beams = len(ids) // len(self.shown)
+        tails = ids[:, -(MOST_INDEX_TOKENS + self.longest) :].tolist()
+        return [self._due(self.shown[row // beams], tail) for row, tail in enumerate(tails)]
+
+    def said(self, row: int, ids: list[int]) -> list[int]:
+        """The tokens that the model has chosen itself: all but what it was shown."""
+        return [token for place, token in enumerate(ids) if self._due(self.shown[row], ids[:place]) == FREE]
+
+    def _due(self, shown: Sequence[Rendered], ids: list[int]) -> tuple[int, int]:
+        for length in range(min(self.longest, len(ids))):
+            begun = len(ids) - length
+            number = self._index(ids[:begun])
+            if 0 <= number < len(shown):
+                following = shown[number]
+                if length < len(following.ids) and ids[begun:] == following.ids[:length]:
+                    return following.ids[length], following.placeholder[length]
+        return FREE
+
+    def _index(self, ids: list[int]) -> int:
+        """The number of the region whose index ends with the last token, or -1."""
+        if not ids or ids[-1] not in self.renderer.closing_ids:
             return -1
-        text = self.renderer.decode(ids[-MOST_INDEX_TOKENS:].tolist())
+        text = self.renderer.decode(ids[-MOST_INDEX_TOKENS:])
         numbers = [int(index[1]) for index in INDEX.finditer(text) if index.end() == len(text)]
         return numbers[0] if numbers else -1

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from datamodules.types import RegionBatch
-from lightning_modules.region_reference import frame_owner
+from lightning_modules.region_references.reference import frame_owner
 
 TRACKED_SHARE = 0.25  # a token belongs to a region from a quarter of its area on
 
@@ -54,7 +54,7 @@ def soft_labels(weights: torch.Tensor, marks: torch.Tensor, num_marks: int) -> t
     return labels
 
 
-def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
     """Cross-entropy with the soft labels (Eq. 2), averaged over the tokens of a sample's known frames.
 
     Args:
@@ -63,17 +63,25 @@ def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) ->
         marks: (B, N) int64, the marks drawn.
 
     Returns:
-        The sum over the samples that have a known frame, and how many these are: their quotient, over all ranks, is
-        L_guide. Without any the sum is 0 and still reaches the head's weights.
+        The sum over the samples that have a known frame; over their number, on all ranks and in all micro-batches of
+        a step, it is L_guide. Without any the sum is 0 and still reaches the head's weights.
     """
     owner = frame_owner(batch)
     labels = soft_labels(batch.guide_weights, marks[owner], logits.shape[2] - 1)
     of_token = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(0, 1), reduction="none")
+    of_frame = of_token.view(logits.shape[:2]).mean(1) * batch.guide_known
+    of_sample = of_frame.new_zeros(len(batch)).index_add_(0, owner, of_frame) / _known_frames(batch).clamp(min=1)
+    return of_sample.sum()
+
+
+def guided_samples(batch: RegionBatch) -> torch.Tensor:
+    """How many samples have a guide term, those with a known frame: a scalar."""
+    return (_known_frames(batch) > 0).sum()
+
+
+def _known_frames(batch: RegionBatch) -> torch.Tensor:
     known = batch.guide_known.float()
-    of_frame = of_token.view(logits.shape[:2]).mean(1) * known
-    known_frames = known.new_zeros(len(batch)).index_add_(0, owner, known)
-    of_sample = of_frame.new_zeros(len(batch)).index_add_(0, owner, of_frame) / known_frames.clamp(min=1)
-    return of_sample.sum(), (known_frames > 0).sum()
+    return known.new_zeros(len(batch)).index_add_(0, frame_owner(batch), known)
 
 
 def heat_map(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:

@@ -14,9 +14,14 @@ class RegionLlava(LlavaForConditionalGeneration):
     """LLaVA whose generation shows the model a region's mark after it has said the region's index.
 
     In training an answer's `[0]` is followed by the placeholder of region 0 as unsupervised input. To generate
-    under the same conditions, `MentionProcessor` lets the placeholder follow a complete index, and its embedding is
-    put in here. Without `region_embeddings` nothing differs from the parent class.
+    under the same conditions, `MentionProcessor` lets what stands for a region follow a complete index, and the
+    embeddings of placeholders are put in here. Without `region_embeddings` nothing differs from the parent class.
     """
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """No: its weights are LLaVA's, and transformers must know them by the names in published checkpoints."""
+        return False
 
     def prepare_inputs_for_generation(
         self,
@@ -31,7 +36,7 @@ class RegionLlava(LlavaForConditionalGeneration):
         Args:
             input_ids: (rows, generated tokens).
             inputs_embeds: (rows, P, D), the prompts.
-            region_embeddings: (rows, N, D), what stands at each region's placeholder.
+            region_embeddings: (rows, K, D), what stands at the placeholders, by slot.
             mentions: Reads region numbers off generated ids.
             kwargs: The parent's.
         """
@@ -44,36 +49,30 @@ class RegionLlava(LlavaForConditionalGeneration):
             embeddings = self.get_input_embeddings()(step_ids)
             # with a cache a step is one token, and it is the last one
             rows = shown[:, -1].nonzero().flatten()
-            numbers = [mentions.last(ids[:-1]) for ids in input_ids[rows]]
-            embeddings[rows, -1] = region_embeddings[rows, torch.tensor(numbers, device=rows.device)].to(
-                embeddings.dtype
-            )
+            due = mentions.due(input_ids[:, :-1])
+            slots = torch.tensor([due[row][1] for row in rows.tolist()], device=rows.device)
+            embeddings[rows, -1] = region_embeddings[rows, slots].to(embeddings.dtype)
             inputs["input_ids"], inputs["inputs_embeds"] = None, embeddings
         return inputs
 
 
 class MentionProcessor(LogitsProcessor):
-    """Lets a region's placeholder follow its complete index, and nothing else.
+    """Lets what stands for a region follow its complete index, and a placeholder nothing else.
 
     Args:
         mentions: Reads region numbers off generated ids.
-        region_counts: (rows,) int64, regions of each row's sample.
     """
 
-    def __init__(self, mentions: GeneratedMentions, region_counts: torch.Tensor) -> None:
+    def __init__(self, mentions: GeneratedMentions) -> None:
         self.mentions = mentions
-        self.region_counts = region_counts.tolist()
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Args: input_ids: (rows, generated tokens); scores: (rows, vocabulary)."""
-        region_id = self.mentions.region_id
+        free = scores
         scores = scores.clone()
-        placeholder = scores[:, region_id].clone()
-        scores[:, region_id] = -torch.inf
-        beams = len(input_ids) // len(self.region_counts)
-        for row, ids in enumerate(input_ids):
-            number = self.mentions.last(ids)
-            if 0 <= number < self.region_counts[row // beams]:
+        scores[:, self.mentions.region_id] = -torch.inf
+        for row, (token, _) in enumerate(self.mentions.due(input_ids)):
+            if token >= 0:
                 scores[row] = -torch.inf
-                scores[row, region_id] = torch.where(placeholder[row].isfinite(), placeholder[row], 0.0)
+                scores[row, token] = torch.where(free[row, token].isfinite(), free[row, token], 0.0)
         return scores

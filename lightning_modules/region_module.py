@@ -16,14 +16,23 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from datamodules.conversation import ConversationRenderer, PromptName
-from datamodules.processor import VisionSpec
-from datamodules.types import DataError, RegionBatch, RegionSample
+from datamodules.media import Backend
+from datamodules.processor import RegionProcessor, VisionSpec
+from datamodules.regions import Fit
+from datamodules.types import DataError, RegionBatch, RegionSample, StepBatch
 from lightning_modules import checkpoints
+from lightning_modules.adapters import LoraOptions, add_lora
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
+from lightning_modules.combinations import check_options, check_strategy
 from lightning_modules.decoding import OptionScores, generate, score_options, scored_options
-from lightning_modules.region_guide import guide_loss, heat_map
-from lightning_modules.region_reference import NoReference, RegionReference, frame_owner
-from lightning_modules.token_mark import TokenMark
+from lightning_modules.optimizers import OptimizerName, make_optimizer
+from lightning_modules.quantisation import Quantisation, quantise
+from lightning_modules.region_guide import guide_loss, guided_samples, heat_map
+from lightning_modules.region_references import REFERENCES, ReferenceName, ReferenceOptions
+from lightning_modules.region_references.reference import RegionReference, frame_owner
+from lightning_modules.region_references.roi_feature import RoiTokens
+from lightning_modules.region_references.visual_marker import Marker
+from lightning_modules.sharding import FullySharded
 from lightning_modules.weights import BaseModel, load_base_model, load_tokenizer
 from metrics import Evaluation, Prediction, Score
 
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
 
     from lightning_modules.region_llava import RegionLlava
 
-ReferenceName: TypeAlias = Literal["token_mark", "none"]
 Part: TypeAlias = Literal["vision_tower", "projector", "language_model"]
 
 
@@ -55,14 +63,20 @@ class RegionModule(LightningModule):
 
     Args:
         base: The vision-language model that regions are added to.
-        region_reference: How regions are told to it: `token_mark`, or `none` as a control.
+        region_reference: How regions are told to it: by `token_mark`, `roi_feature`, `text_coordinates`,
+            `visual_marker`, or `none` as a control.
         num_marks: M, the most regions of a sample.
         mark_dim: C, width of a mark.
+        roi_tokens: Of `roi_feature`: the `average` over the prompted frames, or one for every known `frame`.
+        marker: Of `visual_marker`: an `outline` around the region, or a `tint` over it.
         guide_weight: alpha in L = L_LM + alpha * L_guide; 0 leaves the guide head out.
         frozen: Parts that do not learn. Stage 1 freezes vision tower and language model, stage 2 the vision tower.
         prompt: The words around question and answer.
         max_length: Most tokens of a conversation, visual ones included; a longer one is an error.
         init_from: Checkpoint of an earlier stage whose weights to start from.
+        quantise: Keep the language model's linear layers in 4 (`nf4`) or 8 bits (`int8`); they no longer learn.
+        lora: Adapters that learn in the language model's place.
+        optimizer: `adamw`, or `adamw8bit` with its state in 8 bits.
         learning_rate: Peak, after the warm-up.
         betas: AdamW's.
         weight_decay: AdamW's.
@@ -79,11 +93,16 @@ class RegionModule(LightningModule):
         region_reference: ReferenceName = "token_mark",
         num_marks: int = 100,
         mark_dim: int = 256,
+        roi_tokens: RoiTokens = "average",
+        marker: Marker = "outline",
         guide_weight: float = 0.05,
         frozen: Sequence[Part] = ("vision_tower",),
         prompt: PromptName = "vicuna",
         max_length: int | None = None,
         init_from: Path | None = None,
+        quantise: Quantisation | None = None,
+        lora: LoraOptions | None = None,
+        optimizer: OptimizerName = "adamw",
         learning_rate: float = 5e-5,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
@@ -98,19 +117,28 @@ class RegionModule(LightningModule):
             "region_reference": region_reference,
             "num_marks": num_marks,
             "mark_dim": mark_dim,
+            "roi_tokens": roi_tokens,
+            "marker": marker,
             "guide_weight": guide_weight,
             "prompt": prompt,
             "max_length": max_length,
             "max_new_tokens": max_new_tokens,
+            "quantise": quantise,
+            "lora": None if lora is None else lora.plain(),
         }
         self.region_reference: ReferenceName = region_reference
         self.num_marks = num_marks
         self.mark_dim = mark_dim
+        self.roi_tokens: RoiTokens = roi_tokens
+        self.marker: Marker = marker
         self.guide_weight = guide_weight
         self.frozen = tuple(frozen)
         self.prompt: PromptName = prompt
         self.max_length = max_length
         self.init_from = init_from
+        self.quantise: Quantisation | None = quantise
+        self.lora = lora
+        self.optimizer: OptimizerName = optimizer
         self.learning_rate = learning_rate
         self.betas = betas
         self.weight_decay = weight_decay
@@ -126,10 +154,17 @@ class RegionModule(LightningModule):
         """Makes or loads the weights, once."""
         if hasattr(self, "backbone"):
             return
+        check_options(self.quantise, self.lora, self.frozen)
+        if self._trainer is not None:
+            check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
         tokenizer = load_tokenizer(self.base)
         self.assemble(load_base_model(self.base, tokenizer), tokenizer)
         if self.init_from is not None and not self._restored:
-            checkpoints.load_weights(self, self.init_from)
+            checkpoints.start_from(self, self.init_from)
+        else:
+            self.adapt()
+        if self._trainer is not None and isinstance(self.trainer.strategy, FullySharded):
+            self.trainer.strategy.shard(self.backbone)
 
     @property
     def _restored(self) -> bool:
@@ -144,10 +179,23 @@ class RegionModule(LightningModule):
         self.backbone.to(llava.dtype)
         self._freeze()
 
+    def adapt(self) -> None:
+        """Quantises the language model and gives it adapters, as configured; what learns beside it is float32 then."""
+        if not (self.quantise or self.lora):
+            return
+        model = self.backbone.llava.model
+        if self.quantise and self.backbone.llava.device.type != "meta":  # a plan counts weights that are not there
+            quantise(model.language_model, self.quantise)
+        if self.lora:
+            add_lora(model.language_model, self.lora)
+            self.backbone.llava.lm_head.requires_grad_(False)
+        for part in (model.multi_modal_projector, self.backbone.reference, self.backbone.guide):
+            if part is not None:
+                part.float()
+
     def _reference(self, width: int) -> RegionReference:
-        if self.region_reference == "none":
-            return NoReference(width)
-        return TokenMark(width, self.num_marks, self.mark_dim)
+        options = ReferenceOptions(width, self.num_marks, self.mark_dim, self.roi_tokens, self.marker)
+        return REFERENCES[self.region_reference](options)
 
     def _freeze(self) -> None:
         model = self.backbone.llava.model
@@ -173,46 +221,85 @@ class RegionModule(LightningModule):
             self.base.image_std,
         )
 
+    def processor(self, num_frames: int, fit: Fit = "squash", backend: Backend | None = None) -> RegionProcessor:
+        """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
+        pointing = self.backbone.reference.pointing
+        return RegionProcessor(self.renderer, self.vision_spec, num_frames, fit, backend, pointing)
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
         """Refuses what would change the loss in silence.
 
         Raises:
-            DataError: Gradients of several micro-batches are accumulated: each would be averaged over its own tokens.
+            DataError: Gradients of several batches are accumulated: each would be averaged over its own tokens.
         """
         if self.trainer.accumulate_grad_batches > 1:
             raise DataError(
                 f"accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but L_LM is a mean over all "
-                "tokens of a step, which micro-batches do not know: raise data.batch_size or the number of devices"
+                "tokens of a step, which its batches do not know: set data.batch_size to the samples of a step and "
+                "split it by data.micro_batch_size or data.token_budget"
             )
 
-    def training_step(self, batch: RegionBatch, batch_idx: int) -> torch.Tensor:
-        """L = L_LM + alpha * L_guide."""
-        language, guide = self._losses(self.backbone(batch), batch)
-        loss = language + self.guide_weight * guide
-        size = len(batch)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/language_loss", language.detach(), batch_size=size, sync_dist=True)
-        if self.backbone.guide is not None:
-            self.log("train/guide_loss", guide.detach(), prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/smallest_region", smallest_region(batch), batch_size=size, reduce_fx="min", sync_dist=True)
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
-        return loss
+    def training_step(self, batch: RegionBatch | StepBatch, batch_idx: int) -> torch.Tensor:
+        """L = L_LM + alpha * L_guide of one optimiser step, in one pass or several: the gradient is the same."""
+        passes = [batch] if isinstance(batch, RegionBatch) else batch
+        counts = self._counts(passes)
+        self.optimizers().zero_grad()  # type: ignore[union-attr]  # one optimiser
+        earlier = torch.zeros(3, device=self.device)
+        for part in passes[:-1]:
+            shares = self._shares(part, counts)
+            self._backward(shares[0])
+            earlier += shares.detach()
+        shares = self._shares(passes[-1], counts) + earlier
+        self._log_step(shares.detach(), passes)
+        return shares[0]
 
-    def _losses(self, output: BackboneOutput, batch: RegionBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """L_LM over the supervised tokens and L_guide over the samples with regions, of all ranks."""
+    def optimizer_zero_grad(self, *_: Any) -> None:
+        """Keeps the gradients: Lightning calls this before the last pass of a step, `training_step` clears them."""
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        """Adds the gradient of a pass that is not the step's last; Lightning runs the last one's."""
+        # A training step runs inside DDP's forward, after which DDP begins to watch gradients: what adds up here goes
+        # over the wire once, with the last pass. Lightning's own backward runs outside of autocast, too.
+        with torch.autocast(self.device.type, enabled=False):
+            self.trainer.strategy.backward(loss, None)
+
+    def _log_step(self, losses: torch.Tensor, passes: StepBatch) -> None:
+        """Args: losses: (3,), L, L_LM and L_guide of the step; passes: its micro-batches."""
+        size = sum(map(len, passes))
+        self.log("train/loss", losses[0], prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/language_loss", losses[1], batch_size=size, sync_dist=True)
+        if self.backbone.guide is not None:
+            self.log("train/guide_loss", losses[2], prog_bar=True, batch_size=size, sync_dist=True)
+        smallest = torch.stack([smallest_region(part) for part in passes]).min()
+        self.log("train/smallest_region", smallest, batch_size=size, reduce_fx="min", sync_dist=True)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
+
+    def _shares(self, batch: RegionBatch, counts: torch.Tensor) -> torch.Tensor:
+        """What one pass adds to L, L_LM and L_guide of its step: (3,), the first with a gradient."""
+        language, guide = self._losses(self.backbone(batch), batch, counts)
+        return torch.stack([language + self.guide_weight * guide, language.detach(), guide.detach()])
+
+    def _losses(
+        self, output: BackboneOutput, batch: RegionBatch, counts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a pass adds to L_LM, a mean over supervised tokens, and L_guide, one over samples with regions.
+
+        The strategy averages gradients over the ranks, hence the factor.
+        """
+        tokens, samples = counts.clamp(min=1)
         total = F.cross_entropy(output.logits.float(), output.targets, reduction="sum")
-        language = self._global_mean(total, len(output.targets))
+        language = total * self._world_size / tokens
         if output.guide_logits is None or output.embedded.reference.marks is None:
             return language, language.new_zeros(())
-        guide, samples = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
-        return language, self._global_mean(guide, int(samples))
+        guide = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
+        return language, guide * self._world_size / samples
 
-    def _global_mean(self, total: torch.Tensor, count: int) -> torch.Tensor:
-        """This rank's share of the mean over all ranks; the strategy averages gradients, hence the factor."""
-        everywhere = self._sum_over_ranks(torch.tensor(float(count), device=total.device))
-        return total * self._world_size / everywhere.clamp(min=1)
+    def _counts(self, passes: StepBatch) -> torch.Tensor:
+        """Supervised tokens, and samples with a guide term, of a whole step: (2,), over all passes of all ranks."""
+        counts = [torch.stack([part.loss_mask[:, 1:].sum(), guided_samples(part)]) for part in passes]
+        return self._sum_over_ranks(torch.stack(counts).sum(0).float())
 
     def _sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
         if self._world_size > 1:
@@ -226,7 +313,7 @@ class RegionModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and cosine decay over all steps of the run."""
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay)
+        optimizer = make_optimizer(self.optimizer, learning, self.learning_rate, self.betas, self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         rate = partial(warmup_cosine, warmup=round(self.warmup * steps), steps=steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -248,7 +335,7 @@ class RegionModule(LightningModule):
 
     def _evaluation_step(self, batch: RegionBatch, stage: str) -> Answered:
         output = self.backbone(batch)
-        language, guide = self._losses(output, batch)
+        language, guide = self._losses(output, batch, self._counts([batch]))
         self.log(f"{stage}/language_loss", language, batch_size=len(batch), sync_dist=True)
         if output.guide_logits is not None:
             self.log(f"{stage}/guide_loss", guide, batch_size=len(batch), sync_dist=True)
@@ -265,6 +352,9 @@ class RegionModule(LightningModule):
         self._score("test")
 
     def _score(self, stage: str) -> None:
+        if self.trainer.sanity_checking:
+            self.evaluation.reset()  # a few batches are no benchmark: its parts would not fit together
+            return
         self.scores = self.evaluation.compute()
         self.predictions = self.evaluation.predictions()
         self.evaluation.reset()

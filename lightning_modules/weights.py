@@ -13,6 +13,7 @@ from datamodules.conversation import IMAGE_TOKEN, REGION_TOKEN
 from datamodules.processor import CLIP_MEAN, CLIP_STD
 from datamodules.types import DataError
 from lightning_modules.byte_tokenizer import BYTES, byte_tokenizer
+from lightning_modules.export import is_exported
 
 if TYPE_CHECKING:
     from transformers import LlavaConfig, PreTrainedTokenizerBase
@@ -168,6 +169,9 @@ def _checked(kind: Any, name: str, dtype: str, kinds: tuple[str, ...] = ()) -> A
     wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if wrong:
         raise DataError(f"{name!r} is not a {kind.__name__} checkpoint: {len(wrong)} weights missing: {wrong[:3]}")
+    surplus = sorted(report["unexpected_keys"])
+    if surplus and is_exported(Path(name)):  # published checkpoints may hold more than is asked for
+        raise DataError(f"{name!r} has {len(surplus)} unexpected weights: {surplus[:3]}")
     return model
 
 

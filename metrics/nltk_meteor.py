@@ -19,7 +19,7 @@ def nltk_meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
     Raises:
         DataError: The words' synonyms, which are WordNet's, are not installed. Nothing is downloaded.
     """
-    from nltk.translate.meteor_score import meteor_score  # type: ignore[import-untyped]
+    from nltk.translate.meteor_score import meteor_score
 
     wordnet = _wordnet()
     scores = [
@@ -34,7 +34,7 @@ def _words(caption: str) -> list[str]:
 
 
 def _wordnet() -> Any:
-    from nltk import corpus, data  # type: ignore[import-untyped]
+    from nltk import corpus, data
 
     try:
         corpus.wordnet.ensure_loaded()

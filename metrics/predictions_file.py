@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import located
 from datamodules.types import Answering, DataError, Task

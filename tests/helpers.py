@@ -17,6 +17,7 @@ from datamodules.source import RegionSource
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
 from lightning_modules import ImageRegionModule, VideoRegionModule
 from lightning_modules.region_module import RegionModule
+from lightning_modules.region_references import REFERENCES
 from lightning_modules.weights import BaseModel, add_special_tokens
 
 SIDE, PATCH = 16, 4
@@ -42,6 +43,17 @@ ARCHITECTURE: dict[str, Any] = {
         "initializer_range": 0.2,
     },
 }
+
+WAYS: list[dict[str, Any]] = [
+    *({"region_reference": name} for name in REFERENCES),
+    {"region_reference": "roi_feature", "roi_tokens": "frame"},
+    {"region_reference": "visual_marker", "marker": "tint"},
+]
+"""Options of a module for every way to point at a region."""
+
+
+def way_name(way: dict[str, Any]) -> str:
+    return "-".join(way.values())
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
@@ -101,7 +113,7 @@ class Listed(RegionSource):
 
 
 def processor(module: RegionModule, num_frames: int = 4) -> RegionProcessor:
-    return RegionProcessor(module.renderer, module.vision_spec, num_frames)
+    return module.processor(num_frames)
 
 
 def make_batch(module: RegionModule, *samples: RegionSample) -> RegionBatch:
@@ -114,6 +126,7 @@ __all__ = [
     "GRID",
     "PATCH",
     "SIDE",
+    "WAYS",
     "ConversationRenderer",
     "ImageRegionModule",
     "Listed",
@@ -126,4 +139,5 @@ __all__ = [
     "sample",
     "tiny_module",
     "tokenizer_folder",
+    "way_name",
 ]

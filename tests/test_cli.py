@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning import Trainer
 from PIL import Image
 from test_coco_instances import write_coco
 
 import cli
 from helpers import ARCHITECTURE, tokenizer_folder
-from lightning_modules import TokenMark, TokenMarkBackbone
+from lightning_modules import FullySharded, TokenMark, TokenMarkBackbone
 from lightning_modules.weights import build
 
 ROOT = Path(__file__).parent.parent
@@ -138,7 +141,52 @@ def test_every_configuration_is_run_by_a_test() -> None:
     run = {"quickstart.yaml", "quickstart_video.yaml", "coco_regions.yaml", "pretrain.yaml", "finetune.yaml"}
     run |= {"llava-1.5-7b.yaml", "llava-1.5-13b.yaml"}
     run |= {path.name for path in (EXPERIMENTS / "tables").glob("*.yaml")}  # tests/experiments/test_tables.py
+    run |= {"qlora_ddp.yaml", "lora_fsdp2.yaml"}  # tests/test_adapters_cli.py
+    run |= {"single.yaml", "ddp.yaml", "fsdp2.yaml", "hybrid.yaml"}  # below
     assert {path.name for path in EXPERIMENTS.rglob("*.yaml")} == run
+
+
+@pytest.mark.parametrize("strategy", ["single", "ddp", "fsdp2"])
+def test_a_strategy_trains_and_answers(strategy: str, shapes: Path, tmp_path: Path) -> None:
+    """Its fragment over the second stage, on one CPU process; what several do is tested where they are started."""
+    model = ["--config", "experiments/models/llava-1.5-7b.yaml", f"--model.base={json.dumps(tiny_base(tmp_path))}"]
+    placed = ["--config", f"experiments/strategies/{strategy}.yaml", "--trainer.accelerator=cpu", "--trainer.devices=1"]
+    files = {
+        name: str(shapes / kind / "test.jsonl")
+        for name, kind in {"images": "image", "videos": "video", "val": "video"}.items()
+    }
+    options = ["--model.base.dtype=float32", "--model.max_new_tokens=3", *(f"--vars.{k}={v}" for k, v in files.items())]
+    script = [sys.executable, "cli.py", "fit", "--config=experiments/finetune.yaml", *model, *placed, *options, *SMALL]
+    limits = [f"--run.root={tmp_path}", "--trainer.limit_val_batches=1", "--trainer.val_check_interval=1.0"]
+    # a process of its own: a strategy with processes of its own leaves its group behind
+    subprocess.run([*script, *limits], check=True, cwd=ROOT, timeout=300)
+    assert (tmp_path / "omni_rgpt" / "finetune" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_hybrid_sharding_needs_equal_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = yaml.safe_load((EXPERIMENTS / "strategies" / "hybrid.yaml").read_text())["trainer"]
+    strategy = FullySharded(**options["strategy"]["init_args"])
+    assert (strategy.replicas, options["num_nodes"]) == (8, 8)
+    with pytest.raises(ValueError, match="1 processes cannot hold 8 replicas"):
+        Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False).strategy.setup_environment()
+
+
+COMMANDS = [
+    " ".join(command.split())
+    for block in re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    for command in block.replace("\\\n", " ").splitlines()
+    if " cli.py fit " in command and "..." not in command
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_readme_are_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that train, up to the configuration that they make."""
+    arguments = shlex.split(command[command.index(" cli.py ") :], comments=True)[1:]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, "--print_config"])
+    assert stop.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["trainer"]
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("7b", 7_063_427_072), ("13b", 13_351_494_656)])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.types import DataError, File
 from datamodules.video_index import FrameIndex, OpenVideo, count_frames, index_frames, open_video
 
 _LATE = 1.0  # seconds: an annotated end is often a little behind the last frame of the file
@@ -25,11 +24,11 @@ class FrameTimes:
         seconds: (frames,) float64, ascending; the first frame is shown at 0.
     """
 
-    path: Path
+    path: File
     seconds: NDArray[np.float64]
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: File) -> Self:
         """The times in the file; where its container keeps none that can be trusted, those of its mean frame rate.
 
         Raises:

@@ -8,18 +8,16 @@ the same for both, is left out.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
 from datamodules.collate import collate
-from datamodules.processor import RegionProcessor
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from experiments.benchmarks.timing import in_turn
 from lightning_modules.decoding import score_options
 from lightning_modules.region_module import RegionModule
 from lightning_modules.video_region import VideoRegionModule
@@ -61,7 +59,7 @@ def make_batches(module: RegionModule, options: Sequence[str]) -> tuple[RegionBa
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     half = SIDE // 2
     regions = (Region(Box((0, 0, half, half))), Region(Box((half, half, SIDE, SIDE))))
-    process = RegionProcessor(module.renderer, module.vision_spec, FRAMES)
+    process = module.processor(FRAMES)
 
     def batch(answer: str, choices: Sequence[str]) -> RegionBatch:
         turn = Turn("What happens between <region0> and <region1>?", answer)
@@ -89,15 +87,6 @@ def in_full(module: RegionModule, batches: Sequence[RegionBatch]) -> list[float]
     return scores
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """How long one call takes."""
-    start = time.perf_counter()
-    function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def compare(module: RegionModule, count: int, repeats: int) -> str:
     """One line: the ratio of the medians of both ways, taken in turn, and the largest difference in score."""
     together, apart = make_batches(module, OPTIONS[:count])
@@ -105,8 +94,7 @@ def compare(module: RegionModule, count: int, repeats: int) -> str:
     scores = shared(module, together), in_full(module, apart)  # warms up, too
     furthest = max(abs(one - other) for one, other in zip(*scores, strict=True))
     prefix, full = partial(shared, module, together), partial(in_full, module, apart)
-    times = [(seconds(prefix), seconds(full)) for _ in range(repeats)]
-    ratio = statistics.median(slow for _, slow in times) / statistics.median(quick for quick, _ in times)
+    ratio = in_turn(full, prefix, repeats, warm_up=0).ratio
     tokens = int((together.input_ids == module.backbone.llava.config.image_token_id).sum())
     return (
         f"{count} options, {tokens} visual tokens: in full takes {ratio:.2f} times as long as behind a shared prefix; "

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.records import located
 from datamodules.types import DataError

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.records import located
 from metrics.dlc_bench import dlc_scores
 from metrics.peer_files.rows import check_same_ids, entries

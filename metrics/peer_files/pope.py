@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import identifier, records

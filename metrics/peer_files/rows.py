@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import located

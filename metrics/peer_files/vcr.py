@@ -15,7 +15,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal, TypeAlias
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import check_same_ids, index_of, read_text, records

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from datamodules.formats import fields
+from datamodules.reading import fields
 from datamodules.reading.records import located
 from datamodules.types import DataError
 from metrics.peer_files.rows import identifier, records

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
-from datamodules.conversation import PROMPT_STYLES, ConversationRenderer, Rendered
-from datamodules.types import DataError, RegionSample, Turn
+from datamodules.conversation import PROMPT_STYLES, ConversationRenderer, Rendered, placeholders
+from datamodules.types import DataError, RegionSample, StandIn, Turn
 from helpers import character_tokenizer, sample
+from lightning_modules.weights import add_special_tokens
 
 TOKENIZER = character_tokenizer()
 IMAGE, REGION = (TOKENIZER.convert_tokens_to_ids(token) for token in ("<image>", "<region>"))
@@ -63,8 +66,41 @@ def test_the_prompt_is_a_prefix_and_options_continue_it() -> None:
     renderer = ConversationRenderer(TOKENIZER)
     one = sample(question="is <region> ok", answer="yes")
     rendered = renderer.render(one, 2)
-    assert rendered.ids[rendered.prompt_length :] == renderer.answer("yes", 1).ids
-    assert rendered.loss[rendered.prompt_length :] == renderer.answer("yes", 1).loss
+    assert rendered.ids[rendered.prompt_length :] == renderer.answer("yes", placeholders(1)).ids
+    assert rendered.loss[rendered.prompt_length :] == renderer.answer("yes", placeholders(1)).loss
+
+
+def test_words_stand_for_a_region_as_a_placeholder_does() -> None:
+    """Behind the index where there are several regions, else alone; in an answer they are input alone."""
+    renderer = ConversationRenderer(TOKENIZER)
+    boxes = ((0.0, 0.0, 4.0, 4.0), (4.0, 4.0, 8.0, 8.0))
+    two = sample(boxes=boxes, question="<region0> or <region1>", answer="<region1>!")
+    rendered = renderer.render(two, 1, (StandIn("left"), StandIn("right")))
+    assert spell(rendered.ids) == "^I[0] left or [1] right [1] right!$"
+    assert supervised(rendered) == "." * 23 + " [1]......!$"
+    assert set(rendered.placeholder) == {-1}
+    assert rendered.prompt == "<image>[0] left or [1] right"
+    one = renderer.render(sample(question="is <region> ok", answer="<region>"), 1, (StandIn("this"),))
+    assert spell(one.ids) == "^Iis this ok [0] this$"
+
+
+def test_several_placeholders_stand_for_a_region() -> None:
+    rendered = ConversationRenderer(TOKENIZER).render(sample(question="is <region> ok"), 1, (StandIn(slots=(0, 2)),))
+    assert spell(rendered.ids).startswith("^Iis RR ok")
+    assert [slot for slot in rendered.placeholder if slot >= 0] == [0, 2]
+
+
+def test_options_have_the_tokens_of_answers_where_every_text_gets_a_space() -> None:
+    """Tokenizers of sentencepiece put a space before an answer; an option on its own must not get two."""
+    inner = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "\u2581": 2, "a": 3, "b": 4}, unk_token="<unk>"))
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
+    add_special_tokens(tokenizer)
+    renderer = ConversationRenderer(tokenizer)
+    rendered = renderer.render(sample(boxes=(), question="a", answer="b"), 1)
+    assert tokenizer.convert_ids_to_tokens(rendered.ids) == ["<image>", "\u2581", "a", "\u2581", "b", "</s>"]
+    assert rendered.ids[rendered.prompt_length :] == renderer.answer("b", ()).ids
 
 
 def test_text_that_looks_like_a_special_token_stays_text() -> None:

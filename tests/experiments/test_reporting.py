@@ -49,6 +49,7 @@ def batch(samples: Sequence[RegionSample]) -> RegionBatch:
         samples=tuple(samples),
         prompts=("what?",) * count,
         frames=((0, 1),) * count,
+        stand_ins=((),) * count,
     )
 
 

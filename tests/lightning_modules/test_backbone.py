@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,12 @@ from transformers import (
 
 from datamodules.choices import lettered
 from datamodules.types import DataError, NoPicture, RegionSample, Turn
-from helpers import ARCHITECTURE, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder
+from helpers import ARCHITECTURE, WAYS, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder, way_name
 from lightning_modules import BaseModel, VideoRegionModule
 from lightning_modules.decoding import generate
 from lightning_modules.weights import load_base_model, load_tokenizer
+
+EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=way_name)
 
 
 def plain_llava(module: VideoRegionModule, folder: Path) -> LlavaForConditionalGeneration:
@@ -28,9 +31,10 @@ def plain_llava(module: VideoRegionModule, folder: Path) -> LlavaForConditionalG
     return LlavaForConditionalGeneration.from_pretrained(folder).eval()
 
 
-def test_without_regions_logits_equal_those_of_llava(tmp_path: Path) -> None:
+@EVERY_WAY
+def test_without_regions_logits_equal_those_of_llava(tmp_path: Path, way: dict[str, Any]) -> None:
     """An image and a clip of three frames, which for LLaVA are four images; float32, to 1e-5."""
-    module = tiny_module(tmp_path).eval()
+    module = tiny_module(tmp_path, **way).eval()
     batch = make_batch(
         module, sample("a", boxes=(), question="what is it"), sample("bb", boxes=(), question="hm", frames=3)
     )
@@ -54,9 +58,10 @@ def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
         assert ours == text and text
 
 
-def test_a_batch_answers_as_one_by_one(tmp_path: Path) -> None:
+@EVERY_WAY
+def test_a_batch_answers_as_one_by_one(tmp_path: Path, way: dict[str, Any]) -> None:
     """Left padding, ragged clips and padded regions change nothing."""
-    module = tiny_module(tmp_path).eval()
+    module = tiny_module(tmp_path, **way).eval()
     samples = [
         sample("a", question="what is <region>"),
         sample("bb", boxes=((0, 0, 8, 8), (4, 4, 16, 16)), question="<region1> or <region0>, please", frames=3),
@@ -80,19 +85,22 @@ def test_a_region_changes_the_answer_and_another_mark_too(tmp_path: Path) -> Non
     assert (unmarked_pixels - unmarked).abs().max() > 1e-3
 
 
-def test_generation_shows_the_mark_after_an_index(tmp_path: Path) -> None:
-    """Teacher-forced logits behind `[1]` and its placeholder equal those of generation: the token after it agrees."""
-    module = tiny_module(tmp_path, max_new_tokens=8).eval()
+@EVERY_WAY
+def test_generation_shows_what_stands_for_a_region_after_its_index(tmp_path: Path, way: dict[str, Any]) -> None:
+    """Teacher-forced logits behind `[1]` and its stand-in equal those of generation: the tokens after it agree."""
+    module = tiny_module(tmp_path, **way).eval()
     boxes = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
     batch = make_batch(module, sample(boxes=boxes, question="which", answer="<region1> it is"))
     forced = _Forced(module, " [1]")
+    length = 4 + len(module.renderer.shown(batch.stand_ins[0][1]).ids) + 3
     with torch.no_grad():
         module.backbone.llava.lm_head.register_forward_hook(forced)
-        text = generate(module.backbone, module.renderer, batch, module.backbone.embed(batch), max_new_tokens=6)[0]
+        text = generate(module.backbone, module.renderer, batch, module.backbone.embed(batch), length)[0]
         forced.active = False
         whole = make_batch(module, sample(boxes=boxes, question="which", answer=f"<region1>{text[3:]}"))
         output = module.backbone(whole)
     # supervised tokens: " [1]", then what was generated freely behind the placeholder
+    output.logits[:, module.renderer.region_id] = -torch.inf  # the model never says a placeholder by itself
     behind = output.logits[4 : 4 + len(text[3:])].argmax(-1)
     assert text.startswith("[1]") and len(text) > 3
     assert module.renderer.decode(behind.tolist()) == text[3:].strip()
@@ -113,9 +121,10 @@ class _Forced:
         return logits
 
 
-def test_options_score_as_if_each_were_read_in_full(tmp_path: Path) -> None:
-    """The shared prefix changes nothing, options that mention regions included; a placeholder is never counted."""
-    module = tiny_module(tmp_path).eval()
+@EVERY_WAY
+def test_options_score_as_if_each_were_read_in_full(tmp_path: Path, way: dict[str, Any]) -> None:
+    """The shared prefix changes nothing, options that mention regions included; a stand-in is never counted."""
+    module = tiny_module(tmp_path, **way).eval()
     boxes = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
     options = ("a cat", "<region1>", "<region0> is left of <region1>", "no")
     asked = sample(boxes=boxes, question="which <region0>", frames=2, options=options, label=1)
@@ -174,14 +183,17 @@ def test_what_is_no_llava_checkpoint_is_refused(tmp_path: Path) -> None:
         load_base_model(base, load_tokenizer(base))
 
 
+@EVERY_WAY
 @pytest.mark.parametrize("beside_a_picture", [False, True])
-def test_text_alone_learns_and_answers_also_as_a_whole_batch(tmp_path: Path, beside_a_picture: bool) -> None:
+def test_text_alone_learns_and_answers_also_as_a_whole_batch(
+    tmp_path: Path, beside_a_picture: bool, way: dict[str, Any]
+) -> None:
     """Instruction data mixes in conversations without a picture: every parameter still gets its gradient."""
-    module = tiny_module(tmp_path)
+    module = tiny_module(tmp_path, **way)
     text = RegionSample("text", NoPicture(), (), (Turn("how are you", "well"),))
     batch = make_batch(module, text, *[sample()][: int(beside_a_picture)])
     assert batch.frame_counts.tolist() == [0, 1][: len(batch)]
-    language, guide = module._losses(module.backbone(batch), batch)
+    language, guide = module._losses(module.backbone(batch), batch, module._counts([batch]))
     (language + guide).backward()
     assert all(weight.grad is not None for weight in module.parameters() if weight.requires_grad)
     alone = module.answer(make_batch(module, text)).predictions[0].prediction

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from helpers import make_batch, sample, tiny_module
-from lightning_modules.region_guide import guide_loss, heat_map, soft_labels, tracking_hits
+from lightning_modules.region_guide import guide_loss, guided_samples, heat_map, soft_labels, tracking_hits
 
 
 def test_soft_labels_by_hand() -> None:
@@ -29,7 +29,7 @@ def test_loss_is_a_mean_over_known_frames_then_over_samples(tmp_path: Path) -> N
     assert batch.guide_known.tolist() == [True] * 3 + [True] + [True, False, False] + [False]
     logits = torch.randn(8, 16, 9, dtype=torch.float64)
     marks = torch.tensor([[2], [5], [7], [-1]])
-    total, count = guide_loss(logits, batch, marks)
+    total = guide_loss(logits, batch, marks)
 
     def frame_loss(frame: int, mark: int) -> torch.Tensor:
         labels = torch.zeros(16, 9)
@@ -38,7 +38,7 @@ def test_loss_is_a_mean_over_known_frames_then_over_samples(tmp_path: Path) -> N
         return -(labels * logits[frame].float().log_softmax(-1)).sum(1).mean()
 
     by_hand = (frame_loss(0, 2) + frame_loss(1, 2) + frame_loss(2, 2)) / 3 + frame_loss(3, 5) + frame_loss(4, 7)
-    assert count == 3
+    assert guided_samples(batch) == 3
     torch.testing.assert_close(total, by_hand)
 
 
@@ -46,8 +46,8 @@ def test_no_region_anywhere_is_zero_and_still_reaches_the_head(tmp_path: Path) -
     module = tiny_module(tmp_path)
     batch = make_batch(module, sample(boxes=(), question="what"))
     output = module.backbone(batch)
-    total, count = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
-    assert total == 0 and count == 0
+    total = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
+    assert total == 0 and guided_samples(batch) == 0
     total.backward()
     assert module.backbone.guide is not None and module.backbone.guide.classifier.weight.grad is not None
 

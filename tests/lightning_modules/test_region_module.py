@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from datamodules import VideoRegionDataModule
 from datamodules.types import DataError, RegionSample
-from helpers import Listed, make_batch, sample, tiny_module
+from helpers import WAYS, Listed, make_batch, sample, tiny_module, way_name
 from lightning_modules import ImageRegionModule, ask, load
 from lightning_modules.region_module import RegionModule, smallest_region, warmup_cosine
 
@@ -98,9 +98,10 @@ def test_resume_continues_the_losses(tmp_path: Path) -> None:
     assert resumed == whole[4:]
 
 
-def test_a_checkpoint_answers_on_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS, ids=way_name)
+def test_a_checkpoint_answers_on_its_own(tmp_path: Path, way: dict[str, Any]) -> None:
     """`load` needs the file alone: the tokenizer's folder is gone, and the answers are the same."""
-    module = fresh(tmp_path)
+    module = fresh(tmp_path, **way)
     train(module, tmp_path, 2, SAMPLES)
     module.eval()
     before = module.answer(make_batch(module, *SAMPLES)).predictions
@@ -138,7 +139,7 @@ def test_weights_of_an_earlier_stage_are_all_taken(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"num_marks": 9}, r"3 weights misfit, .*bias is \(9,\), not \(10,\)"),
-        ({"region_reference": "none"}, "missing.*unexpected"),
+        ({"region_reference": "none"}, "region_reference is 'token_mark', not 'none'"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -177,11 +178,15 @@ def test_stages_freeze_what_they_say(tmp_path: Path) -> None:
     }
 
 
-def test_every_trainable_weight_gets_a_gradient(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS, ids=way_name)
+@pytest.mark.parametrize("samples", [SAMPLES, SAMPLES[3:]], ids=["regions", "no region"])
+def test_every_trainable_weight_gets_a_gradient(
+    tmp_path: Path, way: dict[str, Any], samples: Sequence[RegionSample]
+) -> None:
     """What no gradient reaches is frozen, or data-parallel training would wait for it."""
-    module = fresh(tmp_path)
-    batch = make_batch(module, *SAMPLES)
-    language, guide = module._losses(module.backbone(batch), batch)
+    module = fresh(tmp_path, **way)
+    batch = make_batch(module, *samples)
+    language, guide = module._losses(module.backbone(batch), batch, module._counts([batch]))
     (language + guide).backward()
     without = [name for name, weight in module.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not without

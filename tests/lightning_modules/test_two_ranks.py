@@ -10,7 +10,8 @@ import pytest
 from lightning import Callback, LightningModule, Trainer
 
 from datamodules import VideoRegionDataModule
-from helpers import Listed, sample, tiny_module
+from helpers import WAYS, Listed, sample, tiny_module, way_name
+from lightning_modules import LoraOptions
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
 SAMPLES = (
@@ -38,9 +39,10 @@ class Recorder(Callback):
             self.path.write_text(json.dumps({"losses": self.losses, "ids": ids, "n": len(ids)}))
 
 
-def run(folder: Path, ranks: int) -> dict[str, Any]:
+def run(folder: Path, ranks: int, **options: Any) -> dict[str, Any]:
     """Four steps of two samples over all ranks, then a validation of five samples, which two do not divide."""
-    module = tiny_module(folder, frozen=(), guide_weight=0.5, learning_rate=1e-2, warmup=0.0, max_new_tokens=5)
+    defaults = {"frozen": (), "guide_weight": 0.5, "learning_rate": 1e-2, "warmup": 0.0, "max_new_tokens": 5}
+    module = tiny_module(folder, **{**defaults, **options})
     data = VideoRegionDataModule(
         train={"train": Listed(*SAMPLES)},
         val={"val": Listed(*SAMPLES)},
@@ -65,9 +67,18 @@ def run(folder: Path, ranks: int) -> dict[str, Any]:
     return recorded
 
 
-def test_two_ranks_train_and_score_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"quantise": "nf4", "lora": LoraOptions(rank=4)}], ids=["whole", "qlora"])
+def test_two_ranks_train_and_score_as_one(tmp_path: Path, options: dict[str, Any]) -> None:
     """One rank has a clip where the other has an image, or no region at all."""
-    one, two = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
+    one, two = run(tmp_path / "one", 1, **options), run(tmp_path / "two", 2, **options)
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
     assert len(one["losses"]) == 4
     assert two["ids"] == one["ids"] == sorted(f"val/{item.id}" for item in SAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS[1:], ids=way_name)
+def test_two_ranks_train_as_one_with_every_reference(tmp_path: Path, way: dict[str, Any]) -> None:
+    one, two = run(tmp_path / "one", 1, **way), run(tmp_path / "two", 2, **way)
+    assert two["losses"] == pytest.approx(one["losses"], abs=1e-4)
+    assert two["ids"] == one["ids"]

@@ -1,4 +1,4 @@
-"""How a region is told to the language model: the interface, and the control that tells nothing."""
+"""How a region is told to the language model: the interface."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from datamodules.pointing import Pointing
 from datamodules.types import RegionBatch
 
 
@@ -16,7 +17,7 @@ class Reference:
     """What a region reference makes of a batch.
 
     Attributes:
-        text: (B, N, D), what stands at the placeholder of each region.
+        text: (B, K, D), what stands at the placeholders of each sample, by the slots of its stand-ins.
         visual: (F, G * G, D), the visual tokens with the regions shown on them.
         marks: (B, N) int64, the class of each region for the guide head, -1 beyond a sample's regions; None if the
             reference has no classes, then there is nothing to guide.
@@ -28,32 +29,29 @@ class Reference:
 
 
 class RegionReference(nn.Module, ABC):
-    """One way to point at regions; the backbone calls it between vision tower and language model."""
+    """One way to point at regions; the backbone calls it between vision tower and language model.
+
+    What it does before that, to words and pixels, is its `pointing`.
+    """
 
     num_marks: int = 0
+
+    @property
+    def pointing(self) -> Pointing:
+        """The part that works on data; by default a placeholder for every region, and pixels as they are."""
+        return Pointing()
 
     @abstractmethod
     def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
         """Args: batch; visual: (F, G * G, D), the projected visual tokens."""
 
 
-class NoReference(RegionReference):
-    """The control: a placeholder says that there is a region, nothing says which.
-
-    Args:
-        width: D.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.somewhere = nn.Parameter(torch.randn(width))
-
-    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
-        """The same learned vector at every placeholder."""
-        return Reference(text=self.somewhere.expand(*batch.reference_shape, -1), visual=visual)
-
-
 def frame_owner(batch: RegionBatch) -> torch.Tensor:
     """(F,) int64: the sample that each frame belongs to."""
     samples = torch.arange(len(batch), device=batch.frame_counts.device)
     return samples.repeat_interleave(batch.frame_counts, output_size=len(batch.pixel_values))
+
+
+def nothing_to_fill(batch: RegionBatch, visual: torch.Tensor) -> Reference:
+    """The reference of a batch whose regions have been told before: no placeholder, visual tokens as they are."""
+    return Reference(text=visual.new_zeros(len(batch), 0, visual.shape[-1]), visual=visual)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from datamodules.types import RegionBatch
-from lightning_modules.region_reference import Reference, RegionReference, frame_owner
+from lightning_modules.region_references.reference import Reference, RegionReference, frame_owner
 
 
 class TokenMark(RegionReference):

@@ -1,0 +1,50 @@
+"""What a region reference does to a sample's words and pixels, before the model.
+
+A `Pointing` is made by the model's region reference and travels to the loader's workers, so it is small and frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from datamodules.conversation import placeholders
+from datamodules.regions import Placement
+from datamodules.types import Clip, Region, StandIn
+
+
+@dataclass(frozen=True, slots=True)
+class Pointing:
+    """A placeholder for every region, and pixels as they are; other ways of pointing change one or both."""
+
+    def stand_ins(self, regions: tuple[Region, ...], clip: Clip) -> tuple[StandIn, ...]:
+        """What the model reads for each region wherever it is mentioned.
+
+        Raises:
+            DataError: Regions that cannot be told in this way.
+        """
+        return self.longest_stand_ins(len(regions), len(clip.frames))
+
+    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
+        """The longest that `stand_ins` can be for so many regions and frames, known before anything is decoded."""
+        return placeholders(regions)
+
+    def draw(
+        self, image: torch.Tensor, regions: tuple[Region, ...], frames: tuple[int, ...], placement: Placement
+    ) -> torch.Tensor:
+        """What the model sees.
+
+        Args:
+            image: (T, 3, S, S) uint8, the clip on the model's square.
+            regions: Of the sample.
+            frames: The source frame that each picture is.
+            placement: Where a source frame lies on the square.
+
+        Returns:
+            (T, 3, S, S) uint8; `image` itself where nothing is drawn.
+        """
+        return image
+
+
+PLACEHOLDERS = Pointing()

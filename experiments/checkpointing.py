@@ -1,0 +1,48 @@
+"""When a run saves its state, so that a killed one goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """`last.ckpt` of a run: every so many optimiser steps, and at the end.
+
+    It is saved when the next batch is about to begin: by then the numbers of the last step are logged and a validation
+    that was due has been run, so that nothing is missing if the process is killed right after, and nothing is done
+    twice that would leave a trace.
+
+    Args:
+        folder: Where it lies.
+        every: Optimiser steps from one to the next.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, save_last=True, save_top_k=0, enable_version_counter=False)
+        self.every = every
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Saves, if it is time."""
+        if trainer.global_step and trainer.global_step % self.every == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves what came out."""
+        self._save(trainer)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Too early: the step is not logged yet."""
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """As after any other batch."""
+
+    def on_validation_end(self, *_: Any) -> None:
+        """As after any other batch."""
+
+    def _save(self, trainer: Trainer) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -1,0 +1,25 @@
+"""The control that tells nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from datamodules.types import RegionBatch
+from lightning_modules.region_references.reference import Reference, RegionReference
+
+
+class NoReference(RegionReference):
+    """The control: a placeholder says that there is a region, nothing says which.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.somewhere = nn.Parameter(torch.randn(width))
+
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
+        """The same learned vector at every placeholder."""
+        return Reference(text=self.somewhere.expand(*batch.reference_shape, -1), visual=visual)

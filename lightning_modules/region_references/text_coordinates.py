@@ -1,0 +1,58 @@
+"""Coordinates as text, as Shikra and Elysium have them: a region is told by its box alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from datamodules.pointing import Pointing
+from datamodules.regions import bounding_box
+from datamodules.types import Clip, Region, RegionBatch, StandIn
+from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
+
+SCALE = 100
+"""Coordinates are integers from 0 to this, of the frame's width and height."""
+
+
+class TextCoordinates(RegionReference):
+    """The box of a region stands as text in place of its placeholder; nothing is learnt beside the language model."""
+
+    @property
+    def pointing(self) -> Pointing:
+        """Writes boxes."""
+        return WrittenBoxes()
+
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
+        """No placeholder to fill."""
+        return nothing_to_fill(batch, visual)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBoxes(Pointing):
+    """`[x0, y0, x1, y1]` on the prompted frame; in a clip `frame 2: [...]`, as the text alone says which one it is."""
+
+    def stand_ins(self, regions: tuple[Region, ...], clip: Clip) -> tuple[StandIn, ...]:
+        """Each region's box, in hundredths of the frame."""
+        size = (clip.pixels.shape[1], clip.pixels.shape[2])
+        return tuple(
+            StandIn(_written(_scaled(region, size), clip.frames.index(region.frame), len(clip.frames)))
+            for region in regions
+        )
+
+    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
+        """Boxes of the longest numbers on the last frame."""
+        return (StandIn(_written((SCALE,) * 4, frames - 1, frames)),) * regions
+
+
+def _written(box: tuple[int, ...], time: int, frames: int) -> str:
+    coordinates = f"[{', '.join(map(str, box))}]"
+    return coordinates if frames == 1 else f"frame {time + 1}: {coordinates}"
+
+
+def _scaled(region: Region, size: tuple[int, int]) -> tuple[int, ...]:
+    height, width = size
+    x0, y0, x1, y1 = bounding_box(region.geometry, size)
+    shares = (x0 / width, y0 / height, x1 / width, y1 / height)
+    # annotations are rounded, so that a box may reach over the frame's edge
+    return tuple(round(SCALE * min(max(share, 0.0), 1.0)) for share in shares)

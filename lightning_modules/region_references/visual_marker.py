@@ -1,0 +1,130 @@
+"""Visual markers, as Set-of-Mark and ViP-LLaVA have them: a region is drawn on the pixels and named by its colour.
+
+Letters: T frames of a clip, S side of the model's square image, N regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from datamodules.pointing import Pointing
+from datamodules.regions import Placement
+from datamodules.types import DataError, Region, RegionBatch, StandIn
+from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
+
+Marker: TypeAlias = Literal["outline", "tint"]
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (255, 0, 0),
+    "green": (0, 200, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "magenta": (255, 0, 255),
+    "cyan": (0, 255, 255),
+    "orange": (255, 128, 0),
+    "purple": (128, 0, 192),
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+    "brown": (128, 64, 0),
+    "grey": (128, 128, 128),
+}
+"""Red, green, blue of each region's colour by its number: as many as have a name of their own."""
+
+WORDS: dict[Marker, str] = {"outline": "the region outlined in {}", "tint": "the region tinted {}"}
+SIDES_A_LINE = 112  # an outline is one pixel wide for so many of the image's side: 3 at 336
+OPACITY = 0.5  # of a tint
+
+
+class VisualMarker(RegionReference):
+    """Regions are drawn on their prompted frames; nothing is learnt beside the language model.
+
+    Args:
+        marker: `outline` around the region, or `tint` over it.
+    """
+
+    def __init__(self, marker: Marker = "outline") -> None:
+        super().__init__()
+        self.marker: Marker = marker
+
+    @property
+    def pointing(self) -> Pointing:
+        """Draws, and names the colours."""
+        return DrawnMarkers(self.marker)
+
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
+        """No placeholder to fill."""
+        return nothing_to_fill(batch, visual)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnMarkers(Pointing):
+    """Region i has colour i, on the picture and in the text.
+
+    Where several meet they share the pixels in diagonal stripes: none vanishes under another.
+
+    Attributes:
+        marker: What is drawn.
+    """
+
+    marker: Marker = "outline"
+
+    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
+        """The regions' colours.
+
+        Raises:
+            DataError: More regions than colours.
+        """
+        if regions > len(COLOURS):
+            raise DataError(f"{regions} regions, but markers have {len(COLOURS)} colours")
+        return tuple(StandIn(WORDS[self.marker].format(colour)) for colour in list(COLOURS)[:regions])
+
+    def draw(
+        self, image: torch.Tensor, regions: tuple[Region, ...], frames: tuple[int, ...], placement: Placement
+    ) -> torch.Tensor:
+        """Each region on its prompted frame."""
+        drawn = image.clone()
+        for time, frame in enumerate(frames):
+            prompted = [number for number, region in enumerate(regions) if region.frame == frame]
+            if prompted:
+                masks = torch.stack([_mask(regions[number], placement) for number in prompted])
+                drawn[time] = self._draw(image[time], masks, prompted)
+        return drawn
+
+    def _draw(self, picture: torch.Tensor, masks: torch.Tensor, numbers: list[int]) -> torch.Tensor:
+        """Args: picture (3, S, S) uint8; masks (K, S, S) bool; numbers: of the K regions."""
+        width = max(1, round(picture.shape[-1] / SIDES_A_LINE))
+        outlined = self.marker == "outline"
+        painted = _in_stripes(_outline(masks, width) if outlined else masks, width)
+        opacity = 1.0 if outlined else OPACITY
+        canvas = picture.float()
+        for number, where in zip(numbers, painted, strict=True):
+            colour = torch.tensor(list(COLOURS.values())[number]).view(3, 1, 1)
+            canvas = torch.where(where, (1 - opacity) * canvas + opacity * colour, canvas)
+        return canvas.round().to(torch.uint8)
+
+
+def _mask(region: Region, placement: Placement) -> torch.Tensor:
+    """(S, S) bool: pixels covered by half, or as much as any where the region is smaller than that."""
+    coverage = placement.coverage(region.geometry)
+    return torch.from_numpy(coverage >= np.minimum(0.5, coverage.max()))
+
+
+def _outline(masks: torch.Tensor, width: int) -> torch.Tensor:
+    """The pixels outside of each mask within `width` of it; inside where it touches the picture's edge."""
+    grown = F.max_pool2d(masks.float(), 2 * width + 1, stride=1, padding=width) > 0
+    edge = torch.ones_like(masks)
+    edge[:, width:-width, width:-width] = False
+    return (grown & ~masks) | (masks & edge)
+
+
+def _in_stripes(areas: torch.Tensor, width: int) -> torch.Tensor:
+    """(K, S, S) bool, areas that may meet -> areas that do not: they take turns along the diagonal."""
+    rank, count = areas.cumsum(0) - 1, areas.sum(0)
+    along = torch.arange(areas.shape[-1])
+    turn = ((along.unsqueeze(1) + along) // width) % count.clamp(min=1)
+    return areas & (rank == turn)

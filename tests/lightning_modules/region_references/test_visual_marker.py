@@ -1,0 +1,119 @@
+"""Drawn markers, pixel by pixel."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.regions import Placement
+from datamodules.types import Box, DataError, Region
+from helpers import make_batch, sample, tiny_module
+from lightning_modules.region_references.visual_marker import COLOURS, DrawnMarkers, Marker
+
+SIDE = 12
+PLACEMENT = Placement.of((SIDE, SIDE), SIDE)
+RED, GREEN = (torch.tensor(COLOURS[name]) for name in ("red", "green"))
+
+
+def drawn(marker: Marker, *boxes: tuple[float, float, float, float], side: int = SIDE) -> torch.Tensor:
+    """Boxes on one grey picture: (S, S, 3)."""
+    image = torch.full((1, 3, side, side), 100, dtype=torch.uint8)
+    regions = tuple(Region(Box(box)) for box in boxes)
+    return DrawnMarkers(marker).draw(image, regions, (0,), Placement.of((side, side), side))[0].permute(1, 2, 0)
+
+
+def spelt(picture: torch.Tensor) -> list[str]:
+    """A letter a pixel, `.` where nothing is drawn."""
+    letters = {colour: name[0] for name, colour in COLOURS.items()} | {(100, 100, 100): "."}
+    return ["".join(letters[tuple(pixel)] for pixel in row) for row in picture.tolist()]
+
+
+def test_an_outline_goes_round_the_region() -> None:
+    assert spelt(drawn("outline", (2, 3, 5, 5)))[1:7] == [
+        "............",
+        ".rrrrr......",
+        ".r...r......",
+        ".r...r......",
+        ".rrrrr......",
+        "............",
+    ]
+
+
+def test_an_outline_runs_inside_where_the_region_touches_the_edge() -> None:
+    assert spelt(drawn("outline", (0, 0, 3, 2)))[:4] == ["rrrr........", "r..r........", "rrrr........", "............"]
+    whole = spelt(drawn("outline", (0, 0, 12, 12)))
+    assert whole == ["r" * 12, *["r" + "." * 10 + "r"] * 10, "r" * 12]
+
+
+def test_markers_that_meet_share_the_pixels() -> None:
+    """Two regions of the same place: both are to be seen."""
+    assert spelt(drawn("outline", (2, 3, 5, 5), (2, 3, 5, 5)))[2:6] == [
+        ".grgrg......",
+        ".r...r......",
+        ".g...g......",
+        ".rgrgr......",
+    ]
+
+
+def test_a_tint_is_half_of_its_colour() -> None:
+    picture = drawn("tint", (2, 3, 5, 5), (8, 0, 12, 12))
+    expected = torch.full((SIDE, SIDE, 3), 100, dtype=torch.uint8)
+    expected[3:5, 2:5] = torch.tensor([178, 50, 50])  # of 177.5, to even
+    expected[:, 8:] = torch.tensor([50, 150, 50])
+    assert torch.equal(picture, expected)
+
+
+def test_lines_are_three_pixels_wide_at_336() -> None:
+    row = drawn("outline", (100, 100, 200, 200), side=336)[150]
+    assert (row == RED).all(-1).nonzero().flatten().tolist() == [97, 98, 99, 200, 201, 202]
+
+
+def test_a_region_smaller_than_half_a_pixel_is_drawn() -> None:
+    assert spelt(drawn("outline", (4.1, 4.1, 4.4, 4.4)))[3:6] == ["...rrr......", "...r.r......", "...rrr......"]
+
+
+@pytest.mark.parametrize("marker", ["outline", "tint"])
+def test_the_prompted_frame_alone_is_drawn_on(tmp_path: Path, marker: Marker) -> None:
+    """What the model sees of the other frames is what every other reference shows it; colours are named in the text."""
+    module = tiny_module(tmp_path, region_reference="visual_marker", marker=marker)
+    plain = tiny_module(tmp_path, region_reference="none")
+    two = sample(
+        boxes=((0, 0, 8, 8), (8, 8, 16, 16)), question="is <region1> on <region0>", answer="<region0>", frames=3
+    )
+    regions = (two.regions[0], Region(two.regions[1].geometry, frame=2))
+    two = type(two)(two.id, two.media, regions, two.conversation)
+    marked, unmarked = make_batch(module, two), make_batch(plain, two)
+    changed = (marked.pixel_values != unmarked.pixel_values).any(1)
+    assert changed.flatten(1).any(1).tolist() == [True, False, True]
+    assert not changed[0, 9:, 9:].any() and not changed[2, :7, :7].any()
+    words = {"outline": "the region outlined in", "tint": "the region tinted"}[marker]
+    first, second = f"[0] {words} red", f"[1] {words} green"
+    assert module.renderer.decode(marked.input_ids[0].tolist()) == f"is {second} on {first} {first}"
+    assert module.renderer.decode(marked.input_ids[marked.loss_mask].tolist()) == "[0]"
+
+
+def test_more_regions_than_colours_names_the_sample(tmp_path: Path) -> None:
+    module = tiny_module(tmp_path, region_reference="visual_marker")
+    boxes = tuple((float(place), 0.0, place + 1.0, 1.0) for place in range(13))
+    busy = sample("busy", boxes=boxes, question="<region0>")
+    for use in (module.processor(1), module.processor(1).most_tokens):
+        with pytest.raises(DataError, match="'busy': 13 regions, but markers have 12 colours"):
+            use(busy)
+
+
+def test_it_travels_to_the_workers(tmp_path: Path) -> None:
+    module = tiny_module(tmp_path, region_reference="visual_marker", marker="tint")
+    process = pickle.loads(pickle.dumps(module.processor(3)))
+    assert torch.equal(process(sample()).pixels, module.processor(3)(sample()).pixels)
+
+
+def test_markers_lie_where_the_frame_lies() -> None:
+    """A wide frame is padded above and below; the outline follows, and may run on the padding."""
+    placement = Placement.of((6, 12), SIDE, "pad")
+    image = placement.image(np.full((1, 6, 12, 3), 100, np.uint8), (100, 100, 100))
+    picture = DrawnMarkers().draw(image, (Region(Box((2, 0, 5, 2))),), (0,), placement)[0].permute(1, 2, 0)
+    assert spelt(picture)[2:6] == [".rrrrr......", ".r...r......", ".r...r......", ".rrrrr......"]

@@ -1,0 +1,78 @@
+"""A script that trains a tiny model under FullySharded; Lightning starts it again for every further process.
+
+python sharded_run.py FOLDER RANKS STEPS [CHECKPOINT] writes FOLDER/losses.json, and a checkpoint every four steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from test_two_ranks import SAMPLES
+
+from datamodules import VideoRegionDataModule
+from helpers import ARCHITECTURE, Listed, tokenizer_folder
+from lightning_modules import BaseModel, LoraOptions, VideoRegionModule
+from lightning_modules.sharding import FullySharded
+
+RANK = int(os.environ.get("LOCAL_RANK", "0"))
+OPTIONS: dict[str, Any] = {
+    "num_marks": 8,
+    "mark_dim": 8,
+    "prompt": "plain",
+    "guide_weight": 0.5,
+    "learning_rate": 1e-2,
+    "warmup": 0.0,
+    "max_new_tokens": 5,
+    "lora": LoraOptions(rank=4, alpha=8),
+}
+
+
+class Watched(Callback):
+    """Draws the same weights in every process, and keeps the losses of all of them together."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        torch.manual_seed(0)
+
+    def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
+        self.losses.append(float(trainer.callback_metrics["train/loss"]))
+
+
+def train(folder: Path, ranks: int, steps: int, checkpoint: str | None = None, **trainer: Any) -> list[float]:
+    tokenizer = tokenizer_folder(folder / f"tokenizer{RANK}")
+    base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer)
+    module = VideoRegionModule(base=base, **{**OPTIONS, **trainer.pop("model", {})})
+    data = VideoRegionDataModule(
+        train={"train": Listed(*SAMPLES)}, batch_size=2 // ranks, epoch_size=8, num_workers=0, val=None
+    )
+    watched = Watched()
+    saved = ModelCheckpoint(folder, every_n_train_steps=4, save_top_k=-1, filename="{step}")
+    Trainer(
+        accelerator="cpu",
+        devices=ranks,
+        max_steps=steps,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[watched, saved],
+        **trainer,
+    ).fit(module, data, ckpt_path=checkpoint)
+    if RANK == 0:
+        (folder / "losses.json").write_text(json.dumps(watched.losses))
+    return watched.losses
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder, ranks, steps, *checkpoint = sys.argv[1:]
+    train(Path(folder), int(ranks), int(steps), *checkpoint, strategy=FullySharded(timeout=60))

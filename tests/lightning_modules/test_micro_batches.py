@@ -1,0 +1,128 @@
+"""The gradient of an optimiser step does not depend on how its samples are split over passes and ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from datamodules import VideoRegionDataModule
+from helpers import Listed, sample, tiny_module
+
+BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
+STEP = 4
+SAMPLES = (
+    sample("a", answer="a cat"),
+    sample("bb", boxes=BOXES, question="what is <region1>", answer="two dogs and much more than that", frames=3),
+    sample("ccc", boxes=(), question="why", answer="so"),
+    sample("dddd", boxes=BOXES, question="which of them", answer="<region1>"),
+    sample("eeeee", boxes=BOXES, question="<region0>", answer="it", frames=2),
+    sample("ffffff", boxes=(), question="what is there", answer="nothing at all", frames=4),
+    sample("ggggggg", question="<region>", answer="a very long answer to a short question"),
+    sample("hhhhhhhh", question="and <region>", answer="no", frames=4),
+)
+
+
+class Recorder(Callback):
+    """Keeps each step's loss and passes, and the gradient of the first, where the first process can read them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept: dict[str, Any] = {"losses": [], "passes": []}
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: Any) -> None:
+        self.kept["losses"].append(float(trainer.callback_metrics["train/loss"]))
+        self.kept["passes"].append(len(batch) if isinstance(batch, list) else 1)
+
+    def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
+        if "gradient" not in self.kept:
+            self.kept["gradient"] = {
+                name: weight.grad.clone() for name, weight in module.named_parameters() if weight.grad is not None
+            }
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.kept["weights"] = module.state_dict()
+        if trainer.is_global_zero:
+            torch.save(self.kept, self.path)
+
+
+def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
+    """Three steps of four samples over all ranks, clipped, the learning rate falling."""
+    module = tiny_module(folder, frozen=(), guide_weight=0.5, learning_rate=1e-2, warmup=0.0)
+    trainer = {key: options.pop(key) for key in ("callbacks", "max_steps") if key in options}
+    checkpoint = options.pop("ckpt_path", None)
+    data = VideoRegionDataModule(
+        train={"train": Listed(*SAMPLES)}, batch_size=STEP // ranks, num_workers=0, seed=1, **options
+    )
+    Trainer(
+        accelerator="cpu",
+        devices=ranks,
+        strategy="ddp_spawn" if ranks > 1 else "auto",
+        max_steps=trainer.pop("max_steps", 3),
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing="callbacks" in trainer,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Recorder(folder / "record.pt"), *trainer.pop("callbacks", ())],
+    ).fit(module, data, ckpt_path=checkpoint)
+    recorded: dict[str, Any] = torch.load(folder / "record.pt")
+    return recorded
+
+
+def assert_same_step(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Gradients to 1e-6 of the largest, and the losses of all steps."""
+    assert one["gradient"].keys() == other["gradient"].keys()
+    largest = max(float(gradient.abs().max()) for gradient in one["gradient"].values())
+    furthest = max(
+        float((gradient - other["gradient"][name]).abs().max()) for name, gradient in one["gradient"].items()
+    )
+    assert furthest <= 1e-6 * largest
+    assert other["losses"] == pytest.approx(one["losses"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A pass a step."""
+    recorded = run(tmp_path_factory.mktemp("whole"))
+    assert recorded["passes"] == [1, 1, 1]
+    return recorded
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_equal_micro_batches_make_the_same_step(whole: dict[str, Any], tmp_path: Path, size: int) -> None:
+    split = run(tmp_path, micro_batch_size=size)
+    assert split["passes"] == [STEP // size] * 3
+    assert_same_step(whole, split)
+
+
+@pytest.mark.parametrize("budget", [120, 200, 1000])
+def test_a_token_budget_makes_the_same_step(whole: dict[str, Any], tmp_path: Path, budget: int) -> None:
+    split = run(tmp_path, token_budget=budget)
+    assert max(split["passes"]) > 1
+    assert_same_step(whole, split)
+
+
+def test_two_ranks_within_a_budget_make_the_same_step(whole: dict[str, Any], tmp_path: Path) -> None:
+    """What earlier passes add up crosses the wire once, with the last."""
+    two = run(tmp_path, ranks=2, token_budget=120)
+    assert max(two["passes"]) > 1
+    assert_same_step(whole, two)
+
+
+def test_a_run_within_a_budget_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Stopped after three of five steps, in the middle of the second epoch."""
+    for name in ("whole", "first", "second"):
+        (tmp_path / name).mkdir()
+    uninterrupted = run(tmp_path / "whole", token_budget=120, max_steps=5)
+    saved = ModelCheckpoint(tmp_path / "saved", every_n_train_steps=3, save_top_k=-1, filename="{step}")
+    run(tmp_path / "first", token_budget=120, max_steps=5, callbacks=[saved])
+    resumed = run(tmp_path / "second", token_budget=120, max_steps=5, ckpt_path=tmp_path / "saved" / "step=3.ckpt")
+    assert resumed["losses"] == uninterrupted["losses"][3:]
+    assert resumed["passes"] == uninterrupted["passes"][3:]
+    for name, weight in uninterrupted["weights"].items():
+        assert torch.equal(resumed["weights"][name], weight), name

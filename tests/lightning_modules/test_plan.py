@@ -1,0 +1,263 @@
+"""`python cli.py plan`: what it prints for the paper's models, what it names, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+
+import cli
+from datamodules import VideoRegionDataModule
+from datamodules.types import DataError
+from experiments.configured_run import ConfiguredRun, configured_run
+from helpers import ARCHITECTURE, tokenizer_folder
+from lightning_modules import VideoRegionModule
+from lightning_modules.adapters import LoraOptions
+from lightning_modules.memory import GIB, Layout, parts_of
+from lightning_modules.planning import AGAIN, KEPT, layout_of, plan
+from lightning_modules.sharding import FullySharded
+from lightning_modules.weights import BaseModel, build
+
+ROOT = Path(__file__).parents[2]
+FINETUNE = ["--config", "experiments/finetune.yaml", "--config"]
+SEVEN, THIRTEEN = ([*FINETUNE, f"experiments/models/llava-1.5-{size}.yaml"] for size in ("7b", "13b"))
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> str:
+    """A configuration's strategy fragment."""
+    path = tmp_path / "sharded.yaml"
+    options = {"replicas": 1, "checkpoint_activations": True}
+    strategy = {"class_path": "lightning_modules.sharding.FullySharded", "init_args": options}
+    path.write_text(yaml.safe_dump({"trainer": {"strategy": strategy}}))
+    return str(path)
+
+
+def run(strategy: Any = "auto", precision: str | None = None, data: Any = None, **options: Any) -> ConfiguredRun:
+    base = BaseModel(architecture={**ARCHITECTURE, "text_config": {**ARCHITECTURE["text_config"], "vocab_size": 300}})
+    return ConfiguredRun(VideoRegionModule(base, **options), data or VideoRegionDataModule(), strategy, precision)
+
+
+def row(printed: str, name: str) -> list[str]:
+    line = next(line for line in printed.splitlines() if line.startswith(f"│ {name} "))
+    return [cell.strip() for cell in line.strip("│").split("│")][1:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "width"), [(SEVEN, 7_063_427_072, 4096), (THIRTEEN, 13_351_494_656, 5120)]
+)
+def test_the_papers_models_are_counted(arguments: list[str], parameters: int, width: int) -> None:
+    """Without files of data or weights; marks, projection and guide head on top by hand; the tower does not learn."""
+    parts = {part.name: part for part in parts_of(plan(configured_run(arguments), devices=8).module)}
+    beside = {"region reference": 100 * 256 + 256 * width, "guide head": (width + 1) * 101}
+    assert {name: parts[name].parameters for name in beside} == beside
+    assert sum(part.parameters for part in parts.values()) == parameters + sum(beside.values())
+    learning = sum(part.trainable for part in parts.values())
+    assert learning == parameters + sum(beside.values()) - parts["vision tower"].parameters
+
+
+def test_13b_on_eight_devices_is_printed(sharded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two bytes a weight over eight devices; the bound is speed over work, layers run again included."""
+    memory = ["--devices", "8", "--device-memory", "141", "--device", "h200"]
+    cli.main(["plan", *THIRTEEN, "--config", sharded, *memory])
+    printed = capsys.readouterr().out
+    added = 100 * 256 + 256 * 5120 + 5121 * 101
+    assert row(printed, "weights")[0] == f"{2 * (13_351_494_656 + added) / 8 / GIB:.2f}"
+    assert float(row(printed, "optimiser state")[0]) == pytest.approx(2 * float(row(printed, "gradients")[0]), abs=0.01)
+    assert "devices: 8, 1 x 8 shards; samples of a device's step: 16, in one pass" in printed
+    assert "tokens of a sample: 2504, text 200, supervised 60" in printed
+    work = float(row(printed, "sum, causal attention as half")[1])
+    step, again = map(float, re.findall(r"([\d.]+) TFLOP a device.* and ([\d.]+) for the layers", printed)[0])
+    assert step == pytest.approx(16 * work, rel=1e-3)
+    bound = float(re.findall(r"bound at 989 TFLOP/s: ([\d.]+) samples/s on a device", printed)[0])
+    assert bound == pytest.approx(16 * 989 / (step + again), abs=0.01)
+    assert "fits into 141 GiB" in printed
+
+
+def test_what_does_not_fit_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Full fine-tuning of 13B with a copy on every device of 80 GiB: AdamW's state is where it ends."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plan", *THIRTEEN, "--devices", "8", "--device-memory", "80"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 1
+    named = re.findall(r"does not fit: ([^,]+), training step: ([\d.]+) of ([\d.]+) GiB", printed)
+    assert [name for name, _, _ in named][:3] == ["optimiser state", "gradient buckets", "activations"]
+    weights, gradients = 2 * 13_353_348_197 / GIB, 2 * (13_353_348_197 - 303_507_456) / GIB
+    assert float(named[0][1]) == pytest.approx(weights + 3 * gradients - 80, abs=0.06)
+
+
+def test_13b_is_planned_without_its_weights() -> None:
+    """Seconds of one core, and less than 1 GiB beside what importing the libraries takes."""
+    program = (
+        "import resource, sys, time, cli\n"
+        "import experiments.configured_run, lightning_modules.planning, rich.table, transformers\n"
+        "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()\n"
+        "cli.main(['plan', *sys.argv[1:], '--device-memory', '10000'])\n"
+        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "sys.stderr.write(f'\\n{(after - before) / 2**20} {time.process_time() - start}')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *THIRTEEN], capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ
+    )
+    grown, seconds = map(float, done.stderr.splitlines()[-1].split())
+    assert grown < 1 and seconds < 20
+
+
+def test_a_configuration_without_its_data_and_tokenizer_files_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its sources name values that nobody has set; bytes are a tokenizer without a file."""
+    cli.main(["plan", "--config", "experiments/coco_regions.yaml", "--device-memory", "8", "--answer-tokens", "8"])
+    printed = capsys.readouterr().out
+    assert "samples of a device's step: 32, in one pass; frames of a sample: 1;" in printed
+
+
+def test_an_image_module_is_planned_with_one_frame_and_a_video_module_with_four() -> None:
+    quickstart = ["--config", "experiments/quickstart.yaml", "--model.base.tokenizer", "bytes"]
+    image = plan(configured_run(quickstart), 1)
+    video = plan(configured_run([*quickstart, "--config", "experiments/quickstart_video.yaml"]), 1)
+    assert (image.train.frames, video.train.frames) == (1, 4)
+    assert (image.train.samples, image.evaluation.samples) == (32, 64)
+
+
+def test_a_pass_is_a_part_of_a_step() -> None:
+    """A sample has 64 visual and 100 text tokens, so three of them are within 500."""
+    split = plan(run(data=VideoRegionDataModule(batch_size=16, micro_batch_size=4)), 1, text_tokens=100)
+    budget = plan(run(data=VideoRegionDataModule(batch_size=16, token_budget=500)), 1, text_tokens=100)
+    assert (split.samples, split.train.samples, split.evaluation.samples) == (16, 4, 16)
+    assert (budget.samples, budget.train.samples) == (16, 3)
+
+
+def test_adapters_and_quantisation_are_counted() -> None:
+    """Of 20,480 weights in matrices and 160 in norms: 0.5625 bytes each of the matrices' in nf4; adapters learn."""
+    lora = LoraOptions(rank=4, targets=("q_proj",))
+    parts = {part.name: part for part in parts_of(plan(run(quantise="nf4", lora=lora), 1).module)}
+    adapters = 2 * 4 * (32 + 32)
+    assert parts["language model"].trainable == adapters
+    assert parts["language model"].weights == 20_480 * 0.5625 + 4 * (160 + adapters)
+    assert parts["output head"].trainable == 0
+
+
+def test_precision_changes_types() -> None:
+    true, mixed = plan(run(precision="bf16-true"), 1), plan(run(precision="bf16-mixed"), 1)
+    plain = plan(run(), 1)
+    assert true.memory()[KEPT]["weights"] * 2 == plain.memory()[KEPT]["weights"] == mixed.memory()[KEPT]["weights"]
+    assert mixed.memory()[KEPT]["logits"] > plain.memory()[KEPT]["logits"]
+    assert mixed.memory()["evaluation"]["key-value cache"] * 2 == plain.memory()["evaluation"]["key-value cache"]
+
+
+def test_a_sharded_float32_model_computes_in_bfloat16() -> None:
+    """Weights of four bytes, activations and cache as those of a model of bfloat16."""
+    sharded = plan(run(FullySharded(compute_dtype="bfloat16")), 2).memory()
+    half, plain = plan(run(precision="bf16-true"), 1).memory(), plan(run(), 1).memory()
+    assert sharded[KEPT]["weights"] * 2 == plain[KEPT]["weights"]
+    assert sharded[KEPT]["activations"] == half[KEPT]["activations"]
+    assert sharded["evaluation"]["key-value cache"] == half["evaluation"]["key-value cache"]
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "layout"),
+    [
+        ("single", 1, Layout()),
+        ("ddp", 8, Layout(8)),
+        ("fsdp2", 8, Layout(8, 8, travelling=2)),
+        ("hybrid", 64, Layout(64, 8, travelling=2)),
+    ],
+)
+def test_every_strategy_fragment_is_planned(name: str, devices: int, layout: Layout) -> None:
+    planned = plan(configured_run([*SEVEN, "--config", f"experiments/strategies/{name}.yaml"]), devices)
+    assert planned.layout == layout
+    assert planned.memory()[KEPT]["weights"] > 0
+
+
+def test_8_bit_adamw_has_no_square_roots() -> None:
+    assert "square roots" not in plan(run(optimizer="adamw8bit"), 1).memory()["optimiser step"]
+    assert "square roots" in plan(run(), 1).memory()["optimiser step"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "devices", "layout"),
+    [
+        ("auto", 1, Layout()),
+        ("auto", 8, Layout(8, buckets=True)),
+        ("ddp", 2, Layout(2, buckets=True)),
+        (DDPStrategy(gradient_as_bucket_view=True), 2, Layout(2)),
+        (FullySharded(), 8, Layout(8, 8)),
+        (FullySharded(replicas=2, checkpoint_activations=True), 8, Layout(8, 4, checkpointed=True)),
+        (FullySharded(compute_dtype="bfloat16"), 8, Layout(8, 8, travelling=2)),
+    ],
+)
+def test_a_strategy_says_how_the_model_lies_on_the_devices(strategy: Any, devices: int, layout: Layout) -> None:
+    assert layout_of(strategy, devices) == layout
+
+
+def test_the_configured_step_decides_what_fits() -> None:
+    assert plan(run(FullySharded(checkpoint_activations=True)), 2).moment == AGAIN
+    planned = plan(run(), 1)
+    assert planned.moment == KEPT
+    memory = planned.memory()
+    assert memory[AGAIN]["activations"] < memory[KEPT]["activations"]
+
+
+def test_a_checkpoint_on_this_machine_says_what_it_is(tmp_path: Path) -> None:
+    text = {**ARCHITECTURE["text_config"], "vocab_size": 320}
+    build({**ARCHITECTURE, "text_config": text}).config.save_pretrained(tmp_path / "llava")
+    base = BaseModel(llava=str(tmp_path / "llava"))
+    planned = plan(run()._replace(model=VideoRegionModule(base)), 1)
+    assert planned.sizes.decoder.vocabulary == 320
+    assert planned.sizes.tower.layers == 2
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plan", *arguments, "--device-memory", "80"])
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_base_that_is_not_here_is_refused_with_what_to_add(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--config", "experiments/finetune.yaml")
+    assert "'llava-hf/llava-1.5-7b-hf' is not on this machine: add base.architecture" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--trainer.strategy", "deepspeed"], ["'deepspeed' on 1 devices", "FullySharded"]),
+        (["--trainer.precision", "64-true"], ["'64-true'", "bf16-true"]),
+        (["--text-tokens", "50"], ["60 answer tokens of 50 text tokens"]),
+        (["--text-tokens", "4000"], ["6304 tokens", "model.max_length is 4096"]),
+        (["--data.token_budget", "2000"], ["2504 tokens", "data.token_budget is 2000"]),
+        (["--model.quantise", "nf4"], ["frozen"]),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(
+    options: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, *SEVEN, *options)
+    assert all(word in line for word in words)
+
+
+def test_replicas_have_to_divide_the_devices() -> None:
+    with pytest.raises(DataError, match="8 devices cannot hold 3 replicas"):
+        layout_of(FullySharded(replicas=3), 8)
+    with pytest.raises(DataError, match="'FSDPStrategy' on 8 devices"):
+        layout_of(FSDPStrategy(), 8)
+
+
+def test_a_tokenizer_decides_the_vocabulary_where_the_architecture_does_not(tmp_path: Path) -> None:
+    base = json.dumps({"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(tmp_path / "tokenizer")})
+    planned = plan(configured_run(["--config", "experiments/quickstart.yaml", f"--model.base={base}"]), 1)
+    assert planned.sizes.decoder.vocabulary == 102
