@@ -9,6 +9,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, St
 from datamodules.types import DataError
 from lightning_modules.adapters import LoraOptions
 from lightning_modules.quantisation import Quantisation
+from lightning_modules.sharding import FullySharded
 
 
 def check_options(quantise: Quantisation | None, lora: LoraOptions | None, frozen: Collection[str]) -> None:
@@ -29,14 +30,17 @@ def check_options(quantise: Quantisation | None, lora: LoraOptions | None, froze
 
 
 def check_strategy(strategy: Strategy, quantise: Quantisation | None, optimizer: str) -> None:
-    """Refuses to shard what cannot be sharded.
+    """Refuses to shard what cannot be sharded, and by a strategy that does not know where this model is cut.
 
     Raises:
-        DataError: The strategy shards weights, and these or the optimiser's state are bitsandbytes'.
+        DataError: The strategy shards weights and is not `FullySharded`, or the weights or the optimiser's state are
+            bitsandbytes'.
     """
     if not isinstance(strategy, FSDPStrategy | ModelParallelStrategy):
         return
     name = type(strategy).__name__
+    if not isinstance(strategy, FullySharded):
+        raise DataError(f"trainer.strategy {name}: the model is sharded by lightning_modules.FullySharded (FSDP2)")
     if quantise:
         raise DataError(
             f"{name} cannot shard the weights of quantise: {quantise}: take lora with {name}, or quantise and lora "

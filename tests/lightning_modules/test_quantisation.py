@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import FSDPStrategy
 from test_region_module import SAMPLES, fresh, train
 from torch import nn
 
@@ -247,3 +248,5 @@ def test_what_cannot_be_sharded_is_refused() -> None:
         check_strategy(FullySharded(), "nf4", "adamw")
     with pytest.raises(DataError, match="FullySharded cannot shard the state of optimizer: adamw8bit"):
         check_strategy(FullySharded(), None, "adamw8bit")
+    with pytest.raises(DataError, match=r"FSDPStrategy: the model is sharded by lightning_modules\.FullySharded"):
+        check_strategy(FSDPStrategy(), None, "adamw")
