@@ -8,9 +8,9 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
-TESTS = Path(__file__).parent
 # what tests share, and the writers of published formats, which stand beside the tests of their readers
-sys.path[:0] = [str(TESTS), str(TESTS / "datamodules" / "formats")]
+sys.path.insert(0, str(Path(__file__).parent / "datamodules" / "formats"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 
