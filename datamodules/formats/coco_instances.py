@@ -35,7 +35,7 @@ class CocoInstances(RegionSource):
         min_area: Leave out objects whose box is smaller, in square pixels.
     """
 
-    _boxes_stick_out: ClassVar[bool] = False  # then each is clipped when its sample is read, whatever the overhang
+    _boxes_stick_out: ClassVar[bool] = False  # then each is clipped, whatever the overhang
 
     def __init__(
         self,
@@ -59,6 +59,8 @@ class CocoInstances(RegionSource):
         return len(self._index.annotations)
 
     def __getitem__(self, index: int) -> RegionSample:
+        if not self._boxes_stick_out:
+            self._index.check_box(index)
         annotation = self._index.annotations[index]
         category = self._index.category(index)
         return RegionSample(
@@ -95,7 +97,4 @@ class CocoInstances(RegionSource):
         if small.all():
             raise DataError(f"{self.annotations}: all {len(small)} objects are below min_area {self.min_area:g}")
         _logger.info("%s: %d objects, %d below min_area", self.annotations, len(small), small.sum())
-        index = replace(index, annotations=index.annotations[~small])
-        if not self._boxes_stick_out:
-            index.check_boxes()
-        return index
+        return replace(index, annotations=index.annotations[~small])

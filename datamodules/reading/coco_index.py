@@ -143,21 +143,20 @@ class CocoIndex:
         shown: NDArray[np.bool_] = np.logical_and(boxes[:, 0] < boxes[:, 2], boxes[:, 1] < boxes[:, 3])
         return shown
 
-    def check_boxes(self) -> None:
-        """Refuse boxes that are empty, or stick out by a pixel or more, which no rounding explains.
+    def check_box(self, row: int) -> None:
+        """Refuse a box that is empty, or sticks out by a pixel or more, which no rounding explains.
 
         Raises:
             DataError: Naming the file, the annotation, its box and the image's size.
         """
-        sizes = self._sizes()
-        bbox = self.annotations["bbox"]
-        outside = (np.maximum(-bbox[:, :2], bbox[:, :2] + bbox[:, 2:] - sizes) >= 1).any(axis=1)
-        empty = ~self.on_image()
-        for row in np.flatnonzero(outside | empty).tolist():
-            box = f"box (x, y, width, height) {bbox[row].tolist()}"
-            image = "the image of {} x {} pixels".format(*sizes[row])
-            problem = "leaves" if outside[row] else "is empty in"
-            raise DataError(f"{self.where(row)}: {box} {problem} {image}")
+        _, width, height = self.image(row)
+        bbox, size = self.annotations["bbox"][row], np.array([width, height])
+        outside = bool((np.maximum(-bbox[:2], bbox[:2] + bbox[2:] - size) >= 1).any())
+        x0, y0, x1, y1 = _clipped(bbox, size).tolist()
+        if outside or x1 <= x0 or y1 <= y0:
+            problem = "leaves" if outside else "is empty in"
+            box = f"box (x, y, width, height) {bbox.tolist()}"
+            raise DataError(f"{self.where(row)}: {box} {problem} the image of {width} x {height} pixels")
 
     def where(self, row: int) -> str:
         """File and annotation, for error messages."""

@@ -82,8 +82,8 @@ def _step(loss: Callable[[], torch.Tensor], weights: Iterable[nn.Parameter]) -> 
 
 def peak_memory(side: str, architecture: dict[str, Any], step: Step, device: str) -> int:
     """Bytes that two steps of one side, `ours` or `peer`, take at most."""
-    give_back_at_once()
     memory = PeakMemory(device)
+    give_back_at_once()
     module = make_module(architecture, device if side == "ours" else "meta")
     batch = make_batch(module, step).to(device)
     run = our_step(module, batch) if side == "ours" else peer_step(make_peer(module, device), batch)

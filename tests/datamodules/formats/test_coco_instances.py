@@ -69,6 +69,10 @@ def _source(folder: Path, document: Any = DOCUMENT, **options: Any) -> CocoInsta
     return CocoInstances(path, Path("/images"), **options)
 
 
+def _read(source: CocoInstances) -> list[RegionSample]:
+    return [source[index] for index in range(len(source))]
+
+
 def _changed(*path: Any, value: Any) -> dict[str, Any]:
     changed = copy.deepcopy(DOCUMENT)
     place: Any = changed
@@ -128,7 +132,7 @@ def test_balance_gives_every_class_the_same_weight(tmp_path: Path) -> None:
 def test_small_objects_are_left_out_on_request_only(tmp_path: Path) -> None:
     document = _changed("annotations", 4, "bbox", value=[3, 3, 2, 0])
     with pytest.raises(DataError, match=r"annotation 4: box .* \[3.0, 3.0, 2.0, 0.0\] is empty in the image"):
-        len(_source(tmp_path, document))
+        _read(_source(tmp_path, document))
     source = _source(tmp_path, document, min_area=1, balanced=True)
     assert [source[i].id for i in range(len(source))] == ["7", "6", "50", "5"]
     weights = source.balance()
@@ -189,8 +193,15 @@ def test_small_objects_are_left_out_on_request_only(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, document: Any, message: str) -> None:
     source = _source(tmp_path, document)
     with pytest.raises(DataError) as error:
-        len(source)
+        _read(source)
     assert str(error.value).startswith(f"{source.annotations}{message}")
+
+
+def test_one_bad_box_does_not_hide_the_other_records(tmp_path: Path) -> None:
+    source = _source(tmp_path, _changed("annotations", 1, "bbox", value=[15, 2, 6, 3]))
+    assert [source[index].id for index in range(1, len(source))] == ["6", "50", "4", "5"]
+    with pytest.raises(DataError, match="annotation 7"):
+        source[0]
 
 
 @pytest.mark.parametrize(

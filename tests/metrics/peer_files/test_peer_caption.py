@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts import attempt, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attempts import attempt, write_lines
 from damage import FUZZ, damaged
 from datamodules.types import DataError
 from metrics import score_captions

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts import attempt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attempts import attempt
 from damage import FUZZ, damaged
 from datamodules.types import DataError
 from metrics import CausalVidQa

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts import problem
 from hypothesis import given
 
+from attempts import problem
 from damage import FUZZ, damaged
 from datamodules.types import DataError
 from metrics.peer_files.dlc import scores

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts import attempt
 from hypothesis import given
 
+from attempts import attempt
 from damage import FUZZ, damaged, dump_jsonl
 from datamodules.types import DataError
 from metrics import MultipleChoice
