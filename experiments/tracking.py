@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -65,6 +66,7 @@ class RunLogger(MLFlowLogger):
         self._resumed = run_id is not None
         self._last_steps: dict[str, int] = {}
         with self._alone():
+            self._make_store()
             super().__init__(
                 experiment_name,
                 run_name,
@@ -83,6 +85,18 @@ class RunLogger(MLFlowLogger):
         database = Path(self.uri.removeprefix(_SQLITE))
         database.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(database.with_name(f"{database.name}.lock"))
+
+    def _make_store(self) -> None:
+        """Makes a sqlite store apart and moves it into its place: a process killed meanwhile leaves none, not half."""
+        from mlflow import MlflowClient
+
+        database = Path(self.uri.removeprefix(_SQLITE))
+        if not self.uri.startswith(_SQLITE) or database.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+            made = Path(folder) / database.name
+            MlflowClient(f"{_SQLITE}{made}").search_experiments()
+            made.replace(database)
 
     def _artifacts(self, experiment_name: str) -> str | None:
         """Beside the sqlite file, not in the working directory; a server knows its own place."""

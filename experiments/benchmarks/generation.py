@@ -2,7 +2,12 @@
 
 Both ways run the vision tower, read the prompt and generate greedily with the same functions; one at a time is what
 evaluation scripts of region models commonly do. Questions are of different lengths, so that a batch has padding. The
-end of sequence is switched off, so that every caption has the same number of new tokens, and all texts are equal.
+end of sequence is switched off, so that every caption has the same number of new tokens, and all texts are equal. The
+quickstart's model runs on one thread, as its configuration has it.
+
+What the profile says: the quickstart's model is bound by calls, 7,376 linear layers for 16 captions one by one and 461
+for a batch. Of the larger one two thirds are linear layers, most of them in the pass over the prompt, which a batch
+does not make cheaper; what it saves is reading the weights once a step for all captions.
 """
 
 from __future__ import annotations
@@ -81,11 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     parser.add_argument("--tiny", action="store_true", help="a model of a moment, to see that it runs")
     asked = parser.parse_args(arguments)
-    models = {"tiny": TINY} if asked.tiny else {"quickstart": yaml_architecture(QUICKSTART), "120 M weights": MIDDLE}
-    rows = [
-        compare(name, architecture, asked.batch, asked.new_tokens, asked.repeats, asked.device)
-        for name, architecture in models.items()
-    ]
+    threads = torch.get_num_threads()
+    models = {"quickstart": (yaml_architecture(QUICKSTART), 1), "120 M weights": (MIDDLE, threads)}
+    rows = []
+    for name, (architecture, count) in ({"tiny": (TINY, 1)} if asked.tiny else models).items():
+        torch.set_num_threads(count)
+        rows.append(compare(name, architecture, asked.batch, asked.new_tokens, asked.repeats, asked.device))
+    torch.set_num_threads(threads)
     sys.stdout.write(table(HEADER, rows))
 
 

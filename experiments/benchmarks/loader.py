@@ -5,6 +5,11 @@ the same clip with the same decoder; both give the same pixels. Without regions,
 and with four masks that are tracked over all frames; then with loader processes, over the same decoding in one.
 
 The clip is 10 s of 720p with a key frame every 30, written here, unless a file is given.
+
+What the profile says, on one thread: without regions 88 % is decoding and 3 % opening the file, which bare decoding has
+too; 2.5 % is normalisation, 2 % resizing, 2 % collating, 1 % the index of frames. Four boxes add 3 %. Four tracked
+masks are 16 masks a sample and add 17 %: 3 ms each, of which unpacking the run-length code takes one and the area
+resize, a matrix product of numpy, two.
 """
 
 from __future__ import annotations

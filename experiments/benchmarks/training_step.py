@@ -8,6 +8,10 @@ The peer is called as transformers' Trainer calls it, without a key-value cache.
 Time: steps taken in turn in one process. Memory: each side in a process of its own, from before its weights are made to
 the peak of its second step, when the optimiser has its state; freed tensors are given back to the system at once.
 Losses: the largest relative difference of all steps.
+
+What the profile says, at 576 tokens on two CPU cores: 61 % of ours is matrix products, 13 % attention, some 10 % AdamW;
+the peer's is the same and the output head on top, whose logits, their log-softmax and its gradient are the difference
+in memory.
 """
 
 from __future__ import annotations
