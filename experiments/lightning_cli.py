@@ -88,7 +88,7 @@ class RegionCLI(LightningCLI):
         return made
 
     def _resumes(self, folder: Path) -> bool:
-        """Whether a training goes on from a checkpoint; a fresh one may name `last` before there is any.
+        """Whether a training goes on, in the MLflow run that it has; one that was killed early has no checkpoint yet.
 
         Raises:
             DataError: What shall be scored is not there; an untrained model would be scored instead.
@@ -97,7 +97,7 @@ class RegionCLI(LightningCLI):
         exists = (folder / "last.ckpt").exists()
         if self.subcommand != "fit" and path == "last" and not exists:
             raise DataError(f"--ckpt_path last: there is no {folder / 'last.ckpt'}")
-        return self.subcommand == "fit" and path is not None and (path != "last" or exists)
+        return self.subcommand == "fit" and path is not None
 
     def _parse_ckpt_path(self) -> None:
         """The configuration alone says what the model is; a checkpoint's own options never override it."""

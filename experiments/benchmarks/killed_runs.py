@@ -82,16 +82,17 @@ def state(root: Path) -> dict[str, Any]:
 
 
 def series(root: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every metric of the one MLflow run there is: its steps and values, in the order they were logged."""
+    """Every metric of the training's MLflow run: its steps and values, in the order they were logged."""
     from mlflow import MlflowClient
 
+    from experiments.tracking import tracked_run
+
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("killed")
-    assert experiment is not None, "the run made its experiment"
-    [tracked] = client.search_runs([experiment.experiment_id])
+    run_id = tracked_run(root / "killed" / "run")
+    assert run_id is not None, "the run has come to its end"
     return {
-        name: [(point.step, point.value) for point in client.get_metric_history(tracked.info.run_id, name)]
-        for name in sorted(tracked.data.metrics)
+        name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+        for name in sorted(client.get_run(run_id).data.metrics)
     }
 
 
