@@ -68,7 +68,9 @@ class RegionCLI(LightningCLI):
         # the last checkpoint lies where `--ckpt_path last` of the same command looks for it
         folder = Path(trainer.default_root_dir) / "checkpoints"
         recover(folder)
-        resumed = self._resumes(folder)
+        self._check_last(folder)
+        # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
+        resumed = self.subcommand == "fit" and self.config_init[self.subcommand].ckpt_path is not None
         if trainer.logger in (None, True):
             kwargs["logger"] = RunLogger(
                 run.experiment,
@@ -87,17 +89,15 @@ class RegionCLI(LightningCLI):
             made.strategy.checkpoint_io = WholeCheckpointIO()
         return made
 
-    def _resumes(self, folder: Path) -> bool:
-        """Whether a training goes on, in the MLflow run that it has; one that was killed early has no checkpoint yet.
+    def _check_last(self, folder: Path) -> None:
+        """Refuses to score an untrained model; a training may name `last` before there is any.
 
         Raises:
-            DataError: What shall be scored is not there; an untrained model would be scored instead.
+            DataError: The checkpoint that shall be scored is not there.
         """
         path = self.config_init[self.subcommand].ckpt_path
-        exists = (folder / "last.ckpt").exists()
-        if self.subcommand != "fit" and path == "last" and not exists:
+        if self.subcommand != "fit" and path == "last" and not (folder / "last.ckpt").exists():
             raise DataError(f"--ckpt_path last: there is no {folder / 'last.ckpt'}")
-        return self.subcommand == "fit" and path is not None
 
     def _parse_ckpt_path(self) -> None:
         """The configuration alone says what the model is; a checkpoint's own options never override it."""

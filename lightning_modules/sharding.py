@@ -25,8 +25,8 @@ class FullySharded(ModelParallelStrategy):
     Args:
         replicas: Copies of the model. 1 shards over all processes; the number of nodes shards within a node, so that
             weights travel over the fast links only and gradients alone between the nodes (hybrid sharding).
-        checkpoint_activations: Keep a layer's input alone and run the layer again in the backward pass: less memory,
-            about a third more time.
+        checkpoint_activations: Keep a layer's input alone and run the layer again in the backward pass: less memory for
+            one more forward pass.
         compute_dtype: What layers compute in and weights travel in, while weights, gradients' sums and optimiser state
             keep the type they were loaded with; that type if left out.
         save_distributed_checkpoint: Every process writes its shards; without it rank 0 gathers one file.

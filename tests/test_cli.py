@@ -146,11 +146,20 @@ def test_every_configuration_is_run_by_a_test() -> None:
     assert {path.name for path in EXPERIMENTS.rglob("*.yaml")} == run
 
 
-@pytest.mark.parametrize("strategy", ["single", "ddp", "fsdp2"])
-def test_a_strategy_trains_and_answers(strategy: str, shapes: Path, tmp_path: Path) -> None:
+RECOMPUTED = "--trainer.strategy.init_args.checkpoint_activations=true"
+
+
+@pytest.mark.parametrize(("strategy", "more"), [("single", ()), ("ddp", ()), ("fsdp2", ()), ("fsdp2", (RECOMPUTED,))])
+def test_a_strategy_trains_and_answers(strategy: str, more: tuple[str, ...], shapes: Path, tmp_path: Path) -> None:
     """Its fragment over the second stage, on one CPU process; what several do is tested where they are started."""
     model = ["--config", "experiments/models/llava-1.5-7b.yaml", f"--model.base={json.dumps(tiny_base(tmp_path))}"]
-    placed = ["--config", f"experiments/strategies/{strategy}.yaml", "--trainer.accelerator=cpu", "--trainer.devices=1"]
+    placed = [
+        "--config",
+        f"experiments/strategies/{strategy}.yaml",
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=1",
+        *more,
+    ]
     files = {
         name: str(shapes / kind / "test.jsonl")
         for name, kind in {"images": "image", "videos": "video", "val": "video"}.items()
