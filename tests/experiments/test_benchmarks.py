@@ -250,7 +250,7 @@ def test_gpu_7b_checkpoints_layers() -> None:
         seen: list[int] = []
         layer = prepared.backbone.llava.model.language_model.layers[0]
         layer.self_attn.register_forward_hook(lambda *_, seen=seen: seen.append(1))
-        training_loss(prepared, make_batch(prepared, prepared.setting.load)).backward()  # type: ignore[no-untyped-call]
+        training_loss(prepared, make_batch(prepared, prepared.setting.load)).backward()  # type: ignore[no-untyped-call]  # torch's
         calls[checkpointed] = len(seen)
     assert calls == {False: 1, True: 2}
 

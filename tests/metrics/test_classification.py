@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import pytest
-from sklearn.metrics import balanced_accuracy_score  # type: ignore[import-untyped]
+from sklearn.metrics import balanced_accuracy_score  # type: ignore[import-untyped]  # has no types
 
 from datamodules.types import DataError
 from metrics import Prediction, RegionClassification

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import pytest
-from sklearn.metrics import (  # type: ignore[import-untyped]
+from sklearn.metrics import (  # type: ignore[import-untyped]  # has no types
     accuracy_score,
     precision_recall_fscore_support,
 )

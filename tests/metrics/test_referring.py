@@ -88,7 +88,7 @@ def test_overlap_is_that_of_pixels_counted() -> None:
         one, other = _box(draw), _box(draw)
         first, second = _pixels(one), _pixels(other)
         expected = len(first & second) / len(first | second)
-        assert overlap(tuple(one), tuple(other)) == pytest.approx(expected)  # type: ignore[arg-type]
+        assert overlap(tuple(one), tuple(other)) == pytest.approx(expected)  # type: ignore[arg-type]  # four numbers each
 
 
 @pytest.mark.parametrize(
