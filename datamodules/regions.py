@@ -107,9 +107,15 @@ class Placement:
         x, y, width, height = (int(value) for value in coco_mask.toBbox(code))
         # all that follows is linear in the mask, and zero outside its bounding box
         inside = coco_mask.decode(code)[y : y + height, x : x + width].astype(np.float32)
-        rows = _area_matrix(self.source[0], self.height)[:, y : y + height]
-        columns = _area_matrix(self.source[1], self.width)[:, x : x + width]
-        return self._on_square(rows @ inside @ columns.T)
+        rows = _touched(y, height, self.source[0], self.height)
+        columns = _touched(x, width, self.source[1], self.width)
+        by_row = _area_matrix(self.source[0], self.height)[rows, y : y + height]
+        by_column = _area_matrix(self.source[1], self.width)[columns, x : x + width]
+        # torch keeps to one thread in a loader's process, numpy's product would take all cores in each of them
+        product = torch.from_numpy(by_row) @ torch.from_numpy(inside) @ torch.from_numpy(by_column).T
+        covered = np.zeros((self.height, self.width), dtype=np.float32)
+        covered[rows, columns] = product.numpy()
+        return self._on_square(covered)
 
     def _on_square(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if values.shape == (self.side, self.side):
@@ -192,12 +198,21 @@ def region_weights(regions: tuple[Region, ...], clip: Clip, placement: Placement
                 coverages[number] = _named_coverage(placement, geometry, number, frame)
                 if prompted[number] and not coverages[number].any():
                     raise DataError(f"region {number} is empty on its prompted frame {frame}")
-        marks.append(pooled_weights(coverages * prompted[:, None, None], grid))
         guides.append(pooled_weights(coverages, grid))
+        marks.append(_mark_weights(coverages, prompted, guides[-1], grid))
         known.append(
             frame >= max(region.frame for region in regions) and not any(geometry is _UNKNOWN for geometry in visible)
         )
     return RegionWeights(np.stack(marks), np.stack(guides), np.array(known))
+
+
+def _mark_weights(
+    coverages: NDArray[np.float32], prompted: NDArray[np.float32], guide: NDArray[np.float32], grid: int
+) -> NDArray[np.float32]:
+    """Weights of the regions prompted on a frame: on most frames none or all are, and there is nothing to pool."""
+    if not prompted.any():
+        return np.zeros_like(guide)
+    return guide if prompted.all() else pooled_weights(coverages * prompted[:, None, None], grid)
 
 
 class _Unknown:
@@ -223,6 +238,11 @@ def _interval_coverage(start: float, end: float, source: int, target: int) -> ND
     edges = np.arange(target + 1, dtype=np.float64)
     clipped = np.clip(edges, start * target / source, end * target / source)
     return np.diff(clipped).astype(np.float32)
+
+
+def _touched(start: int, length: int, source: int, target: int) -> slice:
+    """The bins, of `target` over a line of `source` pixels, that [start, start + length) reaches into."""
+    return slice(start * target // source, -(-(start + length) * target // source))
 
 
 @lru_cache(maxsize=64)

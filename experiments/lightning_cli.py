@@ -32,6 +32,13 @@ class RegionCLI(LightningCLI):
         parser.add_argument("--run.name", type=str | None, default=None, help="Name of the run and of its folder.")
         parser.add_argument("--run.root", type=Path, default=Path("runs"), help="Folder of all runs.")
         parser.add_argument("--run.tracking_uri", type=str | None, default=None, help="MLflow server; else sqlite.")
+        parser.add_argument("--run.tags", type=dict[str, str], default={}, help="Further MLflow tags of the run.")
+        parser.add_argument(
+            "--run.join",
+            type=bool,
+            default=False,
+            help="Log into the MLflow run of the training in this folder instead of a new one.",
+        )
         parser.add_argument(
             "--run.threads",
             type=int | None,
@@ -69,16 +76,8 @@ class RegionCLI(LightningCLI):
         folder = Path(trainer.default_root_dir) / "checkpoints"
         recover(folder)
         self._check_last(folder)
-        # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
-        resumed = self.subcommand == "fit" and self.config_init[self.subcommand].ckpt_path is not None
         if trainer.logger in (None, True):
-            kwargs["logger"] = RunLogger(
-                run.experiment,
-                run.name,
-                run.root,
-                run.tracking_uri,
-                run_id=tracked_run(Path(trainer.default_root_dir)) if resumed else None,
-            )
+            kwargs["logger"] = self._logger(Path(trainer.default_root_dir))
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
             RunCheckpoint(folder, run.save_every),
@@ -88,6 +87,23 @@ class RegionCLI(LightningCLI):
         if not isinstance(made.strategy, FullySharded):
             made.strategy.checkpoint_io = WholeCheckpointIO()
         return made
+
+    def _logger(self, folder: Path) -> RunLogger:
+        """Args: folder: of the run.
+
+        Raises:
+            DataError: The run to join is not there.
+        """
+        assert self.subcommand is not None
+        run, training = self.config_init[self.subcommand].run, self.subcommand == "fit"
+        # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
+        resumed = training and self.config_init[self.subcommand].ckpt_path is not None
+        run_id = tracked_run(folder) if run.join or resumed else None
+        if run.join and run_id is None:
+            raise DataError(f"--run.join: there is no tracked training in {folder}")
+        return RunLogger(
+            run.experiment, run.name, run.root, run.tracking_uri, run.tags, run_id=run_id, skip_logged=training
+        )
 
     def _check_last(self, folder: Path) -> None:
         """Refuses to score an untrained model; a training may name `last` before there is any.

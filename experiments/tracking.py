@@ -44,10 +44,11 @@ class RunLogger(MLFlowLogger):
         root: Folder of `mlflow.db` and of the artifacts where no address is given.
         tracking_uri: Address of an MLflow server or store. Default: the environment's MLFLOW_TRACKING_URI, else sqlite
             under `root`.
-        tags: Tags of the run.
+        tags: Tags of the run; one that goes on gets them too.
         system_metrics: Whether processor, memory and GPU of rank 0's machine are logged.
-        run_id: The run to go on with, as a resumed training does: steps that it has already are not logged again, so
-            that its series are those of a run that was never interrupted.
+        run_id: The run to go on with, as a resumed training does, or a test of what a training made.
+        skip_logged: Whether steps that this run has already are not logged again, so that a resumed training's series
+            are those of one that was never interrupted. A test that is repeated counts anew.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class RunLogger(MLFlowLogger):
         tags: dict[str, str] | None = None,
         system_metrics: bool = False,
         run_id: str | None = None,
+        skip_logged: bool = True,
     ) -> None:
         self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / 'mlflow.db'}"
         self.system_metrics = system_metrics
         self._monitor: SystemMetricsMonitor | None = None
         self._resumed = run_id is not None
+        self._skip_logged = self._resumed and skip_logged
         self._last_steps: dict[str, int] = {}
         with self._alone():
             self._make_store()
@@ -112,9 +115,14 @@ class RunLogger(MLFlowLogger):
             with self._alone():
                 _ = super().experiment
                 if self._resumed:
-                    self._mlflow_client.update_run(self._run_id, status="RUNNING")
+                    self._go_on()
             self._monitor = self._start_monitor()
         return self._mlflow_client
+
+    def _go_on(self) -> None:
+        self._mlflow_client.update_run(self._run_id, status="RUNNING")
+        for name, value in self.tags.items():
+            self._mlflow_client.set_tag(self._run_id, name, value)
 
     def _start_monitor(self) -> SystemMetricsMonitor | None:
         if not self.system_metrics:
@@ -128,7 +136,7 @@ class RunLogger(MLFlowLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs what the run does not have yet."""
-        if self._resumed and step is not None:
+        if self._skip_logged and step is not None:
             metrics = {name: value for name, value in metrics.items() if step > self._last_step(name)}
         if metrics:
             super().log_metrics(metrics, step)
