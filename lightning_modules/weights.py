@@ -143,11 +143,15 @@ def _join(vision_tower: str, language_model: str, architecture: dict[str, Any], 
         "vision_config": tower.config.to_dict(),
         "text_config": decoder.config.to_dict(),
     }
-    model = build(joined, dtype=dtype)
-    model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.model.language_model.load_state_dict(decoder.model.state_dict())
-    model.lm_head.load_state_dict(decoder.lm_head.state_dict())
-    return model
+    with torch.device("meta"):
+        model = build(joined, dtype=dtype)
+    # the loaded modules move in as they are: a copy would need the memory of both
+    model.model.vision_tower = tower
+    model.model.language_model = decoder.model
+    model.lm_head = decoder.lm_head
+    projector = model.model.multi_modal_projector.to_empty(device=decoder.device)
+    projector.apply(model._init_weights)
+    return model.eval()  # as a checkpoint comes
 
 
 def _checked(kind: Any, name: str, dtype: str, kinds: tuple[str, ...] = ()) -> Any:
