@@ -1,13 +1,14 @@
 """A script that trains a tiny model under FullySharded; Lightning starts it again for every further process.
 
-python sharded_run.py FOLDER RANKS STEPS [CHECKPOINT] writes FOLDER/losses.json, and a checkpoint every four steps.
+python sharded_run.py FOLDER RANKS STEPS [--batch B] [--replicas R] writes FOLDER/losses.json, the shape of the mesh
+that weights lie on, and a checkpoint every four steps.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from test_two_ranks import SAMPLES
+from torch.distributed.tensor import DTensor
 
 from datamodules import VideoRegionDataModule
 from helpers import ARCHITECTURE, Listed, tokenizer_folder
@@ -47,12 +49,14 @@ class Watched(Callback):
         self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
-def train(folder: Path, ranks: int, steps: int, checkpoint: str | None = None, **trainer: Any) -> list[float]:
+def train(
+    folder: Path, ranks: int, steps: int, checkpoint: str | None = None, batch: int = 2, **trainer: Any
+) -> list[float]:
     tokenizer = tokenizer_folder(folder / f"tokenizer{RANK}")
     base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer)
     module = VideoRegionModule(base=base, **{**OPTIONS, **trainer.pop("model", {})})
     data = VideoRegionDataModule(
-        train={"train": Listed(*SAMPLES)}, batch_size=2 // ranks, epoch_size=8, num_workers=0, val=None
+        train={"train": Listed(*SAMPLES)}, batch_size=batch // ranks, epoch_size=8, num_workers=0, val=None
     )
     watched = Watched()
     saved = ModelCheckpoint(folder, every_n_train_steps=4, save_top_k=-1, filename="{step}")
@@ -69,10 +73,24 @@ def train(folder: Path, ranks: int, steps: int, checkpoint: str | None = None, *
     ).fit(module, data, ckpt_path=checkpoint)
     if RANK == 0:
         (folder / "losses.json").write_text(json.dumps(watched.losses))
+        (folder / "mesh.json").write_text(json.dumps(mesh_shapes(module)))
     return watched.losses
+
+
+def mesh_shapes(module: VideoRegionModule) -> list[list[int]]:
+    """The different shapes of the meshes that sharded weights lie on."""
+    meshes = {weight.device_mesh.shape for weight in module.parameters() if isinstance(weight, DTensor)}
+    return [list(shape) for shape in sorted(meshes)]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, ranks, steps, *checkpoint = sys.argv[1:]
-    train(Path(folder), int(ranks), int(steps), *checkpoint, strategy=FullySharded(timeout=60))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("ranks", type=int)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--replicas", type=int, default=1)
+    asked = parser.parse_args()
+    strategy = FullySharded(asked.replicas, timeout=60)
+    train(asked.folder, asked.ranks, asked.steps, batch=asked.batch, strategy=strategy)

@@ -202,11 +202,16 @@ def test_the_command_lists_what_it_wrote(
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of eight steps of LoRA under FSDP2 in two processes, with a checkpoint after four."""
     folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, str(SCRIPT), str(folder), "2", "8"]
+    train_sharded(folder, "2", "8")
+    return folder
+
+
+def train_sharded(folder: Path, *arguments: str) -> None:
+    """Runs `sharded_run.py`, which starts a process for each rank."""
+    command = [sys.executable, str(SCRIPT), str(folder), *arguments]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +230,18 @@ def losses(folder: Path) -> list[float]:
 def test_lora_under_fsdp2_trains_as_one_process(two_ranks: Path, one_rank: Path) -> None:
     assert losses(two_ranks) == pytest.approx(losses(one_rank), abs=1e-5)
     assert len(losses(two_ranks)) == 8
+
+
+@pytest.mark.slow
+def test_two_groups_of_two_train_as_one_process(tmp_path: Path) -> None:
+    """Hybrid sharding: weights lie in shards within a group, and each group holds a replica of the other's."""
+    for name in ("four", "one"):
+        (tmp_path / name).mkdir()
+    train_sharded(tmp_path / "four", "4", "3", "--batch", "4", "--replicas", "2")
+    train_alone(tmp_path / "one", 1, 3, batch=4)
+    assert json.loads((tmp_path / "four" / "mesh.json").read_text()) == [[2, 2]]
+    assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    assert len(losses(tmp_path / "four")) == 3
 
 
 def test_a_sharded_checkpoint_is_exported(two_ranks: Path, one_rank: Path, tmp_path: Path) -> None:
