@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from datamodules.conversation import IMAGE_TOKEN, REGION_TOKEN
 from datamodules.processor import CLIP_MEAN, CLIP_STD
@@ -144,14 +145,15 @@ def _join(vision_tower: str, language_model: str, architecture: dict[str, Any], 
         "text_config": decoder.config.to_dict(),
     }
     with torch.device("meta"):
-        model = build(joined, dtype=dtype)
+        model: RegionLlava = build(joined, dtype=dtype)
     # the loaded modules move in as they are: a copy would need the memory of both
     model.model.vision_tower = tower
     model.model.language_model = decoder.model
     model.lm_head = decoder.lm_head
-    projector = model.model.multi_modal_projector.to_empty(device=decoder.device)
-    projector.apply(model._init_weights)
-    return model.eval()  # as a checkpoint comes
+    projector: nn.Module = model.model.multi_modal_projector
+    projector.to_empty(device=decoder.device).apply(model._init_weights)
+    model.eval()  # as a checkpoint comes
+    return model
 
 
 def _checked(kind: Any, name: str, dtype: str, kinds: tuple[str, ...] = ()) -> Any:
