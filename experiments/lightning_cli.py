@@ -15,9 +15,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from datamodules.region_datamodule import RegionDataModule
 from datamodules.types import DataError
 from experiments.checkpointing import RunCheckpoint
+from experiments.costs import Costs
 from experiments.interpolation import interpolated
+from experiments.mlflow_store import Store, store_address
 from experiments.reporting import Report
-from experiments.tracking import RunConfig, RunLogger, default_run_name, run_folder, tracked_run
+from experiments.run_record import RunRecord
+from experiments.run_tags import command_tag, run_tags
+from experiments.tracking import RunLogger, default_run_name, run_folder
+from experiments.training_run import training_run
 from lightning_modules.checkpoint_files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
 from lightning_modules.sharding import FullySharded
@@ -40,6 +45,9 @@ class RegionCLI(LightningCLI):
             help="Log into the MLflow run of the training in this folder instead of a new one.",
         )
         parser.add_argument(
+            "--run.system_metrics", type=bool, default=True, help="Log processor, memory and GPU to MLflow, too."
+        )
+        parser.add_argument(
             "--run.threads",
             type=int | None,
             default=None,
@@ -52,6 +60,11 @@ class RegionCLI(LightningCLI):
         )
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Keeps the command line for the run's tags."""
+        self.arguments: list[str] = list(args)
+        super().parse_arguments(parser, args)
+
     def setup_parser(self, *arguments: Any, **options: Any) -> None:
         """Leaves it to the report to print scores, once and with their protocols, and to keep predictions."""
         super().setup_parser(*arguments, **options)
@@ -62,11 +75,12 @@ class RegionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Gives the run its folder; a run without a name gets one that says what it is."""
         assert self.subcommand is not None
+        self._files = [Path(path.absolute) for path in self.config[self.subcommand].config or []]
         config = interpolated(self._parser(self.subcommand), self.config[self.subcommand])
         self.config[self.subcommand] = config
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
-        config.run.name = config.run.name or default_run_name(self.subcommand, config)
+        config.run.name = config.run.name or default_run_name(config)
         config.trainer.default_root_dir = str(run_folder(config.run.root, config.run.experiment, config.run.name))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -81,6 +95,7 @@ class RegionCLI(LightningCLI):
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
             RunCheckpoint(folder, run.save_every),
+            Costs(),
             Report(run.pictures, min(run.pictures, 4)),
         ]
         made = super().instantiate_trainer(**kwargs)
@@ -89,7 +104,7 @@ class RegionCLI(LightningCLI):
         return made
 
     def _logger(self, folder: Path) -> RunLogger:
-        """Args: folder: of the run.
+        """A new MLflow run, or that of the training in the run's folder.
 
         Raises:
             DataError: The run to join is not there.
@@ -98,12 +113,30 @@ class RegionCLI(LightningCLI):
         run, training = self.config_init[self.subcommand].run, self.subcommand == "fit"
         # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
         resumed = training and self.config_init[self.subcommand].ckpt_path is not None
-        run_id = tracked_run(folder) if run.join or resumed else None
+        store = Store(store_address(run.root, run.tracking_uri))
+        run_id = training_run(store, run.experiment, folder) if run.join or resumed else None
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
+        # what a run began with stays its own
+        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else {}
         return RunLogger(
-            run.experiment, run.name, run.root, run.tracking_uri, run.tags, run_id=run_id, skip_logged=training
+            run.experiment,
+            run.name,
+            run.root,
+            run.tracking_uri,
+            {**own, **command_tag(self.arguments), **run.tags},
+            run.system_metrics,
+            run_id,
+            skip_logged=training,
         )
+
+    def _checkpoint(self, folder: Path) -> Path | None:
+        """Where the weights that the run is about lie: those it makes, or those it evaluates."""
+        assert self.subcommand is not None
+        path = self.config_init[self.subcommand].ckpt_path
+        if self.subcommand == "fit" or path == "last":
+            return folder / "checkpoints" / "last.ckpt"
+        return None if path is None else Path(path)
 
     def _check_last(self, folder: Path) -> None:
         """Refuses to score an untrained model; a training may name `last` before there is any.
@@ -135,7 +168,7 @@ def main(arguments: Sequence[str]) -> None:
     RegionCLI(
         RegionModule,
         RegionDataModule,
-        save_config_callback=RunConfig,
+        save_config_callback=RunRecord,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
         subclass_mode_model=True,

@@ -1,4 +1,4 @@
-"""Runs in MLflow: one per command, on sqlite unless a server is named, with the full configuration beside it.
+"""Runs in MLflow: one per command, or one for a training and its tests.
 
 A run has a folder, `<root>/<experiment>/<name>`, which the Trainer knows as its `default_root_dir`: checkpoints,
 configuration and results lie there whatever the logger is, and the same command finds them again.
@@ -6,29 +6,23 @@ configuration and results lie there whatever the logger is, and the same command
 
 from __future__ import annotations
 
-import os
-import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
 from jsonargparse import Namespace
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from experiments.files import write_text
+from experiments.mlflow_store import Store, environment_kept, store_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-_SQLITE = "sqlite:///"
 RUN_ID = "mlflow_run"  # file of a run's folder
 
 
@@ -62,57 +56,34 @@ class RunLogger(MLFlowLogger):
         run_id: str | None = None,
         skip_logged: bool = True,
     ) -> None:
-        self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / 'mlflow.db'}"
+        self.store = Store(store_address(root, tracking_uri))
         self.system_metrics = system_metrics
         self._monitor: SystemMetricsMonitor | None = None
         self._resumed = run_id is not None
         self._skip_logged = self._resumed and skip_logged
         self._last_steps: dict[str, int] = {}
-        with self._alone():
-            self._make_store()
+        self.store.client()  # makes it, or Lightning's client would, unguarded
+        with self.store.alone():
             super().__init__(
                 experiment_name,
                 run_name,
                 self.uri,
                 dict(tags or {}),
-                artifact_location=self._artifacts(experiment_name),
+                artifact_location=self.store.artifacts(experiment_name),
                 run_id=run_id,
             )
 
-    def _alone(self) -> AbstractContextManager[object]:
-        """Keeps other processes out of a sqlite store: two that migrate it, or make one experiment, collide."""
-        if not self.uri.startswith(_SQLITE):
-            return nullcontext()
-        from filelock import FileLock
-
-        database = Path(self.uri.removeprefix(_SQLITE))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(database.with_name(f"{database.name}.lock"))
-
-    def _make_store(self) -> None:
-        """Makes a sqlite store apart and moves it into its place: a process killed meanwhile leaves none, not half."""
-        from mlflow import MlflowClient
-
-        database = Path(self.uri.removeprefix(_SQLITE))
-        if not self.uri.startswith(_SQLITE) or database.exists():
-            return
-        with tempfile.TemporaryDirectory(dir=database.parent) as folder:
-            made = Path(folder) / database.name
-            MlflowClient(f"{_SQLITE}{made}").search_experiments()
-            made.replace(database)
-
-    def _artifacts(self, experiment_name: str) -> str | None:
-        """Beside the sqlite file, not in the working directory; a server knows its own place."""
-        if not self.uri.startswith(_SQLITE):
-            return None
-        return str(Path(self.uri.removeprefix(_SQLITE)).parent / "artifacts" / experiment_name)
+    @property
+    def uri(self) -> str:
+        """Address of the store."""
+        return self.store.uri
 
     @property
     @rank_zero_experiment
     def experiment(self) -> MlflowClient:
         """The client; the first access on rank 0 starts the run."""
         if not self._initialized:
-            with self._alone():
+            with self.store.alone(), environment_kept():
                 _ = super().experiment
                 if self._resumed:
                     self._go_on()
@@ -120,16 +91,19 @@ class RunLogger(MLFlowLogger):
         return self._mlflow_client
 
     def _go_on(self) -> None:
+        from mlflow.entities import RunTag
+
         self._mlflow_client.update_run(self._run_id, status="RUNNING")
-        for name, value in self.tags.items():
-            self._mlflow_client.set_tag(self._run_id, name, value)
+        self._mlflow_client.log_batch(self._run_id, tags=[RunTag(*item) for item in (self.tags or {}).items()])
 
     def _start_monitor(self) -> SystemMetricsMonitor | None:
         if not self.system_metrics:
             return None
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        monitor = SystemMetricsMonitor(self._run_id, tracking_uri=self.uri)
+        # that it begins and ends is no news
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
+        monitor = SystemMetricsMonitor(self._run_id, resume_logging=self._resumed, tracking_uri=self.uri)
         monitor.start()
         return monitor
 
@@ -179,39 +153,6 @@ class RunLogger(MLFlowLogger):
         return f"mlflow ui --backend-store-uri {self.uri}"
 
 
-class RunConfig(SaveConfigCallback):
-    """Keeps the resolved configuration in the run's folder and in MLflow, and flat as MLflow's parameters.
-
-    The file is `config.yaml` for fit. Other commands on the same run write `config-test.yaml` and so on beside it, so
-    that what a checkpoint was trained with stays known.
-    """
-
-    def __init__(
-        self,
-        parser: LightningArgumentParser,
-        config: Namespace,
-        config_filename: str = "config.yaml",
-        overwrite: bool = True,
-        multifile: bool = False,
-    ) -> None:
-        # a run tracked in sqlite has no log_dir, which Lightning's own way insists on
-        super().__init__(parser, config, config_filename, overwrite, multifile, save_to_log_dir=False)
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Called by Lightning, once and on rank 0, when the run has begun."""
-        assert trainer.state.fn is not None
-        command = trainer.state.fn.value
-        name = self.config_filename if command == "fit" else f"config-{command}.yaml"
-        text = self.parser.dump(self.config, skip_none=False)
-        path = write_text(Path(trainer.default_root_dir) / name, text)
-        for logger in trainer.loggers:
-            if not (isinstance(logger, RunLogger) and logger.resumed):
-                logger.log_hyperparams({"command": command, **flat_parameters(yaml.safe_load(text))})
-            if isinstance(logger, RunLogger) and command == "fit":
-                write_text(Path(trainer.default_root_dir) / RUN_ID, f"{logger.run_id}\n")
-        log_artifact(trainer, path)
-
-
 def tracked_run(folder: Path) -> str | None:
     """The MLflow run of the training in this run's folder, if it was tracked."""
     path = folder / RUN_ID
@@ -225,29 +166,16 @@ def log_artifact(trainer: Trainer, path: Path, folder: str | None = None) -> Non
             logger.experiment.log_artifact(logger.run_id, str(path), folder)
 
 
-def flat_parameters(config: Mapping[str, Any]) -> dict[str, str]:
-    """Command-line option -> value, as `model.init_args.num_marks`; characters that MLflow refuses become `_`."""
-    return {re.sub(r"[^\w./ :-]", "_", key): str(value) for key, value in _leaves(config, "")}
+def default_run_name(config: Namespace) -> str:
+    """What a run is called without a name of its own, as `VideoRegionModule-token_mark-seed0`.
 
-
-def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def default_run_name(subcommand: str, config: Namespace) -> str:
-    """What a run is called without a name of its own, as `fit-VideoRegionModule-token_mark-seed0`.
+    A training and its test are called the same, so that the test finds the training's checkpoint.
 
     Args:
-        subcommand: fit, validate, test or predict.
-        config: That subcommand's configuration, before anything is instantiated.
+        config: Of a subcommand, before anything is instantiated.
     """
     seed = config.get("seed_everything")
     parts = [
-        subcommand,
         (config.get("model.class_path") or "").rpartition(".")[2],
         config.get("model.init_args.region_reference"),
         None if seed is None or isinstance(seed, bool) else f"seed{seed}",

@@ -1,23 +1,23 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import dict_to_namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow_server import serving
 from tiny_run import TinyModule, loader, trainer
 
-from experiments.tracking import RunConfig, RunLogger, default_run_name, flat_parameters, run_folder
+from experiments.run_record import RunRecord, flat_parameters
+from experiments.tracking import RunLogger, default_run_name, run_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,11 +40,11 @@ def runs(uri: str | Path, experiment: str) -> list[Run]:
     return list(client.search_runs([found.experiment_id], order_by=["start_time ASC"]))
 
 
-def config_callback(**values: object) -> RunConfig:
+def config_callback(**values: object) -> RunRecord:
     parser = LightningArgumentParser()
     parser.add_argument("--note", type=str)
     parser.add_argument("--rate", type=float)
-    return RunConfig(parser, parser.parse_object(values))
+    return RunRecord(parser, parser.parse_object(values))
 
 
 def program(root: Path, name: str, devices: int) -> subprocess.Popen[str]:
@@ -68,16 +68,16 @@ def test_two_runs_in_a_row_are_two_finished_runs(root: Path, tmp_path: Path) -> 
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"note": long, "rate": 0.25}
     first, second = runs(root, "twice")
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    for run, rate in ((first, "0.5"), (second, "0.25")):
+    for run, logged in ((first, "0.5"), (second, "0.25")):
         assert run.info.status == "FINISHED"
         assert run.info.run_name == "same-name"
-        assert run.data.params == {"command": "fit", "note": long[:250], "rate": rate}
+        assert run.data.params == {"command": "fit", "note": long[:250], "rate": logged}
         history = client.get_metric_history(run.info.run_id, "train/loss")
         # gradient descent on w^2 from 1 at rate 0.1: w shrinks by 0.8 a step
         assert [point.step for point in history] == [0, 1, 2, 3]
         assert [point.value for point in history] == pytest.approx([0.8 ** (2 * step) for step in range(4)], rel=1e-5)
         copy = Path(client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path)))
-        assert yaml.safe_load(copy.read_text())["rate"] == float(rate)
+        assert yaml.safe_load(copy.read_text())["rate"] == float(logged)
         assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(root)
 
 
@@ -126,37 +126,18 @@ def test_two_ddp_processes_are_one_run_and_share_a_fresh_store_with_another_comm
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path / 'server.db'}",
-        "--artifacts-destination",
-        str(tmp_path / "files"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    log = (tmp_path / "server.log").open("w")
-    process = subprocess.Popen([*command, *store], cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_for(f"{address}/health")
+    with serving(tmp_path / "server.db", tmp_path / "files") as address:
         yield address
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-        log.close()
 
 
-def _wait_for(address: str, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no answer from {address}")
+@pytest.mark.parametrize("before", [None, "http://127.0.0.1:1"])
+def test_a_run_leaves_the_environment_alone(root: Path, monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    """MLflow used to leave its address there, and the next run of the process was logged to it whatever its root."""
+    logger = RunLogger("run", "run", root)
+    if before is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
+    assert logger.run_id
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before
 
 
 @pytest.mark.slow
@@ -167,7 +148,11 @@ def test_a_server_gets_one_clean_run(server: str, tmp_path: Path) -> None:
     (run,) = runs(server, "served")
     assert run.info.status == "FINISHED"
     assert run.data.tags["kind"] == "test"
-    assert [file.path for file in MlflowClient(server).list_artifacts(run.info.run_id)] == ["config.yaml"]
+    assert [file.path for file in MlflowClient(server).list_artifacts(run.info.run_id)] == [
+        "config.yaml",
+        "data.json",
+        "environment.json",
+    ]
     assert logger.page == f"{server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     assert not (tmp_path / "runs").exists()
 
@@ -189,8 +174,8 @@ def test_parameters_are_the_options_of_the_command_line() -> None:
 
 
 def test_default_run_name_says_what_is_known() -> None:
-    model = Namespace(class_path="lightning_modules.VideoRegionModule", init_args=Namespace(region_reference="none"))
-    config = Namespace(seed_everything=3, model=model)
-    assert default_run_name("fit", config) == "fit-VideoRegionModule-none-seed3"
-    assert default_run_name("test", Namespace(seed_everything=True)) == "test"
+    model = {"class_path": "lightning_modules.VideoRegionModule", "init_args": {"region_reference": "none"}}
+    seeded, unseeded = (dict_to_namespace({"seed_everything": seed, "model": model}) for seed in (3, True))
+    assert default_run_name(seeded) == "VideoRegionModule-none-seed3"
+    assert default_run_name(unseeded) == "VideoRegionModule-none"
     assert run_folder(Path("runs"), "shapes", "a") == Path("runs/shapes/a")
