@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.regions import Fit, Placement
-from datamodules.types import RegionBatch, RegionSample
-from metrics.predictions import Prediction
+from datamodules.types import RegionBatch, RegionSample, Task
+from experiments.choice import Choice
+from metrics.predictions import Prediction, PredictionMetric
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lightning_modules.region_module import Answered
 
 
@@ -27,6 +29,7 @@ class Exhibit:
         sample: What was asked.
         frames: The source frames that the model saw.
         prediction: What it answered.
+        choice: Which option it chose, by the rule that scores it; None where there are no options.
         heat: (T, G, G, N), the guide head's map, or None without one.
         side: S, side of the image that the model saw.
     """
@@ -34,8 +37,17 @@ class Exhibit:
     sample: RegionSample
     frames: tuple[int, ...]
     prediction: Prediction
+    choice: Choice | None
     heat: NDArray[np.float32] | None
     side: int
+
+    @property
+    def spoken(self) -> str:
+        """The answer in words, with the option where one was chosen."""
+        said = self.prediction.prediction
+        if self.choice is None or self.choice.chosen is None:
+            return said
+        return f"{said}   chosen option ({self.choice.chosen + 1}) {self.choice.options[self.choice.chosen]}"
 
     def draw(self, path: Path, fit: Fit) -> Path:
         """Writes its picture, with the heat map where there is one; the pixels are read again."""
@@ -45,12 +57,13 @@ class Exhibit:
         prompted = sorted({region.frame for region in self.sample.regions})
         clip = read_clip(self.sample.media, len(self.frames), prompted)
         assert clip.frames == self.frames, f"read frames {clip.frames}, the model saw {self.frames}"
+        said = self.prediction.prediction
         if self.heat is None or not self.sample.regions:
-            figure = pictures.draw_sample(self.sample, clip, spoken(self.prediction))
+            figure = pictures.draw_sample(self.sample, clip, said, self.choice)
         else:
             height, width = clip.pixels.shape[1:3]
             placement = Placement.of((height, width), self.side, fit)
-            figure = pictures.draw_heat(self.sample, clip, self.heat, placement, spoken(self.prediction))
+            figure = pictures.draw_heat(self.sample, clip, self.heat, placement, said, self.choice)
         return pictures.save(figure, path)
 
 
@@ -59,10 +72,12 @@ class Gallery:
 
     Args:
         size: Most exhibits.
+        metrics: Task -> the metric that scores it, and says which option is chosen.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, metrics: Mapping[Task, PredictionMetric]) -> None:
         self.size = size
+        self._metrics = metrics
         self._groups: dict[str, list[Exhibit]] = {}
 
     def add(self, batch: RegionBatch, answered: Answered) -> None:
@@ -71,7 +86,8 @@ class Gallery:
         for number, prediction in enumerate(answered.predictions):
             group = self._groups.setdefault(prediction.group, [])
             if len(group) < self.size:
-                group.append(_exhibit(batch, answered, number, ends[number]))
+                choice = Choice.of(prediction, self._metrics)
+                group.append(_exhibit(batch, answered, number, ends[number], choice))
 
     def exhibits(self) -> list[Exhibit]:
         """At most `size`: the first of every group, then the second of every group, and so on."""
@@ -84,19 +100,11 @@ class Gallery:
             yield exhibit, exhibit.draw(folder / f"{number:03}.png", fit)
 
 
-def spoken(prediction: Prediction) -> str:
-    """The answer in words, with the likeliest option where there was a choice."""
-    if not prediction.option_scores:
-        return prediction.prediction
-    best = int(np.argmax(prediction.option_scores))
-    return f"{prediction.prediction}   likeliest option ({best + 1}) {prediction.options[best]}"
-
-
-def _exhibit(batch: RegionBatch, answered: Answered, number: int, end: int) -> Exhibit:
+def _exhibit(batch: RegionBatch, answered: Answered, number: int, end: int, choice: Choice | None) -> Exhibit:
     sample, frames = batch.samples[number], batch.frames[number]
     heat = None
     if answered.heat is not None:
         tokens = answered.heat[end - len(frames) : end, :, : len(sample.regions)].float().cpu().numpy()
         grid = round(tokens.shape[1] ** 0.5)
         heat = tokens.reshape(len(frames), grid, grid, -1)
-    return Exhibit(sample, frames, answered.predictions[number], heat, batch.pixel_values.shape[-1])
+    return Exhibit(sample, frames, answered.predictions[number], choice, heat, batch.pixel_values.shape[-1])

@@ -1,51 +1,47 @@
-"""Pictures of samples: regions outlined on their frames, and the guide head's heat map beside the true masks.
+"""Pictures of samples: regions outlined on their frames, what was asked and answered, and the guide head's heat map.
 
-Axes are in pixels of the source frame, the origin at the outer corner of the first pixel, as in `datamodules.types`.
 Letters: T frames of the clip, G side of the token grid, N regions.
 """
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from datamodules.regions import Placement, region_weights, run_length_code
-from datamodules.types import Clip, Region, RegionSample
-from experiments.page import DPI, INK, PAPER, Page, Paragraph
+from datamodules.drawing import region_colour
+from datamodules.regions import Placement
+from datamodules.types import Clip, RegionSample
+from experiments.caption import Caption, Paragraph
+from experiments.choice import Choice
+from experiments.heat import RULE, draw_heat_map, square_of, verdict
+from experiments.lettering import DPI
+from experiments.option_bars import CHOSEN, RIGHT, OptionBars
+from experiments.outlines import draw_numbers, draw_outline, mask_on, shrunk
+from experiments.page import FAINT, INK, PAPER, WIDEST, Block, Panels, stack
 from metrics.predictions import spell_regions
 
-Colour = tuple[float, float, float]
-
-COLUMNS, HEAT_REGIONS = 4, 7  # an image with its heat maps fills two rows of four
-PIXEL = 72 / DPI  # points
-OUTLINE, HALO = 2 * PIXEL, 2 * PIXEL  # whole pixels, so that both snap to the same place
-DIMMED = 0.45  # brightness of the frame under a heat map
-RIGHT, ANSWERED = "#1a7f37", "#0550ae"
-HEADING: dict[str, Any] = {"fontsize": 8, "color": INK, "pad": 3}
-LUMINANCE = (0.2126, 0.7152, 0.0722)
+FRAME_COLUMNS, HEAT_COLUMNS = 4, 8
 
 
-def draw_sample(sample: RegionSample, clip: Clip, prediction: str | None = None) -> Figure:
-    """The frames side by side with all regions outlined and numbered; question, answer and prediction below.
+def draw_sample(
+    sample: RegionSample, clip: Clip, prediction: str | None = None, choice: Choice | None = None
+) -> Figure:
+    """The frames with all regions outlined and numbered, and below them question, answer, prediction and options.
 
     Args:
         sample: What was asked.
         clip: The frames that were read of its media.
         prediction: What a model answered.
+        choice: What it made of the options.
     """
-    frames = len(clip.frames)
-    page = Page(clip, frames, min(frames, COLUMNS), _caption(sample, prediction))
-    _draw_frames(page, sample, clip)
-    return page.figure
+    frames = _frame_panels(sample, clip)
+    page = _page([frames], sample, prediction, choice, "")
+    _draw_frames(frames.panels, sample, clip)
+    return page
 
 
 def draw_heat(
@@ -54,11 +50,12 @@ def draw_heat(
     heat: NDArray[np.float32],
     placement: Placement,
     prediction: str | None = None,
+    choice: Choice | None = None,
 ) -> Figure:
     """As `draw_sample`, and then for each region how sure the guide head is of it, token by token.
 
-    The stronger its colour, the surer; the true mask is outlined. Above stands their IoU, as `soft_iou` counts it.
-    A video has a row for each region, an image a panel.
+    The stronger its colour, the surer; the true mask is outlined in white. Above stands the IoU, as `experiments.heat`
+    counts it. A video has rows of its own for each region, an image a panel.
 
     Args:
         sample: What was asked.
@@ -66,24 +63,15 @@ def draw_heat(
         heat: (T, G, G, N), probability of each region's mark at each token.
         placement: Where a frame lies on the model's square image.
         prediction: What a model answered.
+        choice: What it made of the options.
     """
-    frames, grid = heat.shape[:2]
-    assert frames == len(clip.frames), f"heat of {frames} frames on a clip of {len(clip.frames)}"
-    share = region_weights(sample.regions, clip, placement, grid).guide.reshape(heat.shape)
-    shown = min(len(sample.regions), HEAT_REGIONS)
-    columns = frames if frames > 1 else min(1 + shown, COLUMNS)
-    page = Page(clip, frames * (1 + shown), columns, _caption(sample, prediction))
-    _draw_frames(page, sample, clip)
-    for number, time in product(range(shown), range(frames)):
-        region, colour = sample.regions[number], region_colour(number)
-        tokens = heat[time, ..., number]
-        axes = page.panels[frames * (1 + number) + time]
-        axes.imshow(page.scaled(time).mean(-1) * DIMMED, extent=page.extent, cmap="gray", vmin=0, vmax=255)
-        _draw_tokens(axes, tokens, placement, colour)
-        _draw_outline(axes, _mask(region, clip.frames[time], placement.source), PAPER, OUTLINE / 2)
-        verdict = _verdict(region, clip.frames[time], tokens, share[time, ..., number])
-        axes.set_title(f"[{number}]  {verdict}", **HEADING)
-    return page.figure
+    assert len(heat) == len(clip.frames), f"heat of {len(heat)} frames on a clip of {len(clip.frames)}"
+    blocks = _heat_panels(sample, clip, heat, placement)
+    page = _page(blocks, sample, prediction, choice, RULE)
+    panels = [axes for block in blocks for axes in block.panels]
+    _draw_frames(panels[: len(clip.frames)], sample, clip)
+    _draw_heat_maps(panels[len(clip.frames) :], sample, clip, heat, placement)
+    return page
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -93,51 +81,41 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def outline(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The edges between a mask's pixels and the others.
-
-    Args:
-        mask: (H, W).
-
-    Returns:
-        (K, 2, 2): K segments of two points (x, y) on pixel corners; straight runs are one segment each. A mask that
-        touches the picture's edge is closed along it.
-    """
-    padded = np.pad(mask, 1).astype(np.int8)
-    upright = [((column, start), (column, end)) for column, start, end in _runs(np.diff(padded, axis=1)[1:-1].T)]
-    level = [((start, row), (end, row)) for row, start, end in _runs(np.diff(padded, axis=0)[:, 1:-1])]
-    return np.array(upright + level, dtype=np.int64).reshape(-1, 2, 2)
+def _frame_panels(sample: RegionSample, clip: Clip) -> Panels:
+    height, width = _size(clip)
+    return Panels(_headings(sample, clip), _even_columns(len(clip.frames), FRAME_COLUMNS), width / height)
 
 
-def _runs(steps: NDArray[np.int8]) -> Iterator[tuple[int, int, int]]:
-    """(line, start, end) of every stretch of equal steps into or out of the mask."""
-    for sign in (1, -1):
-        bounds = np.diff(np.pad((steps == sign).astype(np.int8), ((0, 0), (1, 1))), axis=1)
-        lines, starts = np.nonzero(bounds == 1)
-        _, ends = np.nonzero(bounds == -1)
-        yield from zip(lines.tolist(), starts.tolist(), ends.tolist(), strict=True)
+def _heat_panels(sample: RegionSample, clip: Clip, heat: NDArray[np.float32], placement: Placement) -> list[Panels]:
+    """The frames' panels, then those of the heat maps region by region; of an image all together if they are alike."""
+    left, right, bottom, top = square_of(placement)
+    aspect = (right - left) / (bottom - top)
+    titles = [
+        [
+            f"[{number}]\u00a0frame\u00a0{frame}: {verdict(region, frame, heat[time, ..., number], placement)}"
+            for time, frame in enumerate(clip.frames)
+        ]
+        for number, region in enumerate(sample.regions)
+    ]
+    frames = _frame_panels(sample, clip)
+    if len(clip.frames) > 1:
+        columns = _even_columns(len(clip.frames), HEAT_COLUMNS)
+        return [frames, *(Panels(row, columns, aspect) for row in titles)]
+    of_image = [title for [title] in titles]
+    if (placement.height, placement.width) == (placement.side, placement.side):
+        together = [*_headings(sample, clip), *of_image]
+        return [Panels(together, min(len(together), FRAME_COLUMNS), aspect)]
+    return [frames, Panels(of_image, min(len(of_image), FRAME_COLUMNS), aspect)]
 
 
-def soft_iou(heat: NDArray[np.float32], share: NDArray[np.float32]) -> float:
-    """Intersection over union of two maps with values in [0, 1]: sum of the lesser over sum of the greater values."""
-    union = float(np.maximum(heat, share).sum())
-    return float(np.minimum(heat, share).sum()) / union if union else 1.0
+def _even_columns(panels: int, most: int) -> int:
+    """As few rows as `most` columns need, and those filled evenly."""
+    rows = max(1, -(-panels // most))
+    return max(1, -(-panels // rows))
 
 
-def region_colour(number: int) -> Colour:
-    """RGB in [0, 1]; steps of the golden ratio around the hues keep any few numbers apart."""
-    return colorsys.hsv_to_rgb((0.02 + 0.618034 * number) % 1.0, 0.85, 1.0)
-
-
-def _draw_frames(page: Page, sample: RegionSample, clip: Clip) -> None:
-    for time, frame in enumerate(clip.frames):
-        axes = page.panels[time]
-        axes.imshow(page.scaled(time), extent=page.extent)
-        axes.set_title(_heading(sample, frame), **HEADING)
-        for number, region in enumerate(sample.regions):
-            mask = _mask(region, frame, clip.pixels.shape[1:3])
-            _draw_outline(axes, mask, region_colour(number))
-            _draw_number(axes, mask, number)
+def _headings(sample: RegionSample, clip: Clip) -> list[str]:
+    return [_heading(sample, frame) for frame in clip.frames]
 
 
 def _heading(sample: RegionSample, frame: int) -> str:
@@ -148,77 +126,63 @@ def _heading(sample: RegionSample, frame: int) -> str:
     return f"frame {frame}, prompted{which}"
 
 
-def _draw_outline(axes: Axes, mask: NDArray[np.bool_], colour: Colour | str, width: float = OUTLINE) -> None:
-    segments = list(outline(mask))
-    for wide, shade in ((width + HALO, "black"), (width, colour)):
-        axes.add_collection(LineCollection(segments, colors=[shade], linewidths=wide, capstyle="projecting"))
+def _page(
+    panels: list[Panels], sample: RegionSample, prediction: str | None, choice: Choice | None, heat_rule: str
+) -> Figure:
+    width = max(WIDEST, *(block.width for block in panels))
+    blocks: list[Block] = [*panels, Caption(_paragraphs(sample, prediction, heat_rule), width)]
+    if sample.options:
+        labelled = choice or Choice(tuple(map(spell_regions, sample.options)), sample.label)
+        blocks.append(OptionBars(labelled, width))
+    return stack(blocks, width)
 
 
-def _draw_number(axes: Axes, mask: NDArray[np.bool_], number: int) -> None:
-    """Beside the region and not on it: above, or below where there is no room, or in its corner if it fills all."""
-    if not mask.any():
-        return
-    height, width = mask.shape
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    top, bottom, left = rows[0], rows[-1] + 1, columns[0]
-    room = 0.12 * height
-    y, side = (top, "bottom") if top > room else (bottom, "top") if height - bottom > room else (top, "top")
-    colour = region_colour(number)
-    axes.text(
-        left,
-        y,
-        str(number),
-        va=side,
-        ha="left" if left < 0.9 * width else "right",
-        fontsize=8,
-        fontweight="bold",
-        color=INK if np.dot(colour, LUMINANCE) > 0.4 else PAPER,
-        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
-    )
-
-
-def _draw_tokens(axes: Axes, heat: NDArray[np.float32], placement: Placement, colour: Colour) -> None:
-    height, width = placement.source
-    across, down = width / placement.width, height / placement.height
-    left, top = -placement.left * across, -placement.top * down
-    square = (left, left + placement.side * across, top + placement.side * down, top)
-    tokens = np.empty((*heat.shape, 4))
-    tokens[..., :3], tokens[..., 3] = colour, heat
-    axes.imshow(tokens, extent=square, interpolation="nearest")
-    # imshow moves the limits to what it was given last, which may be a padded square
-    axes.set(xlim=(0, width), ylim=(height, 0))
-
-
-def _mask(region: Region, frame: int, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(H, W), where the region is on a frame; empty where it is not visible or nothing is known."""
-    from pycocotools import mask as coco_mask
-
-    geometry = region.geometry if frame == region.frame else region.track.get(frame)
-    if geometry is None:
-        return np.zeros(size, dtype=np.bool_)
-    decoded: NDArray[np.uint8] = coco_mask.decode(run_length_code(geometry, (size[0], size[1])))
-    return decoded.astype(np.bool_)
-
-
-def _verdict(region: Region, frame: int, heat: NDArray[np.float32], share: NDArray[np.float32]) -> str:
-    if frame < region.frame:
-        return "not yet prompted"  # attention is causal: nothing can be known here
-    if frame != region.frame and frame not in region.track:
-        return "not annotated"
-    if not share.any():
-        return f"not visible, heat {heat.mean():.2f}"
-    return f"IoU {soft_iou(heat, share):.2f}"
-
-
-def _caption(sample: RegionSample, prediction: str | None) -> list[Paragraph]:
-    paragraphs = []
+def _paragraphs(sample: RegionSample, prediction: str | None, heat_rule: str) -> list[Paragraph]:
+    paragraphs = [Paragraph("heat", heat_rule, FAINT)] if heat_rule else []
+    paragraphs.append(Paragraph("sample", f"{sample.id}   {sample.group}".rstrip(), FAINT))
     for turn in sample.conversation:
-        paragraphs.append((f"question  {turn.question}", INK))
-        if turn is sample.conversation[-1] and sample.options:
-            options = "  ".join(f"({number}) {text}" for number, text in enumerate(sample.options, 1))
-            paragraphs.append((f"options   {options}", INK))
-        if turn.answer:
-            paragraphs.append((f"answer    {turn.answer}", RIGHT))
+        paragraphs.append(Paragraph("question", spell_regions(turn.question), INK))
+        if answers := turn.references or (turn.answer,) * bool(turn.answer):
+            paragraphs.append(Paragraph("answer", spell_regions("\n".join(answers)), RIGHT))
     if prediction is not None:
-        paragraphs.append((f"model     {prediction}", ANSWERED))
-    return [(spell_regions(text), colour) for text, colour in paragraphs]
+        paragraphs.append(Paragraph("model", spell_regions(prediction), CHOSEN))
+    return paragraphs
+
+
+def _draw_frames(panels: list[Axes], sample: RegionSample, clip: Clip) -> None:
+    source = _size(clip)
+    for axes, frame, pixels in zip(panels, clip.frames, clip.pixels, strict=True):
+        extent = (0, source[1], source[0], 0)
+        shown = _shown_size(axes, source)
+        axes.imshow(shrunk(pixels, shown), extent=extent, interpolation="nearest")
+        axes.apply_aspect()  # the panel takes the frame's shape only now, and labels are measured on it
+        masks = [mask_on(region, frame, source, shown) for region in sample.regions]
+        for number, mask in enumerate(masks):
+            draw_outline(axes, mask, extent, region_colour(number))
+        draw_numbers(axes, masks)
+
+
+def _draw_heat_maps(
+    panels: list[Axes], sample: RegionSample, clip: Clip, heat: NDArray[np.float32], placement: Placement
+) -> None:
+    """Args: panels: All frames of the first region, then those of the second, and so on."""
+    shown = _shown_size(panels[0], placement.source)
+    frames = [shrunk(pixels, shown) for pixels in clip.pixels]
+    for axes, (number, time) in zip(panels, np.ndindex(len(sample.regions), len(frames)), strict=True):
+        truth = mask_on(sample.regions[number], clip.frames[time], placement.source, shown)
+        draw_heat_map(axes, frames[time], truth, heat[time, ..., number], placement, region_colour(number))
+
+
+def _size(clip: Clip) -> tuple[int, int]:
+    height, width = clip.pixels.shape[1:3]
+    return height, width
+
+
+def _shown_size(axes: Axes, source: tuple[int, int]) -> tuple[int, int]:
+    """Height and width at which a frame is drawn: its own, or those of its place in the panel where that is smaller.
+
+    What is drawn pixel by pixel stays sharp, and matplotlib takes seconds to shrink what Pillow shrinks at once.
+    """
+    panel = axes.get_window_extent()
+    scale = min(1.0, panel.width / source[1], panel.height / source[0])
+    return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))

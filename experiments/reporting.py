@@ -16,7 +16,7 @@ from datamodules.region_datamodule import RegionDataModule
 from datamodules.regions import Fit
 from datamodules.types import RegionBatch
 from experiments.files import write_text
-from experiments.gallery import Exhibit, Gallery, spoken
+from experiments.gallery import Exhibit, Gallery
 from experiments.tracking import RunLogger, log_artifact
 from metrics import Evaluation, Prediction, Score
 from metrics.table import results, score_table
@@ -40,23 +40,24 @@ class Report(Callback):
     def __init__(self, pictures: int = 12, pictures_in_training: int = 4) -> None:
         self.pictures = pictures
         self.pictures_in_training = pictures_in_training
-        self._gallery = Gallery(0)
+        self._gallery = Gallery(0, {})
         self._predicted: Evaluation | None = None
 
     # --- gathering --------------------------------------------------------------------------------------------------
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: RegionModule) -> None:  # type: ignore[override]  # ours
         """Begins afresh."""
         training = trainer.state.fn == TrainerFn.FITTING
-        self._gallery = Gallery(self.pictures_in_training if training else self.pictures)
+        wanted = self.pictures_in_training if training else self.pictures
+        self._gallery = Gallery(wanted, pl_module.evaluation.metrics)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_start(self, trainer: Trainer, pl_module: RegionModule) -> None:  # type: ignore[override]  # ours
         """Begins afresh."""
-        self._gallery = Gallery(self.pictures)
+        self._gallery = Gallery(self.pictures, pl_module.evaluation.metrics)
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_predict_start(self, trainer: Trainer, pl_module: RegionModule) -> None:  # type: ignore[override]  # ours
         """Begins afresh; nobody else gathers what is predicted on the ranks."""
-        self._gallery = Gallery(self.pictures)
+        self._gallery = Gallery(self.pictures, pl_module.evaluation.metrics)
         self._predicted = Evaluation().to(pl_module.device)
 
     def on_validation_batch_end(
@@ -164,7 +165,7 @@ def _log_table(trainer: Trainer, split: str, drawn: Sequence[tuple[Exhibit, Path
         "group": [prediction.group for prediction in said],
         "prompt": [prediction.prompt for prediction in said],
         "references": [" | ".join(prediction.references) for prediction in said],
-        "prediction": [spoken(prediction) for prediction in said],
+        "prediction": [exhibit.spoken for exhibit, _ in drawn],
     }
     for logger in tracked:
         logger.experiment.log_table(logger.run_id, columns, f"{split}_predictions.json")

@@ -12,7 +12,16 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 sys.path.insert(0, str(Path(__file__).parent / "datamodules" / "formats"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import pytest
 import torch
 
 # tiny models only lose by a second thread, and sums come out the same everywhere
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with real images and videos."""
+    if not (folder := os.environ.get("REGION_REAL_DATA")):
+        pytest.skip("REGION_REAL_DATA is unset: the folder with real images and videos")
+    return Path(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,6 @@ from lightning_modules.region_module import RegionModule
 pytestmark = pytest.mark.real_data
 
 
-@pytest.fixture
-def data() -> Path:
-    folder = os.environ.get("REGION_REAL_DATA")
-    if not folder:
-        pytest.skip("REGION_REAL_DATA is unset: the folder with real images and videos")
-    return Path(folder)
-
-
 def save(module: RegionModule, path: Path) -> str:
     from lightning import Trainer
 
@@ -38,10 +29,10 @@ def save(module: RegionModule, path: Path) -> str:
 
 
 def test_ask_about_a_video_and_a_folder_of_frames(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = save(tiny_module(tmp_path), tmp_path / "model.ckpt")
-    dam, bike = data / "dam_video", data / "cutie"
+    dam, bike = real_data / "dam_video", real_data / "cutie"
     masks = [f"--mask={bike}/masks/bike/00000.png:{number}" for number in (1, 2)]
     asked = [
         [f"--video={dam}/1.mp4", f"--mask={dam}/masks/00000_mask_1.png", "--question=what is <region>"],
@@ -54,18 +45,18 @@ def test_ask_about_a_video_and_a_folder_of_frames(
         assert Image.open(picture).width > 1000
 
 
-def test_masks_weigh_what_they_cover(data: Path) -> None:
+def test_masks_weigh_what_they_cover(real_data: Path) -> None:
     """The weights of the DAM video's mask sum to its share of the frame, in tokens."""
-    mask = read_mask(str(data / "dam_video" / "masks" / "00000_mask_1.png"))
+    mask = read_mask(str(real_data / "dam_video" / "masks" / "00000_mask_1.png"))
     height, width = mask.size
-    inside = np.asarray(Image.open(data / "dam_video" / "masks" / "00000_mask_1.png")) > 0
+    inside = np.asarray(Image.open(real_data / "dam_video" / "masks" / "00000_mask_1.png")) > 0
     clip = Clip(np.zeros((1, height, width, 3), np.uint8), (0,))
     weights = region_weights((Region(mask),), clip, Placement.of((height, width), 336), 24)
     assert weights.mark.sum() == pytest.approx(inside.mean() * 24 * 24, rel=1e-4)
 
 
-def test_blood_cells_are_read(data: Path) -> None:
-    source = CocoInstances(data / "bccd" / "instances_val.json", data / "bccd" / "images", balanced=True)
+def test_blood_cells_are_read(real_data: Path) -> None:
+    source = CocoInstances(real_data / "bccd" / "instances_val.json", real_data / "bccd" / "images", balanced=True)
     assert len(source) == 1137
     assert {source[index].conversation[0].answer for index in range(40)} <= {
         "red blood cell", "white blood cell", "platelet",

@@ -5,7 +5,6 @@ The videos written here say which frame is which: frame i is grey of level 16 + 
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -519,11 +518,10 @@ REAL_VIDEOS = ["videos/dog.mp4", "videos/clip_3.mp4", "videos/clip_2.avi", "cuti
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif("REGION_REAL_DATA" not in os.environ, reason="REGION_REAL_DATA names no folder of real videos")
 @pytest.mark.parametrize("name", REAL_VIDEOS)
-def test_real_videos_read_out_of_order_as_from_the_start(name: str, backend: Any) -> None:
+def test_real_videos_read_out_of_order_as_from_the_start(real_data: Path, name: str, backend: Any) -> None:
     """Decord took frame 13 for frame 60 of clip_2.avi: it loses its place when it seeks in AVI."""
-    path = Path(os.environ["REGION_REAL_DATA"]) / name
+    path = real_data / name
     with av.open(str(path)) as container:
         wanted = (0, 60, 61, 116)
         frames = {number: frame for number, frame in enumerate(container.decode(video=0)) if number in wanted}

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
+from rendering import has_colour, panel, rendered
 
-from datamodules.regions import Placement
-from datamodules.types import Box, Clip, Pixels, Region, RegionSample, Turn
+from datamodules.drawing import region_colour
+from datamodules.media import read_clip
+from datamodules.regions import Placement, region_weights
+from datamodules.types import Box, Clip, Frames, NoPicture, Pixels, Region, RegionSample, Turn
+from experiments.choice import Choice
 from experiments.page import DPI, MARGIN, WIDEST
-from experiments.pictures import draw_heat, draw_sample, outline, region_colour, save, soft_iou
+from experiments.pictures import draw_heat, draw_sample, save
+from lightning_modules.ask import read_mask
 
 GREY = 128
+DIMMED = GREY * 0.45
 
 
 def sample(*regions: Region, question: str = "what is <region>", frames: int = 1, size: int = 32) -> RegionSample:
@@ -26,72 +31,18 @@ def clip(frames: int = 1, size: int = 32) -> Clip:
     return Clip(np.full((frames, size, size, 3), GREY, dtype=np.uint8), tuple(range(frames)))
 
 
-def rendered(figure: Figure) -> NDArray[np.uint8]:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
-def panel(figure: Figure, number: int) -> tuple[NDArray[np.uint8], float]:
-    """The pixels of a panel, and how many of them one pixel of the frame takes."""
-    image = rendered(figure)
-    axes = figure.axes[number]
-    box = axes.get_window_extent()
-    left, right = round(box.x0), round(box.x1)
-    bottom, top = round(image.shape[0] - box.y0), round(image.shape[0] - box.y1)
-    return image[top:bottom, left:right], (right - left) / axes.get_xlim()[1]
-
-
 def titles(figure: Figure) -> list[str]:
-    return [axes.get_title() for axes in figure.axes]
+    return [axes.get_title().replace("\u00a0", " ").replace("\n", " ") for axes in figure.axes]
 
 
-def edges_by_brute_force(mask: NDArray[np.bool_]) -> set[tuple[int, int, int, int]]:
-    """Unit edges (x, y, x, y) between a pixel of the mask and one that is not."""
-    padded = np.pad(mask, 1)
-    edges = set()
-    for y, x in np.argwhere(mask).tolist():
-        sides = {
-            (x, y, x + 1, y): padded[y, x + 1],
-            (x, y + 1, x + 1, y + 1): padded[y + 2, x + 1],
-            (x, y, x, y + 1): padded[y + 1, x],
-            (x + 1, y, x + 1, y + 1): padded[y + 1, x + 2],
-        }
-        edges |= {edge for edge, inside in sides.items() if not inside}
-    return edges
-
-
-def unit_edges(segments: NDArray[np.int64]) -> list[tuple[int, int, int, int]]:
-    units = []
-    for (x0, y0), (x1, y1) in segments.tolist():
-        assert (x0 == x1) != (y0 == y1)
-        units += [(x0, y, x0, y + 1) for y in range(y0, y1)] + [(x, y0, x + 1, y0) for x in range(x0, x1)]
-    return units
-
-
-def test_the_outline_of_a_rectangle_is_its_four_sides() -> None:
-    mask = np.zeros((6, 8), dtype=np.bool_)
-    mask[1:4, 2:7] = True
-    sides = {tuple(np.ravel(segment).tolist()) for segment in outline(mask)}
-    assert sides == {(2, 1, 2, 4), (7, 1, 7, 4), (2, 1, 7, 1), (2, 4, 7, 4)}
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (12, 13)])
-def test_outline_equals_brute_force(shape: tuple[int, int]) -> None:
-    mask = np.random.default_rng(shape[0]).random(shape) < 0.5
-    units = unit_edges(outline(mask))
-    assert len(units) == len(set(units))
-    assert set(units) == edges_by_brute_force(mask)
-
-
-def test_an_empty_mask_has_no_outline() -> None:
-    assert outline(np.zeros((4, 4), dtype=np.bool_)).shape == (0, 2, 2)
+def lines(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
 
 
 def test_painted_outlines_land_on_the_boundary() -> None:
     box = (8, 12, 24, 28)
     picture, scale = panel(draw_sample(sample(Region(Box(box))), clip()), 0)
-    colour = np.abs(picture - 255 * np.array(region_colour(0))).max(-1) < 12
+    colour = has_colour(picture, 0)
     x0, y0, x1, y1 = (edge * scale for edge in box)
     painted = colour[round(y0) - 3 :]  # the number stands above the box
     rows, columns = np.nonzero(painted)
@@ -121,45 +72,13 @@ def test_large_frames_keep_their_geometry() -> None:
     assert middle[right + 3 : -6].min() == 255
 
 
-def test_regions_have_distinct_colours() -> None:
-    colours = np.array([region_colour(number) for number in range(8)])
-    apart = np.abs(colours[:, None] - colours[None]).sum(-1) + np.eye(8)
-    assert apart.min() > 0.2
-
-
-def test_soft_iou_by_hand() -> None:
-    heat = np.array([[1.0, 0.5], [0.0, 0.25]], dtype=np.float32)
-    share = np.array([[1.0, 0.0], [0.5, 0.5]], dtype=np.float32)
-    # lesser 1 + 0 + 0 + 0.25, greater 1 + 0.5 + 0.5 + 0.5
-    assert soft_iou(heat, share) == pytest.approx(1.25 / 2.5)
-    assert soft_iou(heat, heat) == 1.0
-    assert soft_iou(heat * 0, share * 0) == 1.0
-
-
-def test_heat_panels_say_how_well_they_fit() -> None:
-    """Region 0 fills the left half and is lost later; region 1 is prompted on frame 1 and annotated nowhere else."""
-    regions = (Region(Box((0, 0, 16, 32)), track={1: None}), Region(Box((16, 0, 32, 32)), frame=1))
-    heat = np.zeros((3, 2, 2, 2), dtype=np.float32)
-    heat[0, :, 0, 0] = 0.5  # half as sure as it should be, where it should be
-    heat[1, 0, 0, 0] = 1.0
-    heat[1, :, 1, 1] = 1.0
-    figure = draw_heat(
-        sample(*regions, question="<region0> and <region1>", frames=3), clip(3), heat, Placement.of((32, 32), 32)
-    )
-    assert titles(figure) == [
-        *("frame 0, prompted [0]", "frame 1, prompted [1]", "frame 2"),
-        *("[0]  IoU 0.50", "[0]  not visible, heat 0.25", "[0]  not annotated"),
-        *("[1]  not yet prompted", "[1]  IoU 1.00", "[1]  not annotated"),
-    ]
-
-
 def test_heat_colours_the_tokens_it_stands_for() -> None:
     heat = np.zeros((1, 2, 2, 1), dtype=np.float32)
     heat[0, 0, 1] = 1.0
     picture, _ = panel(draw_heat(sample(Region(Box((2, 20, 8, 26)))), clip(), heat, Placement.of((32, 32), 32)), 1)
     height, width = picture.shape[:2]
     assert picture[height // 4, 3 * width // 4] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
-    assert picture[3 * height // 4, 3 * width // 4] == pytest.approx(np.full(3, GREY * 0.45), abs=2)
+    assert picture[3 * height // 4, 3 * width // 4] == pytest.approx(np.full(3, DIMMED), abs=2)
 
 
 def test_heat_of_a_padded_frame_lies_where_the_frame_lay() -> None:
@@ -172,19 +91,116 @@ def test_heat_of_a_padded_frame_lies_where_the_frame_lay() -> None:
     figure = draw_heat(asked, Clip(pixels, (0,)), heat, placement)
     picture, _ = panel(figure, 1)
     height, width = picture.shape[:2]
-    assert width / height == pytest.approx(2, rel=0.02)
-    assert picture[height // 4, width // 2] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
-    assert picture[3 * height // 4, width // 2] == pytest.approx(np.full(3, GREY * 0.45), abs=2)
-    assert figure.axes[1].get_title() == "[0]  IoU 1.00"
+    assert width == height, "heat on the padding would be hidden otherwise"
+    assert picture[3 * height // 8, width // 2] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
+    assert picture[5 * height // 8, width // 2] == pytest.approx(np.full(3, DIMMED), abs=2)
+    assert picture[height // 8, width // 2] == pytest.approx(picture[7 * height // 8, width // 2], abs=0)
+    assert titles(figure)[1] == "[0] frame 0: IoU 1.00, peak 1.00"
 
 
-def test_captions_are_plain_text_and_wrap() -> None:
-    asked = sample(Region(Box((2, 2, 9, 9))), question="is <region> worth $5 or $6? " + "word " * 60)
-    texts = [text.get_text() for text in draw_sample(asked, clip(), "a $dog").texts]
-    assert texts[0].startswith("question  is [0] worth $5 or $6?")
-    assert all(line.startswith(" " * 10) for line in texts[1:-2])
-    assert texts[-2:] == ["answer    a cat", "model     a $dog"]
-    rendered(draw_sample(asked, clip()))
+def test_heat_panels_say_how_well_they_fit() -> None:
+    """Region 0 fills the left half and is lost later; region 1 is prompted on frame 1 and annotated nowhere else."""
+    regions = (Region(Box((0, 0, 16, 32)), track={1: None}), Region(Box((16, 0, 32, 32)), frame=1))
+    heat = np.zeros((3, 2, 2, 2), dtype=np.float32)
+    heat[0, 0, :, 0] = 0.5  # the upper half instead of the left one: one token of three
+    heat[1, 0, 0, 0] = 1.0
+    heat[1, :, 1, 1] = 0.25
+    asked = sample(*regions, question="<region0> and <region1>", frames=3)
+    assert titles(draw_heat(asked, clip(3), heat, Placement.of((32, 32), 32))) == [
+        *("frame 0, prompted [0]", "frame 1, prompted [1]", "frame 2"),
+        *(
+            "[0] frame 0: IoU 0.33, peak 0.50",
+            "[0] frame 1: not visible, peak 1.00",
+            "[0] frame 2: not annotated, peak 0.00",
+        ),
+        *(
+            "[1] frame 0: not yet prompted, peak 0.00",
+            "[1] frame 1: IoU 1.00, peak 0.25",
+            "[1] frame 2: not annotated, peak 0.00",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("brightness", [0, 255])
+def test_outlines_are_seen_on_dark_and_on_bright_frames(brightness: int) -> None:
+    """Between the frame and the colour of the line lies a dark halo, which a bright frame needs."""
+    pixels = np.full((1, 200, 200, 3), brightness, dtype=np.uint8)
+    picture, _ = panel(draw_sample(sample(Region(Box((50, 50, 150, 150)))), Clip(pixels, (0,))), 0)
+    row = picture[picture.shape[0] // 2].astype(int)
+    [first, *_] = np.flatnonzero(has_colour(row, 0))
+    assert row[first - 1].max() < 30
+    assert set(row[first - 3]) == {brightness}
+
+
+@pytest.mark.parametrize(("frames", "regions"), [(1, 1), (1, 16), (4, 2), (5, 1), (9, 1), (16, 2)])
+def test_all_frames_and_regions_have_a_panel_in_the_picture(frames: int, regions: int) -> None:
+    boxes = [
+        Region(Box((number, 0, number + 8, 8)), track=dict.fromkeys(range(1, frames))) for number in range(regions)
+    ]
+    heat = np.full((frames, 2, 2, regions), 0.5, dtype=np.float32)
+    figure = draw_heat(sample(*boxes, frames=frames), clip(frames), heat, Placement.of((32, 32), 32))
+    rendered(figure)
+    places = [axes.get_window_extent() for axes in figure.axes]
+    assert len(places) == frames * (1 + regions)
+    assert min(place.width for place in places) >= 140
+    assert figure.bbox.width < 1410
+    for number, place in enumerate(places):
+        inside = figure.bbox.contains(place.x0 + 1, place.y0 + 1) and figure.bbox.contains(place.x1 - 1, place.y1 - 1)
+        assert inside
+        assert not any(place.overlaps(other) for other in places[:number])
+    for axes, following in pairwise(figure.axes):
+        if axes.get_window_extent().y0 == following.get_window_extent().y0:
+            assert axes.title.get_window_extent().x1 < following.title.get_window_extent().x0
+
+
+def test_numbers_are_drawn_on_the_colour_of_their_region() -> None:
+    boxes = [Region(Box((4 + 9 * number, 12, 10 + 9 * number, 20))) for number in range(3)]
+    picture, scale = panel(draw_sample(sample(*boxes), clip()), 0)
+    for number in range(3):
+        above = picture[round(12 * scale) - 13 : round(12 * scale) - 3]
+        columns = np.flatnonzero(has_colour(above, number).any(0))
+        assert columns.min() == pytest.approx((4 + 9 * number) * scale, abs=2)
+
+
+def test_every_word_of_a_long_caption_is_in_the_picture() -> None:
+    words = [f"word{number}" for number in range(400)]
+    asked = sample(Region(Box((2, 2, 9, 9))), question=" ".join(words))
+    figure = draw_sample(asked, clip(), "well " * 99)
+    shown = " ".join(lines(figure)).split()
+    assert [word for word in shown if word.startswith("word")] == words
+    assert shown.count("well") == 99
+    rendered(figure)
+    for text in figure.texts:
+        place = text.get_window_extent()
+        assert place.x0 >= 0 and place.x1 <= figure.bbox.width and place.y0 >= 0, text.get_text()
+
+
+def test_captions_are_plain_text() -> None:
+    asked = sample(Region(Box((2, 2, 9, 9))), question="is <region> worth $5 or $6?")
+    found = lines(draw_sample(asked, clip(), "a $dog"))
+    assert found == ["sample", "a", "question", "is [0] worth $5 or $6?", "answer", "a cat", "model", "a $dog"]
+
+
+def test_all_right_answers_and_earlier_turns_are_written() -> None:
+    turns = (Turn("what is <region>", "a cat"), Turn("and what does it", "sleeps", ("sleeps", "it rests")))
+    asked = RegionSample("a", Pixels(clip().pixels), (Region(Box((2, 2, 9, 9))),), turns)
+    found = [line for line in lines(draw_sample(asked, clip())) if line not in ("sample", "a", "question", "answer")]
+    assert found == ["what is [0]", "a cat", "and what does it", "sleeps", "it rests"]
+
+
+def test_options_are_listed_without_a_model_and_judged_with_one() -> None:
+    asked = RegionSample("a", Pixels(clip().pixels), (), (Turn("?"),), options=("red", "<region0>"), label=1)
+    assert lines(draw_sample(asked, clip()))[4:] == ["red", "(1) ", "options", "", "[0]", "(2) ", "right", ""]
+    choice = Choice(("red", "[0]"), 1, 0, (0.75, 0.25))
+    assert "0.75 chosen" in lines(draw_sample(asked, clip(), "red", choice))
+
+
+def test_a_conversation_without_a_picture_has_no_panels() -> None:
+    nothing = Clip(np.zeros((0, 1, 1, 3), dtype=np.uint8), ())
+    figure = draw_sample(RegionSample("a", NoPicture(), (), (Turn("who?", "me"),)), nothing)
+    rendered(figure)
+    assert not figure.axes
+    assert lines(figure)[-1] == "me"
 
 
 def test_save_writes_a_png_in_a_new_folder(tmp_path: Path) -> None:
@@ -192,3 +208,38 @@ def test_save_writes_a_png_in_a_new_folder(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.width == round((WIDEST + 2 * MARGIN) * DPI)
+
+
+@pytest.mark.real_data
+def test_a_real_video_with_a_mask_on_every_frame(real_data: Path) -> None:
+    """Heat that is the mask itself fits where it is; masks are outlined at their place in the picture."""
+    paths = tuple(sorted((real_data / "dam_video" / "frames").iterdir()))
+    masks = [read_mask(str(path)) for path in sorted((real_data / "dam_video" / "masks").iterdir())]
+    asked = RegionSample("dam", Frames(paths), (Region(masks[0], track=dict(enumerate(masks))),), (Turn("<region>?"),))
+    seen = read_clip(asked.media, 12, [0])
+    placement = Placement.of((1080, 1920), 336)
+    heat = region_weights(asked.regions, seen, placement, 24).guide.reshape(12, 24, 24, 1)
+    figure = draw_heat(asked, seen, heat, placement)
+    assert [title for title in titles(figure) if "IoU 1.00" in title] == titles(figure)[12:]
+    for frame in range(0, 12, 4):
+        picture, scale = panel(figure, frame)
+        rows, columns = (np.flatnonzero(has_colour(picture, 0).any(axis)) for axis in (1, 0))
+        inside = np.asarray(Image.open(real_data / "dam_video" / "masks" / f"{frame:05}_mask_1.png")) > 0
+        x, y = (np.flatnonzero(inside.any(axis)) * scale for axis in (0, 1))
+        assert columns.max() == pytest.approx(x.max(), abs=3)
+        assert rows.max() == pytest.approx(y.max(), abs=3)
+
+
+@pytest.mark.real_data
+def test_a_thin_bicycle_and_its_rider_are_outlined(real_data: Path) -> None:
+    bike = real_data / "cutie"
+    regions = tuple(Region(read_mask(f"{bike}/masks/bike/00000.png:{number}")) for number in (1, 2))
+    asked = RegionSample("bike", Frames((bike / "images/bike/00000.jpg",)), regions, (Turn("<region0> <region1>"),))
+    picture, scale = panel(draw_sample(asked, read_clip(asked.media, 1, [0])), 0)
+    values = np.asarray(Image.open(bike / "masks/bike/00000.png"))
+    for number in range(2):
+        y, x = np.nonzero(values == number + 1)
+        seen = has_colour(picture[: round((y.max() + 2) * scale), : round((x.max() + 4) * scale)], number)
+        columns = np.flatnonzero(seen[round(y.min() * scale) :].sum(0) > 1)
+        assert columns.min() == pytest.approx(x.min() * scale, abs=4)
+        assert columns.max() == pytest.approx(x.max() * scale, abs=4)

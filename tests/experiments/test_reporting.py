@@ -1,56 +1,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from answered import GRID, batch, prediction, sample
 from lightning import LightningDataModule, LightningModule, Trainer
 from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
-from experiments.gallery import Gallery, spoken
+from datamodules.types import RegionBatch
 from experiments.reporting import Report, results, score_table
 from experiments.tracking import RunLogger
 from lightning_modules.region_module import Answered
-from metrics import Prediction, Score
+from metrics import Evaluation, Prediction, Score
 
-SIDE, GRID = 8, 2
 PROTOCOL = "exact match [after normalisation]"
-
-
-def sample(name: str, group: str = "colour", regions: int = 1) -> RegionSample:
-    pixels = np.full((2, SIDE, SIDE, 3), 99, dtype=np.uint8)
-    where = tuple(Region(Box((number, 0, number + 4, 4)), track={1: None}) for number in range(regions))
-    return RegionSample(name, Pixels(pixels), where, (Turn("what?", "red"),), group=group)
-
-
-def prediction(asked: RegionSample) -> Prediction:
-    return Prediction(asked.id, "answer", asked.group, "what?", f"say {asked.id}", ("red",))
-
-
-def batch(samples: Sequence[RegionSample]) -> RegionBatch:
-    """A batch of clips of two frames; only what pictures need has values."""
-    count, nothing = len(samples), torch.empty(0)
-    return RegionBatch(
-        *[nothing] * 5,
-        pixel_values=torch.zeros(2 * count, 3, SIDE, SIDE),
-        frame_counts=torch.full((count,), 2),
-        region_counts=torch.tensor([len(asked.regions) for asked in samples]),
-        mark_weights=nothing,
-        guide_weights=nothing,
-        guide_known=nothing,
-        mark_seeds=nothing,
-        samples=tuple(samples),
-        prompts=("what?",) * count,
-        frames=((0, 1),) * count,
-        stand_ins=((),) * count,
-    )
 
 
 class Fixed(LightningModule):
@@ -61,6 +29,7 @@ class Fixed(LightningModule):
         self.weight = torch.nn.Parameter(torch.ones(1))
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
+        self.evaluation = Evaluation()
 
     def training_step(self, batch: RegionBatch, batch_idx: int) -> torch.Tensor:
         return self.weight.square().sum()
@@ -189,29 +158,3 @@ def test_narrow_tables_cut_no_number_and_say_a_protocol_once() -> None:
 
 def test_results_name_the_checkpoint() -> None:
     assert results("test", {}, Path("runs/last.ckpt"))["checkpoint"] == "runs/last.ckpt"
-
-
-def test_the_gallery_takes_groups_in_turn() -> None:
-    gallery = Gallery(4)
-    samples = [sample("a1", "a"), sample("a2", "a"), sample("a3", "a"), sample("b1", "b"), sample("c1", "c")]
-    gallery.add(batch(samples), Answered([prediction(asked) for asked in samples], None))
-    assert [exhibit.sample.id for exhibit in gallery.exhibits()] == ["a1", "b1", "c1", "a2"]
-
-
-def test_the_gallery_gives_each_sample_its_own_heat() -> None:
-    """Two clips of two frames, of one region and of two: frames 2 and 3 are the second's."""
-    heat = torch.arange(4 * GRID * GRID * 2).reshape(4, GRID * GRID, 2)
-    samples = [sample("a"), sample("b", regions=2)]
-    gallery = Gallery(2)
-    gallery.add(batch(samples), Answered([prediction(asked) for asked in samples], heat))
-    first, second = (exhibit.heat for exhibit in gallery.exhibits())
-    assert first is not None
-    assert second is not None
-    assert first.shape == (2, GRID, GRID, 1)
-    assert np.array_equal(first.reshape(2, 4), [[0, 2, 4, 6], [8, 10, 12, 14]])
-    assert np.array_equal(second.reshape(2, 4, 2), heat[2:])
-
-
-def test_a_choice_is_spoken_with_the_likeliest_option() -> None:
-    chosen = Prediction("a", "choice", "", "?", "no", ("yes",), ("no", "yes"), 1, (-4.0, -1.5), (1, 1))
-    assert spoken(chosen) == "no   likeliest option (2) yes"

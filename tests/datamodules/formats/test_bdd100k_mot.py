@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -182,10 +181,8 @@ def test_a_damaged_file_of_the_newer_layout_is_read_or_a_data_error(tmp_path: Pa
 
 
 @pytest.mark.real_data
-def test_the_real_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    if "REGION_REAL_DATA" not in os.environ:
-        pytest.skip("REGION_REAL_DATA is not set")
-    path = Path(os.environ["REGION_REAL_DATA"]) / "bdd100k" / "track_sample_anns.json"
+def test_the_real_file(tmp_path: Path, real_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = real_data / "bdd100k" / "track_sample_anns.json"
     document = json.loads(path.read_text())
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / path.name).write_bytes(path.read_bytes())

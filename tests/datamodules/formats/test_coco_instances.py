@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any, Literal
@@ -300,13 +299,6 @@ def test_nothing_is_opened_before_use_and_the_pickle_is_an_index(tmp_path: Path)
     pickled = pickle.dumps(source)
     assert len(pickled) < 500 * 72 + 2000
     assert pickle.loads(pickled)[499] == source[499]
-
-
-@pytest.fixture
-def real_data() -> Path:
-    if "REGION_REAL_DATA" not in os.environ:
-        pytest.skip("REGION_REAL_DATA is not set")
-    return Path(os.environ["REGION_REAL_DATA"])
 
 
 @pytest.mark.real_data

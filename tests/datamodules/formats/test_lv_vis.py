@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -188,10 +187,8 @@ def test_a_damaged_file_is_read_or_a_data_error(tmp_path: Path, data: bytes) -> 
 
 
 @pytest.mark.real_data
-def test_a_real_code_covers_what_pycocotools_says(tmp_path: Path) -> None:
-    if "REGION_REAL_DATA" not in os.environ:
-        pytest.skip("REGION_REAL_DATA is not set")
-    code = json.loads((Path(os.environ["REGION_REAL_DATA"]) / "bdd100k" / "scalabel_rle.json").read_text())
+def test_a_real_code_covers_what_pycocotools_says(tmp_path: Path, real_data: Path) -> None:
+    code = json.loads((real_data / "bdd100k" / "scalabel_rle.json").read_text())
     height, width = code["size"]
     video = {"id": 9, "file_names": ["a/0.jpg", "a/1.jpg"], "height": height, "width": width, "length": 2}
     annotation = {"id": 4, "video_id": 9, "category_id": 77, "segmentations": [None, code]}

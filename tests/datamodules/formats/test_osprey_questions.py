@@ -1,7 +1,6 @@
 """Osprey's question files: one region a question, answers in a file of their own."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,10 +138,8 @@ def test_damaged_answers(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.real_data
-def test_the_published_questions_cover_their_boxes() -> None:
-    if "REGION_REAL_DATA" not in os.environ:
-        pytest.skip("REGION_REAL_DATA is not set")
-    folder = Path(os.environ["REGION_REAL_DATA"]) / "osprey"
+def test_the_published_questions_cover_their_boxes(real_data: Path) -> None:
+    folder = real_data / "osprey"
     path, answers, images = folder / "questions.json", folder / "answers.json", Path("val2017")
     masks = read_all(OspreyQuestions(path, images, answers=answers), folder)
     boxes = read_all(OspreyQuestions(path, images, answers=answers, prompt="box"), folder)

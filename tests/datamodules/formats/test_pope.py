@@ -1,7 +1,6 @@
 """POPE: yes or no, and which of the file's versions a number belongs to."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -129,10 +128,8 @@ def test_damaged_files(tmp_path: Path, data: bytes) -> None:
         ("coco_pope_popular.json", "popular", {"yes": 1500, "no": 1500}, 0),
     ],
 )
-def test_the_published_versions(file: str, kind: str, labels: dict[str, int], misspelt: int) -> None:
-    if "REGION_REAL_DATA" not in os.environ:
-        pytest.skip("REGION_REAL_DATA is not set")
-    path = Path(os.environ["REGION_REAL_DATA"]) / "pope" / file
+def test_the_published_versions(real_data: Path, file: str, kind: str, labels: dict[str, int], misspelt: int) -> None:
+    path = real_data / "pope" / file
     source = Pope(path, Path("val2014"))
     samples = read_all(source, path.parent)
     assert len(samples) == len(source) == len({sample.id for sample in samples}) == sum(labels.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -131,10 +130,8 @@ def test_nothing_is_opened_before_use_and_the_pickle_is_an_index(tmp_path: Path)
 
 
 @pytest.mark.real_data
-def test_real_masks_of_a_folder_of_frames(tmp_path: Path) -> None:
-    if "REGION_REAL_DATA" not in os.environ:
-        pytest.skip("REGION_REAL_DATA is not set")
-    folder = Path(os.environ["REGION_REAL_DATA"]) / "dam_video"
+def test_real_masks_of_a_folder_of_frames(tmp_path: Path, real_data: Path) -> None:
+    folder = real_data / "dam_video"
     pixels = [np.asarray(Image.open(path)) > 0 for path in sorted((folder / "masks").iterdir())]
     codes = [coco_mask.encode(np.asfortranarray(each, np.uint8)) for each in pixels]
     track = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +120,9 @@ def test_a_kind_that_nothing_tells_is_an_error(tmp_path: Path) -> None:
     ("name", "count"),
     [("coco_pope_random", 3000), ("coco_pope_popular", 3000), ("coco_pope_random_2910_e3e3926", 2910)],
 )
-def test_real_question_files(tmp_path: Path, name: str, count: int) -> None:
-    if not (folder := os.environ.get("REGION_REAL_DATA")):
-        pytest.skip("REGION_REAL_DATA is unset: the folder with real images and videos")
+def test_real_question_files(tmp_path: Path, real_data: Path, name: str, count: int) -> None:
     said = write(tmp_path / "answers.jsonl", [{"answer": "yes"}] * count)
-    scores = score("pope", [said], [Path(folder) / "pope" / f"{name}.json"])
+    scores = score("pope", [said], [real_data / "pope" / f"{name}.json"])
     kind = name.split("_")[2]
     assert scores[f"{kind}/accuracy"].n == count
     assert scores[f"{kind}/accuracy"].value == 1500 / count
