@@ -1,0 +1,66 @@
+"""What may not stand in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datamodules.types import DataError
+from experiments.comparison.runs import Run
+from experiments.comparison.samples import Judged
+
+_ASKED = ("task", "group", "references", "options", "label")
+
+
+def check_alike(metric: str, runs: Sequence[Run]) -> None:
+    """Refuses numbers of different splits, checkpoints, protocols or counts.
+
+    Args:
+        metric: Each run has it.
+        runs: At least one; all are held against the first.
+
+    Raises:
+        DataError: Two runs differ; it names both, and both values.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        pairs = {
+            "split": (first.split, run.split),
+            "checkpoint": (first.checkpoint, run.checkpoint),
+            "protocol": (first.scores[metric].protocol, run.scores[metric].protocol),
+            "n": (first.scores[metric].n, run.scores[metric].n),
+        }
+        for what, (one, other) in pairs.items():
+            if one != other:
+                raise _refusal(metric, first, run, f"{what} {one!r} and {other!r}")
+
+
+def check_same_samples(metric: str, judged: Sequence[Judged]) -> None:
+    """Refuses numbers on different samples, or on samples that were asked something else.
+
+    Args:
+        metric: Named in the message.
+        judged: All are held against the first, questions against the first with the same seed; but for those that
+            kept no predictions, of which nothing is known.
+
+    Raises:
+        DataError: Two runs differ; it names both, and a sample with both values.
+    """
+    known = [item for item in judged if item.asked]
+    same_seed: dict[int | None, Judged] = {}
+    for other in known:
+        first = known[0]
+        if odd := first.asked.keys() ^ other.asked.keys():
+            counts = f"{len(first.asked)} and {len(other.asked)} samples"
+            raise _refusal(metric, first.run, other.run, f"{counts}, {min(odd)!r} is in only one of them")
+        _check_same_questions(metric, same_seed.setdefault(other.run.seed, other), other)
+
+
+def _check_same_questions(metric: str, first: Judged, other: Judged) -> None:
+    for sample, asked in first.asked.items():
+        for what, one, two in zip(_ASKED, asked, other.asked[sample], strict=True):
+            if one != two:
+                raise _refusal(metric, first.run, other.run, f"sample {sample!r}: {what} {one!r:.80} and {two!r:.80}")
+
+
+def _refusal(metric: str, one: Run, other: Run, difference: str) -> DataError:
+    return DataError(f"{metric} of {one.name!r} and {other.name!r} cannot be compared: {difference}")

@@ -1,0 +1,140 @@
+"""What each sample of a run adds to the run's number, by the metrics that scored the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from datamodules.types import DataError
+from experiments.comparison.runs import PREDICTIONS, Run
+from experiments.comparison.statistics import SampleScores
+from metrics import CausalVidQa, Evaluation, Prediction, PredictionMetric, Vcr, predictions_file
+
+_ITEM: Mapping[type[PredictionMetric], str] = {Vcr: "annot_id", CausalVidQa: "video"}
+"""Where the meta of a metric's predictions names the item that they are parts of; items are resampled whole."""
+
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run's samples as one metric sees them.
+
+    Attributes:
+        run: The run.
+        asked: Sample id -> all that makes its question: task, group, references, options and label;
+            empty if no predictions were kept.
+        scores: What each sample adds to the number; None where that cannot be said.
+        reason: Why not.
+    """
+
+    run: Run
+    asked: Mapping[str, tuple[Any, ...]]
+    scores: SampleScores | None
+    reason: str = ""
+
+
+def judge(run: Run, metrics: Sequence[str]) -> dict[str, Judged]:
+    """Splits a run's numbers into what its samples add.
+
+    Args:
+        run: Has each of the metrics.
+        metrics: Names as in `results.json`.
+
+    Raises:
+        DataError: Its predictions cannot be read or scored, or give another number than its results.
+    """
+    path = run.folder / PREDICTIONS
+    if not path.is_file():
+        return {metric: Judged(run, {}, None, f"{run.name} kept no {PREDICTIONS}") for metric in metrics}
+    predictions = sorted(predictions_file.read(path), key=lambda prediction: prediction.id)
+    evaluation = _evaluation(run)
+    return {metric: _judge(run, metric, predictions, evaluation) for metric in metrics}
+
+
+def _judge(run: Run, metric: str, predictions: Sequence[Prediction], evaluation: Evaluation) -> Judged:
+    task, _, name = metric.partition("/")
+    if task == "guide":
+        part = [item for item in predictions if item.meta.get("guide_tokens")]
+        return Judged(run, _asked(part), _tracked(run, metric, part))
+    rules = {str(key): rule for key, rule in evaluation.metrics.items()}
+    if task not in rules:
+        raise DataError(f"{run.name}: its metrics score no task {task!r}, which {metric} is of")
+    part = [item for item in predictions if item.task == task]
+    group = name.rpartition("/")[0]
+    asked = _asked([item for item in part if group in ("", item.group)])
+    if task == "caption":
+        return Judged(run, asked, None, "a score of the whole corpus")
+    scores = _mean_over_units(run, metric, rules[task], part)
+    return Judged(run, asked, scores, "" if scores else "no mean over samples")
+
+
+def _asked(predictions: Sequence[Prediction]) -> dict[str, tuple[Any, ...]]:
+    return {item.id: (item.task, item.group, item.references, item.options, item.label) for item in predictions}
+
+
+def _tracked(run: Run, metric: str, predictions: Sequence[Prediction]) -> SampleScores:
+    """The guide head's number is no mean over samples but over the tokens they have."""
+    hits, tokens = (
+        np.array([item.meta[key] for item in predictions], np.float64) for key in ("guide_hits", "guide_tokens")
+    )
+    scores = SampleScores(hits, tokens)
+    _check_value(run, metric, scores.value if predictions else None)
+    return scores
+
+
+def _mean_over_units(
+    run: Run, metric: str, rule: PredictionMetric, predictions: Sequence[Prediction]
+) -> SampleScores | None:
+    """The number of each unit alone, if the number of many is their mean: of all, and of a random half."""
+    name = metric.partition("/")[2]
+    _check_value(run, metric, _value(rule, name, predictions))
+    units = _units(rule, predictions)
+    alone = {number: value for number, unit in enumerate(units) if (value := _value(rule, name, unit)) is not None}
+    if len(alone) != run.scores[metric].n or not _equal(_mean(alone.values()), run.scores[metric].value):
+        return None
+    half = np.random.default_rng(0).permutation(list(alone))[: -(-len(alone) // 2)].tolist()
+    together = _value(rule, name, [item for number in sorted(half) for item in units[number]])
+    if together is None or not _equal(_mean(alone[number] for number in half), together):
+        return None
+    return SampleScores(np.array(list(alone.values()), np.float64), np.ones(len(alone)))
+
+
+def _units(rule: PredictionMetric, predictions: Sequence[Prediction]) -> list[list[Prediction]]:
+    """What can be scored alone: a sample, or the parts of an item. Sorted."""
+    key = _ITEM.get(type(rule))
+    units: dict[str, list[Prediction]] = {}
+    for item in predictions:
+        units.setdefault(item.id if key is None else item.need(key), []).append(item)
+    return [units[unit] for unit in sorted(units)]
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _value(rule: PredictionMetric, name: str, predictions: Sequence[Prediction]) -> float | None:
+    score = rule.score(predictions).get(name) if predictions else None
+    return None if score is None else score.value
+
+
+def _check_value(run: Run, metric: str, value: float | None) -> None:
+    expected = run.scores[metric].value
+    if value is None or not _equal(value, expected):
+        raise DataError(f"{run.name}: {PREDICTIONS} gives {metric} {value}, results.json says {expected}")
+
+
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) <= _TOLERANCE
+
+
+def _evaluation(run: Run) -> Evaluation:
+    """The metrics of the run's configuration."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--evaluation", type=Evaluation | None, default=None)
+    configured = parser.instantiate_classes(parser.parse_object({"evaluation": run.evaluation})).evaluation
+    return Evaluation() if configured is None else configured

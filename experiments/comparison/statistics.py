@@ -1,0 +1,92 @@
+"""Means, differences and their 95 % intervals, over seeds and over evaluation samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+LEVEL = 0.95
+_CHUNK = 2**22  # samples drawn at a time
+
+
+class Interval(NamedTuple):
+    """Both ends."""
+
+    low: float
+    high: float
+
+
+class Spread(NamedTuple):
+    """Values of several seeds: mean, standard deviation and t-interval of the mean; None for one seed."""
+
+    mean: float
+    deviation: float | None
+    interval: Interval | None
+
+
+class SampleScores(NamedTuple):
+    """A number as the ratio of two sums over samples; a mean over samples weighs each of them 1.
+
+    Attributes:
+        counted: (n,) what each sample adds.
+        weights: (n,) what each counts.
+    """
+
+    counted: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self.counted.sum() / self.weights.sum())
+
+
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Mean, sample standard deviation (n - 1) and 95 % t-interval of the mean.
+
+    Args:
+        values: At least one, one a seed. Differences of the same seed give the paired interval.
+    """
+    mean, n = float(np.mean(values)), len(values)
+    if n == 1:
+        return Spread(mean, None, None)
+    deviation = float(np.std(values, ddof=1))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n)
+    return Spread(mean, deviation, Interval(mean - reach, mean + reach))
+
+
+def resampled(runs: Sequence[SampleScores], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Numbers of all runs on samples drawn anew, with replacement; the same ones for all runs.
+
+    Args:
+        runs: Of the same samples in the same order.
+        resamples: How often samples are drawn.
+        seed: Decides which.
+
+    Returns:
+        (resamples, runs).
+    """
+    columns = np.stack([column for run in runs for column in run], axis=1)
+    sums = np.concatenate([counts @ columns for counts in _draws(len(columns), resamples, seed)])
+    return np.asarray(sums[:, 0::2] / sums[:, 1::2])
+
+
+def _draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """How often each of n samples is drawn, (some, n) at a time; the numbers do not depend on how many at a time."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // n)
+    for start in range(0, resamples, rows):
+        drawn = generator.integers(n, size=(min(rows, resamples - start), n))
+        cells = drawn + n * np.arange(len(drawn))[:, None]
+        yield np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
+def percentile_interval(values: NDArray[np.float64]) -> Interval:
+    """The middle 95 % of bootstrapped values."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))

@@ -1,0 +1,176 @@
+"""A comparison on paper: one table for the terminal, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+
+from experiments.benchmarks import markdown
+from experiments.comparison.comparison import Comparison, Row
+from experiments.comparison.statistics import Interval, Spread
+
+ONE_SEED = "1 seed"
+
+
+class Grid(NamedTuple):
+    """Cells as text; a column that no row has anything for is left out."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def grid(comparison: Comparison) -> Grid:
+    """The table's cells."""
+    paper = f"paper, {comparison.paper.metric}" if comparison.paper else "paper"
+    titles = [*(title for title, _ in _COLUMNS), paper, *(title for title, _ in _COSTS.values())]
+    lines = [
+        [
+            *(show(row) for _, show in _COLUMNS),
+            "" if row.paper is None else f"{row.paper:g}",
+            *(show(row.costs[name]) if name in row.costs else "" for name, (_, show) in _COSTS.items()),
+        ]
+        for row in comparison.rows
+    ]
+    filled = [number for number in range(len(titles)) if any(line[number] for line in lines)]
+    return Grid(
+        tuple(titles[number] for number in filled),
+        tuple(tuple(line[number] for number in filled) for line in lines),
+    )
+
+
+def facts(comparison: Comparison) -> dict[str, str]:
+    """What the numbers stand on."""
+    return {
+        "split": str(comparison.split),
+        "n": str(comparison.n),
+        "checkpoint": comparison.checkpoint,
+        "protocol": comparison.protocol,
+        "base": comparison.base,
+        "commit": ", ".join(comparison.commits),
+    }
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """How to read the intervals, and all that is not in the table."""
+    bootstrap = (
+        f"no bootstrap over samples: {comparison.no_samples}"
+        if comparison.no_samples
+        else f"over samples: paired bootstrap, {comparison.resamples} resamples of the {comparison.n} samples, "
+        f"the same for all runs, seed {comparison.seed}"
+    )
+    shown = {row.setting for row in comparison.rows}
+    paper = comparison.paper.rows if comparison.paper else {}
+    return [
+        "intervals are of 95 %, over seeds by t; a difference is to the base, over the seeds that both have",
+        bootstrap,
+        *([] if comparison.base in shown else [f"no differences: the base {comparison.base!r} has no finished run"]),
+        *(f"not in the table: {point}: {why}" for point, why in comparison.absent.items()),
+        *(f"in the paper only: {setting}: {value:g}" for setting, value in paper.items() if setting not in shown),
+    ]
+
+
+def terminal_table(comparison: Comparison) -> Table:
+    """The table to print."""
+    cells = grid(comparison)
+    table = Table(title=comparison.metric)
+    for number, title in enumerate(cells.titles):
+        table.add_column(title, justify="right" if number else "left")
+    for row in cells.rows:
+        table.add_row(*row)
+    return table
+
+
+def as_markdown(title: str, command: str, comparisons: Sequence[Comparison]) -> str:
+    """All comparisons as one page."""
+    return f"# {title}\n\n    {command}\n" + "".join(map(_section, comparisons))
+
+
+def _section(comparison: Comparison) -> str:
+    cells = grid(comparison)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (cells.titles, *cells.rows)]
+    known = "".join(f"- {name}: {text}\n" for name, text in facts(comparison).items())
+    below = "".join(f"- {note}\n" for note in notes(comparison))
+    return f"\n## {comparison.metric}\n\n{known}\n{markdown.table(escaped[0], escaped[1:])}\n{below}"
+
+
+def as_csv(comparisons: Sequence[Comparison]) -> str:
+    """All comparisons as numbers in full, a line a metric and setting; empty where there is no number."""
+    records = [_record(comparison, row) for comparison in comparisons for row in comparison.rows]
+    names = dict.fromkeys(name for record in records for name in record)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _record(comparison: Comparison, row: Row) -> Mapping[str, object]:
+    difference = row.difference
+    over_samples, over_seeds = (difference.over_samples, difference.over_seeds) if difference else (None, None)
+    return {
+        "metric": comparison.metric,
+        **facts(comparison),
+        "setting": row.setting,
+        "seeds": len(row.values),
+        "values": " ".join(f"{seed}={value}" for seed, value in row.values.items()),
+        "mean": row.spread.mean,
+        "sd": row.spread.deviation,
+        **_ends("mean", row.spread.interval),
+        "paired_seeds": difference and difference.seeds,
+        "difference": over_seeds and over_seeds.mean,
+        **_ends("difference_over_samples", over_samples),
+        **_ends("difference_over_seeds", over_seeds and over_seeds.interval),
+        "paper": row.paper,
+        **{f"cost/{name}": value for name, value in row.costs.items()},
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def _over_seeds(spread: Spread) -> str:
+    return _interval(spread.interval) if spread.interval else ONE_SEED
+
+
+def _difference(row: Row) -> str:
+    return f"{row.difference.over_seeds.mean:+.4f}" if row.difference else "-"
+
+
+def _difference_over_samples(row: Row) -> str:
+    return _interval(row.difference.over_samples) if row.difference and row.difference.over_samples else ""
+
+
+def _difference_over_seeds(row: Row) -> str:
+    if row.difference is None:
+        return ""
+    unpaired = len(row.values) - row.difference.seeds
+    return _over_seeds(row.difference.over_seeds) + (f" ({row.difference.seeds} seeds)" if unpaired else "")
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("setting", lambda row: row.setting),
+    ("seeds", lambda row: str(len(row.values))),
+    ("mean", lambda row: f"{row.spread.mean:.4f}"),
+    ("sd", lambda row: ONE_SEED if row.spread.deviation is None else f"{row.spread.deviation:.4f}"),
+    ("95 % over seeds", lambda row: _over_seeds(row.spread)),
+    ("difference", _difference),
+    ("difference, over samples", _difference_over_samples),
+    ("difference, over seeds", _difference_over_seeds),
+)
+_COSTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "fit_seconds": ("fit minutes", lambda seconds: f"{seconds / 60:.1f}"),
+    "parameters": ("parameters", lambda count: f"{count:,.0f}"),
+    "trainable_parameters": ("trainable", lambda count: f"{count:,.0f}"),
+    "text_tokens_per_region": ("text tokens a region", lambda count: f"{count:.1f}"),
+    "tokens_per_sample": ("tokens a sample", lambda count: f"{count:.0f}"),
+}

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from compared_runs import METRIC, answers, gathered, run
+
+from datamodules.types import DataError
+from experiments.comparison.comparison import compare
+from metrics import Prediction
+
+Change = Callable[[list[Prediction]], list[Prediction]]
+
+
+def refused(tmp_path: Path, change: Change, seed: int = 0, **options: str) -> str:
+    one = run(tmp_path, "a", 0, answers("0110"))
+    other = run(tmp_path, "b", seed, change(answers("0111")), **options)
+    with pytest.raises(DataError) as caught:
+        compare(gathered(one, other))
+    return str(caught.value)
+
+
+def of_first(**fields: object) -> Change:
+    return lambda items: [replace(items[0], **fields), *items[1:]]  # type: ignore[arg-type]  # fields of a prediction
+
+
+BOTH = f"{METRIC} of 'a-seed0' and 'b-seed0' cannot be compared: "
+
+
+def test_another_split(tmp_path: Path) -> None:
+    assert refused(tmp_path, list, split="val") == f"{BOTH}split 'test' and 'val'"
+
+
+def test_another_kind_of_checkpoint(tmp_path: Path) -> None:
+    message = refused(tmp_path, list, checkpoint="best/epoch=3-step=12.ckpt")
+    assert message == f"{BOTH}checkpoint 'last.ckpt' and 'epoch=N-step=N.ckpt'"
+
+
+def test_another_number_of_samples(tmp_path: Path) -> None:
+    assert refused(tmp_path, lambda items: items[:3]) == f"{BOTH}n 4 and 3"
+
+
+def test_another_protocol(tmp_path: Path) -> None:
+    rule = "exact match with any reference; case, whitespace and one trailing '.' ignored"
+    message = refused(tmp_path, of_first(protocol="set B"))
+    assert message == f'{BOTH}protocol "{rule}" and "{rule}; set B"'
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_other_samples(tmp_path: Path, seed: int) -> None:
+    message = refused(tmp_path, of_first(id="t0"), seed)
+    assert message.endswith(f"'b-seed{seed}' cannot be compared: 4 and 4 samples, 's0' is in only one of them")
+
+
+def test_the_same_sample_with_another_answer(tmp_path: Path) -> None:
+    message = refused(tmp_path, of_first(references=("a cow",)))
+    assert message == f"{BOTH}sample 's0': references ('a cat',) and ('a cow',)"
+
+
+def test_samples_may_be_drawn_anew_for_another_seed(tmp_path: Path) -> None:
+    one = run(tmp_path, "a", 0, answers("0110"))
+    other = run(tmp_path, "a", 1, of_first(references=("a cow",))(answers("0111")))
+    (compared,) = compare(gathered(one, other))
+    assert compared.rows[0].values == {0: 0.5, 1: 0.75}
+
+
+def test_every_other_checkpoint_of_the_same_kind_is_fine(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path, name, 0, answers("01"), checkpoint=f"epoch=1-step={step}.ckpt")
+        for name, step in (("a", 10), ("b", 7))
+    ]
+    assert compare(gathered(*runs))[0].checkpoint == "epoch=N-step=N.ckpt"
+
+
+def test_a_metric_that_no_run_has(tmp_path: Path) -> None:
+    one = run(tmp_path, "a", 0, answers("01"))
+    with pytest.raises(DataError, match=r"metric map; its runs have answer/accuracy, answer/what/accuracy$"):
+        compare(gathered(one), [METRIC, "map"])
+    with pytest.raises(DataError, match="metric none given; its runs have"):
+        compare(replace(gathered(one), metric=None))
+
+
+def test_an_unknown_base(tmp_path: Path) -> None:
+    runs = [run(tmp_path, name, 0, answers("01")) for name in ("a", "b")]
+    with pytest.raises(DataError, match=r"made up has no setting 'c'; there are a \| b"):
+        compare(gathered(*runs), base="c")

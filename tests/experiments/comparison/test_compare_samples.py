@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compared_runs import METRIC, answers, run
+
+from datamodules.types import DataError
+from experiments.comparison.samples import judge
+from metrics import CausalVidQa, Evaluation, MultipleChoice, Prediction
+
+
+def choice(name: str, right: bool, lengths: tuple[int, ...] = (), **meta: object) -> Prediction:
+    scores = (-1.0, -2.0) if right else (-2.0, -1.0)
+    return Prediction(name, "choice", "", "?", "", ("x",), ("x", "y"), 0, scores, lengths, meta=meta)
+
+
+def test_accuracy_is_what_each_sample_got(tmp_path: Path) -> None:
+    (other,) = answers("1", group="moves")
+    made = run(tmp_path, "a", 0, [*answers("0110"), replace(other, id="x")])
+    judged = judge(made, [METRIC, "answer/accuracy"])
+    scores = judged[METRIC].scores
+    assert scores is not None
+    assert scores.counted.tolist() == [0, 1, 1, 0]
+    assert list(judged[METRIC].asked) == ["s0", "s1", "s2", "s3"]
+    overall = judged["answer/accuracy"].scores
+    assert overall is not None
+    assert overall.counted.tolist() == [0, 1, 1, 0, 1]
+    assert "x" in judged["answer/accuracy"].asked
+
+
+def test_samples_are_in_the_order_of_their_ids_whatever_the_file_has(tmp_path: Path) -> None:
+    made = run(tmp_path, "a", 0, answers("0111")[::-1])
+    scores = judge(made, [METRIC])[METRIC].scores
+    assert scores is not None
+    assert scores.counted.tolist() == [0, 1, 1, 1]
+
+
+def test_the_guide_head_is_a_ratio_over_tokens(tmp_path: Path) -> None:
+    counts = [(3, 4), (0, 0), (1, 8)]
+    metas = [{"guide_hits": hits, "guide_tokens": tokens} for hits, tokens in counts]
+    made = run(tmp_path, "a", 0, [replace(item, meta=meta) for item, meta in zip(answers("111"), metas, strict=True)])
+    judged = judge(made, ["guide/accuracy"])["guide/accuracy"]
+    assert judged.scores is not None
+    assert judged.scores.weights.tolist() == [4, 8]
+    assert judged.scores.value == 4 / 12 == made.scores["guide/accuracy"].value
+    assert list(judged.asked) == ["s0", "s2"]
+
+
+def test_what_is_no_mean_has_no_scores_of_samples(tmp_path: Path) -> None:
+    texts = [("yes", "yes"), ("no", "yes"), ("no", "no"), ("yes", "no"), ("no", "no")]
+    asked = [Prediction(f"p{n}", "yes_no", "", "?", said, (truth,)) for n, (said, truth) in enumerate(texts)]
+    judged = judge(run(tmp_path, "a", 0, asked), ["yes_no/accuracy", "yes_no/f1", "yes_no/yes_ratio"])
+    accuracy, ratio = judged["yes_no/accuracy"].scores, judged["yes_no/yes_ratio"].scores
+    assert accuracy is not None and accuracy.counted.tolist() == [1, 0, 1, 0, 1]
+    assert ratio is not None and ratio.counted.tolist() == [1, 0, 0, 1, 0]
+    assert (judged["yes_no/f1"].scores, judged["yes_no/f1"].reason) == (None, "no mean over samples")
+
+
+def test_the_rule_is_that_of_the_configuration(tmp_path: Path) -> None:
+    """Summed, the first option is likelier; per token, the second is."""
+    configured = {
+        "class_path": "metrics.Evaluation",
+        "init_args": {
+            "metrics": {
+                "choice": {"class_path": "metrics.MultipleChoice", "init_args": {"rule": "likelihood_per_token"}}
+            }
+        },
+    }
+    evaluation = Evaluation({"choice": MultipleChoice("likelihood_per_token")})
+    predictions = [choice("a", True, (1, 4)), choice("b", True, (1, 1))]
+    made = run(tmp_path, "a", 0, predictions, evaluation=evaluation, configured=configured)
+    scores = judge(made, ["choice/accuracy"])["choice/accuracy"].scores
+    assert scores is not None
+    assert scores.counted.tolist() == [0, 1]
+
+
+def test_parts_of_an_item_stay_together(tmp_path: Path) -> None:
+    configured = {
+        "class_path": "metrics.Evaluation",
+        "init_args": {"metrics": {"choice": {"class_path": "metrics.CausalVidQa"}}},
+    }
+    wrong = {("v1", "pr"), ("v2", "d")}
+    parts = ("d", "e", "p", "pr", "c", "cr")
+    predictions = [
+        choice(f"{video}-{part}", (video, part) not in wrong, video=video, part=part)
+        for video in ("v1", "v2", "v3")
+        for part in parts
+    ]
+    evaluation = Evaluation({"choice": CausalVidQa()})
+    made = run(tmp_path, "a", 0, predictions, evaluation=evaluation, configured=configured)
+    judged = judge(made, ["choice/p_ar", "choice/all"])
+    both, average = judged["choice/p_ar"].scores, judged["choice/all"].scores
+    assert both is not None and both.counted.tolist() == [0, 1, 1]
+    assert average is not None and np.allclose(average.counted, [0.75, 0.75, 1])
+
+
+def test_captions_are_not_split(tmp_path: Path) -> None:
+    made = run(tmp_path, "a", 0, answers("10"))
+    (tmp_path / "a-seed0" / "predictions.jsonl").write_text(
+        "".join(f"{item.to_json()}\n" for item in answers("10", task="caption"))
+    )
+    judged = judge(made, ["caption/cider"])["caption/cider"]
+    assert (judged.scores, judged.reason) == (None, "a score of the whole corpus")
+    assert list(judged.asked) == ["s0", "s1"]
+
+
+def test_predictions_that_are_not_those_of_the_results_are_an_error(tmp_path: Path) -> None:
+    made = run(tmp_path, "a", 0, answers("0111"))
+    (tmp_path / "a-seed0" / "predictions.jsonl").write_text("".join(f"{item.to_json()}\n" for item in answers("0011")))
+    with pytest.raises(DataError, match=r"a-seed0: predictions.jsonl gives answer/what/accuracy 0.5, .* says 0.75"):
+        judge(made, [METRIC])
+
+
+def test_a_run_without_predictions_says_so(tmp_path: Path) -> None:
+    made = run(tmp_path, "a", 0, answers("01"))
+    (tmp_path / "a-seed0" / "predictions.jsonl").unlink()
+    judged = judge(made, [METRIC])[METRIC]
+    assert (judged.scores, judged.reason) == (None, "a-seed0 kept no predictions.jsonl")

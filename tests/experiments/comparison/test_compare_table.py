@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compared_runs import METRIC, answers, gathered, run
+from PIL import Image
+from rich.console import Console
+
+from experiments.comparison.comparison import Comparison, compare
+from experiments.comparison.plot import draw
+from experiments.comparison.table import as_csv, as_markdown, terminal_table
+from experiments.pictures import save
+from experiments.sweeps.specification import Paper
+
+RULE = "exact match with any reference; case, whitespace and one trailing '.' ignored"
+MARKDOWN = f"""\
+# made up
+
+    python cli.py compare
+
+## {METRIC}
+
+- split: test
+- n: 4
+- checkpoint: last.ckpt
+- protocol: {RULE}
+- base: a|1
+- commit: c0ffee
+
+| setting | seeds | mean | sd | 95 % over seeds | difference | difference, over samples | difference, over seeds \
+| paper, METEOR | fit minutes |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| a\\|1 | 2 | 0.5000 | 0.3536 | -2.6766 to 3.6766 | - | | | 19.3 | 2.0 |
+| b | 1 | 0.7500 | 1 seed | 1 seed | +0.5000 | 0.0000 to 1.0000 | 1 seed | | |
+
+- intervals are of 95 %, over seeds by t; a difference is to the base, over the seeds that both have
+- over samples: paired bootstrap, 1000 resamples of the 4 samples, the same for all runs, seed 0
+- not in the table: b, seed 1: FAILED
+- in the paper only: c: 16.2
+"""
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Comparison:
+    runs = [
+        replace(run(tmp_path, "a|1", seed, answers(marks)), commit="c0ffee", costs={"fit_seconds": 120.0})
+        for seed, marks in enumerate(("1000", "1110"))
+    ]
+    runs.append(replace(run(tmp_path, "b", 0, answers("1110")), commit="c0ffee"))
+    found = gathered(*runs)
+    paper = Paper("METEOR", {"a|1": 19.3, "c": 16.2})
+    return compare(replace(found, absent={"b, seed 1": "FAILED"}, paper=paper), resamples=1000)[0]
+
+
+def squeezed(text: str) -> str:
+    """Without what only lines up columns."""
+    return re.sub(r"-{3,}", "---", re.sub(" +", " ", text))
+
+
+def test_markdown(compared: Comparison) -> None:
+    assert squeezed(as_markdown("made up", "python cli.py compare", [compared])) == squeezed(MARKDOWN)
+
+
+def test_csv_has_the_numbers_in_full_and_no_invented_ones(compared: Comparison) -> None:
+    base, other = csv.DictReader(io.StringIO(as_csv([compared])))
+    assert base["values"] == "0=0.25 1=0.75"
+    assert float(base["sd"]) == pytest.approx(0.125**0.5, rel=1e-15)
+    assert (base["paper"], base["cost/fit_seconds"], base["difference"]) == ("19.3", "120.0", "")
+    assert (other["mean"], other["difference"], other["difference_over_samples_low"]) == ("0.75", "0.5", "0.0")
+    empty = ("sd", "mean_low", "difference_over_seeds_low", "difference_over_seeds_high", "paper", "cost/fit_seconds")
+    assert [other[name] for name in empty] == [""] * len(empty)
+    assert {base["metric"], other["metric"]} == {METRIC}
+    assert {base["protocol"], other["protocol"]} == {RULE}
+
+
+def test_terminal_shows_what_markdown_does(compared: Comparison) -> None:
+    text = io.StringIO()
+    Console(file=text, width=250, markup=False).print(terminal_table(compared))
+    for cell in ("a|1", "0.3536", "1 seed", "+0.5000", "0.0000 to 1.0000", "19.3", "fit minutes"):
+        assert cell in text.getvalue()
+
+
+def test_plot_is_drawn(compared: Comparison, tmp_path: Path) -> None:
+    figure = draw([compared, compared])
+    assert len(figure.axes) == 2
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a|1 (2 seeds)", "b (1 seed)"]
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    assert [list(np.asarray(dot)) for dot in dots] == [[0.25, 0.75], [0.75]]
+    assert len(axes.containers) == 1  # the one setting with an interval
+    with Image.open(save(figure, tmp_path / "plot.png")) as picture:
+        assert (picture.format, picture.width) == ("PNG", 700)
+        pixels = np.asarray(picture.convert("L"))
+    halves = np.array_split(pixels, 2)
+    assert all(0.01 < (half < 200).mean() < 0.5 for half in halves)
