@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 # two processes: more would start more Java machines than they save
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: help install quickstart test test-slow lint types format clean
+.PHONY: help install quickstart regvid-demo test test-slow lint types format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 quickstart: $(INSTALLED)  ## Train on the built-in data, test, and show what was learnt
 	$(BIN)/python cli.py quickstart
+
+regvid-demo: $(INSTALLED)  ## Make instruction data of built-in videos with stand-in models, and train on it
+	$(BIN)/python -m experiments.regvid_demo
 
 test: $(INSTALLED)  ## The tests, a few minutes
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -20,8 +20,11 @@ COMMANDS = {
     "export": ("lightning_modules.export", "write a checkpoint as safetensors that transformers opens too"),
     "shard": ("datamodules.shards.command", "write any configured source into shards, to stream from anywhere"),
     "score": ("metrics.score", "score saved predictions without a model"),
+    "compare": ("experiments.comparison.command", "compare settings over their seeds, with intervals"),
+    "regvid": ("datamodules.regvid.command", "make region-level instructions from annotated videos, by chat models"),
     "shapes": ("datamodules.shapes.files", "write the built-in data set"),
     "quickstart": ("experiments.quickstart", "train, test and compare on the built-in data set"),
+    "sweep": ("experiments.sweeps.command", "run a grid of settings and seeds, each point once, on any machines"),
 }
 
 

@@ -9,24 +9,32 @@ from torch.utils.data import Dataset
 from datamodules.processor import Processed, RegionProcessor
 from datamodules.sampling import Draw
 from datamodules.source import RegionSource
-from datamodules.types import RegionSample
+from datamodules.types import PromptedFrames, RegionSample
 
 
 class RegionDataset(Dataset[Processed]):
     """Named sources behind one processor; indexed by `Draw`. Ids become `source/id`, unique over the sources."""
 
-    def __init__(self, sources: Mapping[str, RegionSource], processor: RegionProcessor, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, RegionSource],
+        processor: RegionProcessor,
+        seed: int = 0,
+        prompted_frames: PromptedFrames = "own",
+    ) -> None:
         self.names = list(sources)
         self.sources = list(sources.values())
         self.processor = processor
         self.seed = seed
+        self.prompted_frames: PromptedFrames = prompted_frames
 
     def __getitem__(self, draw: Draw) -> Processed:
         return self.process(draw, self.sample(draw))
 
     def sample(self, draw: Draw) -> RegionSample:
         """The record that was drawn."""
-        return self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
+        sample = self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
+        return sample.prompted_everywhere() if self.prompted_frames == "all" else sample
 
     def process(self, draw: Draw, sample: RegionSample) -> Processed:
         """What the model eats of it; in training the marks depend on the position too."""

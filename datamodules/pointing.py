@@ -24,11 +24,11 @@ class Pointing:
         Raises:
             DataError: Regions that cannot be told in this way.
         """
-        return self.longest_stand_ins(len(regions), len(clip.frames))
+        return self.longest_stand_ins(regions, len(clip.frames))
 
-    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
+    def longest_stand_ins(self, regions: tuple[Region, ...], frames: int) -> tuple[StandIn, ...]:
         """The longest that `stand_ins` can be for so many regions and frames, known before anything is decoded."""
-        return placeholders(regions)
+        return placeholders(len(regions))
 
     def draw(
         self, image: torch.Tensor, regions: tuple[Region, ...], frames: tuple[int, ...], placement: Placement

@@ -95,7 +95,7 @@ class RegionProcessor:
         """
         frames = most_frames(sample.media, self.num_frames)
         try:
-            stand_ins = self.pointing.longest_stand_ins(len(sample.regions), frames)
+            stand_ins = self.pointing.longest_stand_ins(sample.regions, frames)
         except DataError as error:
             raise sample.error(str(error)) from None
         return len(self.renderer.render(sample, frames * self.vision.grid**2, stand_ins).ids)

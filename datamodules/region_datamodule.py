@@ -17,7 +17,7 @@ from datamodules.regions import Fit
 from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
 from datamodules.source import RegionSource
 from datamodules.token_budget import BudgetedSteps
-from datamodules.types import DataError
+from datamodules.types import DataError, PromptedFrames
 
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
@@ -43,6 +43,7 @@ class RegionDataModule(LightningDataModule):
             together, are grouped by length. Its gradient stays the same.
         eval_batch_size: Samples a rank and step in evaluation; the training batch's if left out.
         num_frames: Most frames of a clip; 1 for images and 4 for videos if left out.
+        prompted_frames: Point at regions on the frame that each names (`own`), or on `all` frames they are known on.
         fit: `squash` frames to the model's square, or `pad` them.
         num_workers: Loader processes; 0 decodes in the training process.
         seed: Decides the order of the samples and the marks drawn in training.
@@ -64,6 +65,7 @@ class RegionDataModule(LightningDataModule):
         token_budget: int | None = None,
         eval_batch_size: int | None = None,
         num_frames: int | None = None,
+        prompted_frames: PromptedFrames = "own",
         fit: Fit = "squash",
         num_workers: int = 2,
         seed: int = 0,
@@ -82,6 +84,7 @@ class RegionDataModule(LightningDataModule):
         self._check_split()
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_frames = num_frames or self.default_num_frames
+        self.prompted_frames: PromptedFrames = prompted_frames
         self.fit: Fit = fit
         self.num_workers = num_workers
         self.seed = seed
@@ -140,7 +143,7 @@ class RegionDataModule(LightningDataModule):
         return self._loader(self._dataset(split), sampler, self.eval_batch_size, collate)
 
     def _dataset(self, split: str) -> RegionDataset:
-        return RegionDataset(self._named(split), self._processor(), self.seed)
+        return RegionDataset(self._named(split), self._processor(), self.seed, self.prompted_frames)
 
     def _loader(
         self, dataset: Dataset[Any], sampler: Sampler[Draw], batch_size: int, collate_fn: Callable[..., Any]

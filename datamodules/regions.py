@@ -168,7 +168,7 @@ class RegionWeights:
     """The regions of one clip on its token grid.
 
     Attributes:
-        mark: (T, G * G, N), where the marks are laid: every region on its prompted frame.
+        mark: (T, G * G, N), where the marks are laid: every region on its prompted frames.
         guide: (T, G * G, N), where the regions are known to be.
         known: (T,) bool, the frames the guide head learns from: every region is prompted by then, and it is known
             where it is or that it is not visible.
@@ -190,7 +190,7 @@ def region_weights(regions: tuple[Region, ...], clip: Clip, placement: Placement
         return RegionWeights(nothing, nothing, np.zeros(len(clip.frames), dtype=np.bool_))
     marks, guides, known = [], [], []
     for frame in clip.frames:
-        prompted = np.array([region.frame == frame for region in regions], dtype=np.float32)
+        prompted = np.array([region.prompted_on(frame) is not None for region in regions], dtype=np.float32)
         visible = [_geometry_on(region, frame) for region in regions]
         coverages = np.zeros((len(regions), placement.side, placement.side), dtype=np.float32)
         for number, geometry in enumerate(visible):

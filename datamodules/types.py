@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 Task: TypeAlias = Literal["answer", "caption", "choice", "refer", "classify", "yes_no"]
 """How an answer is scored: exact match, caption scores, option chosen, region chosen, object class, yes or no."""
 
+PromptedFrames: TypeAlias = Literal["own", "all"]
+"""On which frames regions are pointed at: on the one that each names, or on all frames of their tracks."""
+
 Answering: TypeAlias = Literal["likelihood", "letter"]
 """How an option is chosen: the likelihood of each, or the letter that is generated where the question lists them."""
 
@@ -69,12 +72,20 @@ class Region:
         category: Its class name, if known.
         track: Source frame -> where it is there; None says it is known not to be visible, a missing key says that
             nothing is known. The prompted frame needs no entry.
+        everywhere: Whether the user points at it on all frames of its track too.
     """
 
     geometry: Geometry
     frame: int = 0
     category: str | None = None
     track: Mapping[int, Geometry | None] = field(default_factory=dict)
+    everywhere: bool = False
+
+    def prompted_on(self, frame: int) -> Geometry | None:
+        """Where the user points at it on a source frame; None on a frame that is not prompted."""
+        if frame == self.frame:
+            return self.geometry
+        return self.track.get(frame) if self.everywhere else None
 
 
 # --- where the pixels are -----------------------------------------------------------------------------------------
@@ -200,6 +211,10 @@ class RegionSample:
     def error(self, problem: str) -> DataError:
         """The one error line for this sample."""
         return DataError(f"{self.origin or 'sample'}: sample {self.id!r}: {problem}")
+
+    def prompted_everywhere(self) -> RegionSample:
+        """The same sample with its regions pointed at on every frame of their tracks."""
+        return replace(self, regions=tuple(replace(region, everywhere=True) for region in self.regions))
 
     def with_id_prefix(self, prefix: str) -> RegionSample:
         """The same sample under `prefix/id`, so that ids of several sources never meet."""

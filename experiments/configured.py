@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
-PARTS = ("model", "data", "trainer", "run", "seed_everything", "ckpt_path")
+PARTS = ("model", "data", "trainer", "run", "mark", "regvid", "seed_everything", "ckpt_path")
 
 
 def part_parser(command: str, parts: Sequence[str]) -> LightningArgumentParser:

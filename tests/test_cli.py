@@ -143,6 +143,8 @@ def test_every_configuration_is_run_by_a_test() -> None:
     run |= {path.name for path in (EXPERIMENTS / "tables").glob("*.yaml")}  # tests/experiments/test_tables.py
     run |= {"qlora_ddp.yaml", "lora_fsdp2.yaml"}  # tests/test_adapters_cli.py
     run |= {"single.yaml", "ddp.yaml", "fsdp2.yaml", "hybrid.yaml"}  # below
+    run |= {path.name for path in (EXPERIMENTS / "regvid").glob("*.yaml")}  # tests/datamodules/regvid
+    run |= {path.name for path in (EXPERIMENTS / "ablations").rglob("*.yaml")}  # tests/experiments/test_ablations.py
     assert {path.name for path in EXPERIMENTS.rglob("*.yaml")} == run
 
 

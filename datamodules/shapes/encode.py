@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from datamodules.shapes.render import render
 from datamodules.shapes.scene import Kind, Split, make_scene, scene_rng
 
-SUFFIXES: dict[Kind, str] = {"image": ".jpg", "video": ".mp4"}
+SUFFIXES: dict[Kind, str] = {"image": ".jpg", "video": ".mp4", "hard": ".mp4"}
 FRAMES_PER_SECOND = 4
 
 

@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Literal
 
 from datamodules.formats.region_jsonl import RegionJsonl
+from datamodules.reading.coco_index import Prompt
 from datamodules.shapes.questions import groups_of
-from datamodules.shapes.scene import Kind
+from datamodules.shapes.scene import Kind, set_of
+from datamodules.shapes.showing import Showing
 from datamodules.shapes.source import check_groups
 from datamodules.shapes.writer import TEST_SCENES, VAL_SCENES, annotation_path, write_shapes
 from datamodules.source import RegionSource
 from datamodules.types import RegionSample
+
+FOLDERS: dict[Kind, Path] = {
+    "image": Path("data/shapes"),
+    "video": Path("data/shapes"),
+    "hard": Path("data/shapes_hard"),
+}
 
 
 class ShapesFiles(RegionSource):
@@ -24,14 +32,16 @@ class ShapesFiles(RegionSource):
     Sources of one root share its files: give them the same seed and numbers of scenes.
 
     Args:
-        root: Folder of the data set.
-        kind: "image", or "video" of four frames.
+        root: Folder of the data set; `data/shapes`, or `data/shapes_hard` for hard ones, if left out.
+        kind: "image", "video" of four frames, or "hard", see `ShapesStream`.
         split: "val" or "test".
         groups: The sorts of questions to read; every scene has one of each. All if left out.
         seed: Other seeds, other scenes.
         val_scenes: Scenes of each kind in the validation split.
         test_scenes: Scenes of each kind in the test split.
         workers: Processes that write; as many as CPUs where there is enough to do if left out.
+        prompt: Point at figures by their masks, or by the boxes around them.
+        category_names: Name a figure before every mention, `red ring <region>`, or mention the region alone.
 
     Raises:
         DataError: There is no such sort of question.
@@ -39,7 +49,7 @@ class ShapesFiles(RegionSource):
 
     def __init__(
         self,
-        root: Path = Path("data/shapes"),
+        root: Path | None = None,
         kind: Kind = "image",
         split: Literal["val", "test"] = "val",
         groups: list[str] | None = None,
@@ -47,8 +57,10 @@ class ShapesFiles(RegionSource):
         val_scenes: int = VAL_SCENES,
         test_scenes: int = TEST_SCENES,
         workers: int | None = None,
+        prompt: Prompt = "mask",
+        category_names: bool = False,
     ) -> None:
-        self.root = Path(root)
+        self.root = Path(root or FOLDERS[kind])
         self.kind: Kind = kind
         self.split: Literal["val", "test"] = split
         self.groups = list(groups_of(kind)) if groups is None else groups
@@ -57,10 +69,11 @@ class ShapesFiles(RegionSource):
         self.val_scenes = val_scenes
         self.test_scenes = test_scenes
         self.workers = workers
+        self.shown = Showing(prompt, category_names)
 
     def prepare(self) -> None:
         """Writes the whole data set, unless it is there."""
-        write_shapes(self.root, self.seed, self.val_scenes, self.test_scenes, self.workers)
+        write_shapes(self.root, self.seed, self.val_scenes, self.test_scenes, self.workers, set_of(self.kind))
 
     def __len__(self) -> int:
         return len(self._file) // len(groups_of(self.kind)) * len(self.groups)
@@ -71,7 +84,7 @@ class ShapesFiles(RegionSource):
         # the questions about one scene stand together in the file, in the order of all groups
         scene, place = divmod(index, len(self.groups))
         every = groups_of(self.kind)
-        return self._file[scene * len(every) + every.index(self.groups[place])]
+        return self.shown(self._file[scene * len(every) + every.index(self.groups[place])])
 
     @cached_property
     def _file(self) -> RegionJsonl:
@@ -81,11 +94,14 @@ class ShapesFiles(RegionSource):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the data set as the command line says; `DataError` if it cannot be written there."""
     parser = argparse.ArgumentParser("python cli.py shapes", description="Write the built-in data set, moving shapes.")
-    parser.add_argument("--to", type=Path, default=Path("data/shapes"), help="folder (%(default)s)")
+    parser.add_argument("--hard", action="store_true", help="the hard set: twins that cross, hide, leave and come back")
+    parser.add_argument("--to", type=Path, help=f"folder ({FOLDERS['video']}, or {FOLDERS['hard']})")
     parser.add_argument("--seed", type=int, default=0, help="other seeds, other scenes (%(default)s)")
     parser.add_argument("--scenes", type=int, default=TEST_SCENES, help="test scenes of each kind (%(default)s)")
     parser.add_argument("--val-scenes", type=int, default=VAL_SCENES, help="validation scenes of each (%(default)s)")
     parser.add_argument("--workers", type=int, help="processes that write (up to one per CPU)")
     asked = parser.parse_args(arguments)
-    written = write_shapes(asked.to, asked.seed, asked.val_scenes, asked.scenes, asked.workers)
-    sys.stdout.write(f"{asked.to}: {'written' if written else 'is there already'}\n")
+    kind: Kind = "hard" if asked.hard else "video"
+    root = asked.to or FOLDERS[kind]
+    written = write_shapes(root, asked.seed, asked.val_scenes, asked.scenes, asked.workers, set_of(kind))
+    sys.stdout.write(f"{root}: {'written' if written else 'is there already'}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from datamodules.shapes.hard import manner_of
 from datamodules.shapes.scene import COLOURS, MOTIONS, SHAPES, TEXTURES, Figure, Scene, place_name
 
 Phrase: TypeAlias = Callable[[Figure], str]
@@ -18,6 +19,12 @@ def start(figure: Figure) -> str:
 def end(figure: Figure) -> str:
     """Its place on the last frame."""
     return place_name(figure.centre(1.0))
+
+
+def pace(figure: Figure) -> str:
+    """How a figure of a hard scene moves, whatever its direction."""
+    manner = manner_of(figure)
+    return "leaves and returns" if manner == "leaves" else manner
 
 
 def fate(figure: Figure) -> str:
@@ -50,7 +57,7 @@ def description(scene: Scene, number: int) -> str:
     figure = scene.figures[number]
     if not scene.twins(number):
         return f"the {figure.name}"
-    return f"the {story(figure)}" if scene.frames > 1 else f"the {figure.name} {_at(start(figure))}"
+    return f"the {story(figure)}" if scene.frames > 1 else f"the {figure.name} {at(start(figure))}"
 
 
 def captions(scene: Scene, number: int) -> tuple[str, ...]:
@@ -60,7 +67,7 @@ def captions(scene: Scene, number: int) -> tuple[str, ...]:
 
 
 def _image_captions(figure: Figure) -> tuple[str, ...]:
-    place = _at(start(figure))
+    place = at(start(figure))
     stripes = "with stripes" if figure.texture == "striped" else "without stripes"
     return f"a {look(figure)} {place}", f"a {figure.name} {stripes} {place}", f"{place} there is a {look(figure)}"
 
@@ -69,10 +76,10 @@ def _video_captions(figure: Figure) -> tuple[str, ...]:
     change = f" and {fate(figure)}" if figure.turns else ""
     if figure.motion == "still":
         place = start(figure)
-        told = (f"stays still {_at(place)}", f"does not move from the {place}")
+        told = (f"stays still {at(place)}", f"does not move from the {place}")
     else:
         told = (
-            f"moves {figure.motion} and ends {_at(end(figure))}",
+            f"moves {figure.motion} and ends {at(end(figure))}",
             f"moves {figure.motion} from the {start(figure)} to the {end(figure)}",
         )
     return tuple(f"a {figure.name} {words}{change}" for words in told)
@@ -82,5 +89,6 @@ def _action(motion: str) -> str:
     return "stays still" if motion == "still" else f"moves {motion}"
 
 
-def _at(place: str) -> str:
+def at(place: str) -> str:
+    """A place with its preposition."""
     return f"in the {place}" if place == "middle" else f"at the {place}"

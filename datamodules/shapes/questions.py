@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from datamodules.shapes import phrases
+from datamodules.shapes.hard import ASKED_FRAMES
 from datamodules.shapes.phrases import Phrase
 from datamodules.shapes.scene import PLACES, Kind, Scene, place_name, related_pairs, side_of
 
@@ -30,7 +31,17 @@ Rng: TypeAlias = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question about a scene; `figures` are the scene's numbers of `<region0>`, `<region1>`, ... in this order."""
+    """One question about a scene.
+
+    Attributes:
+        text: The question.
+        answer: The right one.
+        figures: The scene's numbers of `<region0>`, `<region1>`, ... in this order.
+        references: All right answers, if there are several.
+        options: To choose from, or empty.
+        label: Index of the right option.
+        task: How it is scored.
+    """
 
     text: str
     answer: str
@@ -72,6 +83,24 @@ def _about(direct: str, other: str, answer: Phrase) -> Maker:
         return Question(direct if is_direct else other, answer(scene.figures[number]), (number,))
 
     return make
+
+
+def _about_a_twin(text: str, answer: Phrase) -> Maker:
+    """Asks about a figure that another one of the scene looks like."""
+
+    def make(scene: Scene, rng: Rng, _: bool) -> Question:
+        twins = [number for number in range(len(scene.figures)) if scene.twins(number)]
+        number = twins[_any(rng, len(twins))]
+        return Question(text, answer(scene.figures[number]), (number,))
+
+    return make
+
+
+def _where_a_twin_is(frame: int) -> Maker:
+    """Asks where on one frame it is, also if another figure hides it there."""
+    return _about_a_twin(
+        f"place on frame {frame} of <region>", lambda figure: place_name(figure.centre(figure.pace[frame]))
+    )
 
 
 def _change(scene: Scene, rng: Rng, direct: bool) -> Question:
@@ -177,5 +206,10 @@ _MAKERS: dict[Kind, dict[str, Maker]] = {
         "caption": _caption,
         "choice": _choice,
         "refer": _refer,
+    },
+    "hard": {
+        **{f"frame{frame}": _where_a_twin_is(frame) for frame in ASKED_FRAMES},
+        "direction": _about_a_twin("direction of <region>", lambda figure: figure.motion),
+        "pace": _about_a_twin("pace of <region>", phrases.pace),
     },
 }

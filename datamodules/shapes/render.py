@@ -26,7 +26,7 @@ def render(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     frames = np.full((scene.frames, SIDE, SIDE, 3), scene.ground, dtype=np.float32)
     masks = np.empty((len(scene.figures), scene.frames, SIDE, SIDE), dtype=np.bool_)
     for number, figure in enumerate(scene.figures):
-        centres = np.array([figure.centre(share) for share in scene.shares()], dtype=np.float32)
+        centres = np.array(scene.centres(number), dtype=np.float32)
         x = _PIXEL_CENTRES[None, None, :] - centres[:, 0, None, None]
         y = _PIXEL_CENTRES[None, :, None] - centres[:, 1, None, None]
         cover = np.clip(0.5 - _distance(figure, x, y), 0, 1)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.reading.coco_index import Prompt
 from datamodules.shapes.questions import Question, ask, groups_of
 from datamodules.shapes.render import render
 from datamodules.shapes.scene import Kind, Scene, make_scene, scene_rng
+from datamodules.shapes.showing import Showing
 from datamodules.source import RegionSource
 from datamodules.types import DataError, Mask, Media, Pixels, Region, RegionSample, Turn
 
@@ -20,13 +22,17 @@ class ShapesStream(RegionSource):
     Sample i is the same in every process and order. No scene of validation or test is among them.
 
     Args:
-        kind: "image", or "video" of four frames.
+        kind: "image", "video" of four frames, or "hard", a video of eight frames that only the region's own way
+            through them answers.
         size: Number of scenes.
         seed: Other seeds, other scenes.
         groups: Weight of each sort of question, by name; all the same if left out.
         warmup: The first samples ask only `warmup_group`, in its most direct wording: whoever has learnt the
             hardest attribute first learns the others in passing.
         warmup_group: The sort of question of the first samples.
+        warmup_frames: The first samples show so many of their first frames; all of them if left out.
+        prompt: Point at figures by their masks, or by the boxes around them.
+        category_names: Name a figure before every mention, `red ring <region>`, or mention the region alone.
 
     Raises:
         DataError: There is no such sort of question, or no weight, size or seed that can be drawn from.
@@ -42,14 +48,21 @@ class ShapesStream(RegionSource):
         groups: dict[str, float] | None = None,
         warmup: int = 0,
         warmup_group: str = "shape",
+        warmup_frames: int | None = None,
+        prompt: Prompt = "mask",
+        category_names: bool = False,
     ) -> None:
         if size < 1 or seed < 0 or warmup < 0:
             raise DataError(f"moving shapes: size {size} must be at least 1, seed {seed} and warmup {warmup} 0")
+        if warmup_frames is not None and warmup_frames < 1:
+            raise DataError(f"moving shapes: warmup_frames {warmup_frames} must be at least 1")
         self.kind: Kind = kind
         self.size = size
         self.seed = seed
         self.warmup = warmup
         self.warmup_group = warmup_group
+        self.warmup_frames = warmup_frames
+        self.shown = Showing(prompt, category_names)
         weights = dict.fromkeys(groups_of(kind), 1.0) if groups is None else groups
         check_groups(kind, [*weights, warmup_group] if warmup else weights)
         self._groups = list(weights)
@@ -69,7 +82,10 @@ class ShapesStream(RegionSource):
             group, direct = self.warmup_group, True
         question = ask(scene, self.kind, group, rng, direct)
         frames, masks = render(scene)
-        return make_sample(f"{self.kind}-train-{index:07d}-{group}", group, scene, question, masks, Pixels(frames))
+        if index < self.warmup:
+            frames, masks = frames[: self.warmup_frames], masks[:, : self.warmup_frames]
+        name = f"{self.kind}-train-{index:07d}-{group}"
+        return self.shown(make_sample(name, group, scene, question, masks, Pixels(frames)))
 
 
 def check_groups(kind: Kind, groups: Sequence[str] | Mapping[str, float]) -> None:

@@ -42,8 +42,9 @@ def write_shapes(
     val_scenes: int = VAL_SCENES,
     test_scenes: int = TEST_SCENES,
     workers: int | None = None,
+    kinds: Sequence[Kind] = KINDS,
 ) -> bool:
-    """Writes `root/{image,video}/{val,test}.jsonl`, the media beside them and `root/tokenizer`.
+    """Writes `root/KIND/{val,test}.jsonl` of every kind, the media beside them and `root/tokenizer`.
 
     The set appears in one step when it is complete. One that is there with the same parameters is left as it is; one
     with others, or of another version of the generator, is replaced.
@@ -54,6 +55,7 @@ def write_shapes(
         val_scenes: Scenes of each kind in the validation split.
         test_scenes: Scenes of each kind in the test split.
         workers: Processes that write the media; as many as CPUs where there is enough to do if left out.
+        kinds: Which kinds the data set has.
 
     Returns:
         Whether anything was written.
@@ -65,14 +67,14 @@ def write_shapes(
         numbers = f"seed {seed}, {val_scenes} and {test_scenes} scenes, {workers} workers"
         raise DataError(f"{root}: {numbers}: a seed is at least 0, the others are at least 1")
     root = root.absolute()
-    manifest = _manifest(seed, {"val": val_scenes, "test": test_scenes})
+    manifest = _manifest(seed, {"val": val_scenes, "test": test_scenes}, kinds)
     if _manifest_in(root) == manifest:
         return False
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as folder:
             new = Path(folder, "new")
-            _write_set(new, manifest, workers)
+            _write_set(new, manifest, workers, kinds)
             _publish(new, root, manifest, Path(folder, "old"))
     except OSError as error:
         raise DataError(f"{root}: cannot be written: {error}") from error
@@ -100,10 +102,10 @@ def scene_samples(root: Path, seed: int, key: SceneKey) -> list[RegionSample]:
 # --- is it there already? -----------------------------------------------------------------------------------------
 
 
-def _manifest(seed: int, scenes: Mapping[str, int]) -> dict[str, Any]:
+def _manifest(seed: int, scenes: Mapping[str, int], kinds: Sequence[Kind]) -> dict[str, Any]:
     """What the files depend on."""
     probe = hashlib.sha256()
-    for kind in KINDS:
+    for kind in kinds:
         for index in range(8):
             key = SceneKey(kind, "test", index)
             frames, _ = render(make_scene(scene_rng(seed, key.split, kind, index), kind))
@@ -146,10 +148,10 @@ def _publish(new: Path, root: Path, manifest: object, old: Path) -> None:
 # --- the files ----------------------------------------------------------------------------------------------------
 
 
-def _write_set(root: Path, manifest: Mapping[str, Any], workers: int | None) -> None:
+def _write_set(root: Path, manifest: Mapping[str, Any], workers: int | None, kinds: Sequence[Kind]) -> None:
     keys = [
         SceneKey(kind, split, index)
-        for kind in KINDS
+        for kind in kinds
         for split, number in manifest["scenes"].items()
         for index in range(number)
     ]
@@ -160,7 +162,7 @@ def _write_set(root: Path, manifest: Mapping[str, Any], workers: int | None) -> 
         written = each(partial(write_media, root, manifest["seed"]), keys)
         # the text is made here while the other processes write the media
         _write_annotations(root, manifest["seed"], keys)
-        train_tokenizer(root / "tokenizer")
+        train_tokenizer(root / "tokenizer", kinds)
         for _ in written:
             progress.advance(bar)
     (root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

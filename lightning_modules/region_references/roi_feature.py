@@ -57,9 +57,11 @@ class PlaceholderPerFrame(Pointing):
             for number, region in enumerate(regions)
         )
 
-    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
+    def longest_stand_ins(self, regions: tuple[Region, ...], frames: int) -> tuple[StandIn, ...]:
         """As if every region were on every frame."""
-        return tuple(StandIn(slots=tuple(range(number * frames, (number + 1) * frames))) for number in range(regions))
+        return tuple(
+            StandIn(slots=tuple(range(number * frames, (number + 1) * frames))) for number in range(len(regions))
+        )
 
 
 def _times(region: Region, frames: tuple[int, ...]) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from datamodules.pointing import Pointing
 from datamodules.regions import bounding_box
-from datamodules.types import Clip, Region, RegionBatch, StandIn
+from datamodules.types import Clip, Geometry, Region, RegionBatch, StandIn
 from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
 
 SCALE = 100
@@ -30,29 +31,42 @@ class TextCoordinates(RegionReference):
 
 @dataclass(frozen=True, slots=True)
 class WrittenBoxes(Pointing):
-    """`[x0, y0, x1, y1]` on the prompted frame; in a clip `frame 2: [...]`, as the text alone says which one it is."""
+    """`[x0, y0, x1, y1]` on each prompted frame; in a clip `frame 2: [...]`, as the text alone says which one it is."""
 
     def stand_ins(self, regions: tuple[Region, ...], clip: Clip) -> tuple[StandIn, ...]:
         """Each region's box, in hundredths of the frame."""
         size = (clip.pixels.shape[1], clip.pixels.shape[2])
         return tuple(
-            StandIn(_written(_scaled(region, size), clip.frames.index(region.frame), len(clip.frames)))
+            StandIn(_written({time: _scaled(place, size) for time, place in _prompts(region, clip)}, len(clip.frames)))
             for region in regions
         )
 
-    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
-        """Boxes of the longest numbers on the last frame."""
-        return (StandIn(_written((SCALE,) * 4, frames - 1, frames)),) * regions
+    def longest_stand_ins(self, regions: tuple[Region, ...], frames: int) -> tuple[StandIn, ...]:
+        """Boxes of the longest numbers on the last frame, or on all."""
+        return tuple(
+            StandIn(
+                _written(dict.fromkeys(range(0 if region.everywhere else frames - 1, frames), (SCALE,) * 4), frames)
+            )
+            for region in regions
+        )
 
 
-def _written(box: tuple[int, ...], time: int, frames: int) -> str:
-    coordinates = f"[{', '.join(map(str, box))}]"
-    return coordinates if frames == 1 else f"frame {time + 1}: {coordinates}"
+def _prompts(region: Region, clip: Clip) -> list[tuple[int, Geometry]]:
+    """At which times of the clip it is pointed at, and where."""
+    places = ((time, region.prompted_on(frame)) for time, frame in enumerate(clip.frames))
+    return [(time, place) for time, place in places if place is not None]
 
 
-def _scaled(region: Region, size: tuple[int, int]) -> tuple[int, ...]:
+def _written(boxes: Mapping[int, tuple[int, ...]], frames: int) -> str:
+    coordinates = {time: f"[{', '.join(map(str, box))}]" for time, box in boxes.items()}
+    if frames == 1:
+        return "".join(coordinates.values())
+    return ", ".join(f"frame {time + 1}: {box}" for time, box in coordinates.items())
+
+
+def _scaled(geometry: Geometry, size: tuple[int, int]) -> tuple[int, ...]:
     height, width = size
-    x0, y0, x1, y1 = bounding_box(region.geometry, size)
+    x0, y0, x1, y1 = bounding_box(geometry, size)
     shares = (x0 / width, y0 / height, x1 / width, y1 / height)
     # annotations are rounded, so that a box may reach over the frame's edge
     return tuple(round(SCALE * min(max(share, 0.0), 1.0)) for share in shares)

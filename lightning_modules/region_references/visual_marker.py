@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
+from datamodules.drawing import in_stripes, solid, surrounding
 from datamodules.pointing import Pointing
 from datamodules.regions import Placement
-from datamodules.types import DataError, Region, RegionBatch, StandIn
+from datamodules.types import DataError, Geometry, Region, RegionBatch, StandIn
 from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
 
 Marker: TypeAlias = Literal["outline", "tint"]
@@ -73,33 +72,33 @@ class DrawnMarkers(Pointing):
 
     marker: Marker = "outline"
 
-    def longest_stand_ins(self, regions: int, frames: int) -> tuple[StandIn, ...]:
+    def longest_stand_ins(self, regions: tuple[Region, ...], frames: int) -> tuple[StandIn, ...]:
         """The regions' colours.
 
         Raises:
             DataError: More regions than colours.
         """
-        if regions > len(COLOURS):
-            raise DataError(f"{regions} regions, but markers have {len(COLOURS)} colours")
-        return tuple(StandIn(WORDS[self.marker].format(colour)) for colour in list(COLOURS)[:regions])
+        if len(regions) > len(COLOURS):
+            raise DataError(f"{len(regions)} regions, but markers have {len(COLOURS)} colours")
+        return tuple(StandIn(WORDS[self.marker].format(colour)) for colour in list(COLOURS)[: len(regions)])
 
     def draw(
         self, image: torch.Tensor, regions: tuple[Region, ...], frames: tuple[int, ...], placement: Placement
     ) -> torch.Tensor:
-        """Each region on its prompted frame."""
+        """Each region on its prompted frames."""
         drawn = image.clone()
         for time, frame in enumerate(frames):
-            prompted = [number for number, region in enumerate(regions) if region.frame == frame]
-            if prompted:
-                masks = torch.stack([_mask(regions[number], placement) for number in prompted])
-                drawn[time] = self._draw(image[time], masks, prompted)
+            places = {number: region.prompted_on(frame) for number, region in enumerate(regions)}
+            masks = {number: _mask(place, placement) for number, place in places.items() if place is not None}
+            if masks:
+                drawn[time] = self._draw(image[time], torch.stack(list(masks.values())), list(masks))
         return drawn
 
     def _draw(self, picture: torch.Tensor, masks: torch.Tensor, numbers: list[int]) -> torch.Tensor:
         """Args: picture (3, S, S) uint8; masks (K, S, S) bool; numbers: of the K regions."""
         width = max(1, round(picture.shape[-1] / SIDES_A_LINE))
         outlined = self.marker == "outline"
-        painted = _in_stripes(_outline(masks, width) if outlined else masks, width)
+        painted = in_stripes(surrounding(masks, width) if outlined else masks, width)
         opacity = 1.0 if outlined else OPACITY
         canvas = picture.float()
         for number, where in zip(numbers, painted, strict=True):
@@ -108,23 +107,6 @@ class DrawnMarkers(Pointing):
         return canvas.round().to(torch.uint8)
 
 
-def _mask(region: Region, placement: Placement) -> torch.Tensor:
-    """(S, S) bool: pixels covered by half, or as much as any where the region is smaller than that."""
-    coverage = placement.coverage(region.geometry)
-    return torch.from_numpy(coverage >= np.minimum(0.5, coverage.max()))
-
-
-def _outline(masks: torch.Tensor, width: int) -> torch.Tensor:
-    """The pixels outside of each mask within `width` of it; inside where it touches the picture's edge."""
-    grown = F.max_pool2d(masks.float(), 2 * width + 1, stride=1, padding=width) > 0
-    edge = torch.ones_like(masks)
-    edge[:, width:-width, width:-width] = False
-    return (grown & ~masks) | (masks & edge)
-
-
-def _in_stripes(areas: torch.Tensor, width: int) -> torch.Tensor:
-    """(K, S, S) bool, areas that may meet -> areas that do not: they take turns along the diagonal."""
-    rank, count = areas.cumsum(0) - 1, areas.sum(0)
-    along = torch.arange(areas.shape[-1])
-    turn = ((along.unsqueeze(1) + along) // width) % count.clamp(min=1)
-    return areas & (rank == turn)
+def _mask(geometry: Geometry, placement: Placement) -> torch.Tensor:
+    """(S, S) bool."""
+    return torch.from_numpy(solid(placement.coverage(geometry)))

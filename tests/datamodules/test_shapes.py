@@ -458,7 +458,7 @@ def test_a_complete_set_is_left_alone_and_another_replaced(
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(folder: Path) -> None:
+    def fail(*_: object) -> None:
         raise OSError("disk full")
 
     root = tmp_path / "set"

@@ -1,0 +1,60 @@
+"""Stage 2, describe: what a vision-language model sees of each numbered region."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from datamodules.regvid.accounts import NOT_SEEN, Account, Dropped
+from datamodules.regvid.calls import Calls, Reading, UnusableError
+from datamodules.regvid.mark import MarkedVideo
+from datamodules.regvid.parsing import UnreadableError, read_object, seen
+
+
+class Describe:
+    """One question a video: all its regions on the marked frames.
+
+    Args:
+        calls: Makes the calls.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+
+    async def __call__(self, video: MarkedVideo) -> tuple[Account, ...]:
+        """An account of each region, with its description or with the reason why there is none.
+
+        Raises:
+            WaitingError: The question is not answered in this run.
+        """
+        accounts = tuple(Account(index, noun) for index, noun in enumerate(video.nouns, start=1))
+        listed = "\n".join(f"[{account.index}] {account.noun}" for account in accounts)
+        request = self.calls.prompts.ask("describe", {"video": video.video_id, "regions": listed}, tuple(video.marked))
+        try:
+            said = await self.calls.ask("describe", video.video_id, request, partial(_read, count=len(accounts)))
+        except UnusableError as error:
+            lost = Dropped("describe", "region", error.reason, error.detail)
+            return tuple(Account(account.index, account.noun, dropped=(lost,)) for account in accounts)
+        return tuple(_told(account, said) for account in accounts)
+
+
+def _told(account: Account, said: dict[int, str | None]) -> Account:
+    if description := said.get(account.index):
+        return Account(account.index, account.noun, description)
+    reason = NOT_SEEN if account.index in said else "not described"
+    return Account(account.index, account.noun, dropped=(Dropped("describe", "region", reason),))
+
+
+def _read(answer: str, count: int) -> Reading[dict[int, str | None]]:
+    """The description of each region that the answer speaks of properly."""
+    spoken = read_object(answer)
+    if strange := sorted(set(spoken) - set(range(1, count + 1))):
+        # numbers that are not on the frames may stand for others that are
+        raise UnreadableError(f"index {strange[0]} is none of 1 to {count}")
+    said: dict[int, str | None] = {}
+    problems = [f"there is nothing about [{index}]" for index in range(1, count + 1) if index not in spoken]
+    for index, value in spoken.items():
+        try:
+            said[index] = seen(value, f"the description of [{index}]")
+        except UnreadableError as error:
+            problems.append(str(error))
+    return Reading(said, tuple(problems))

@@ -1,0 +1,129 @@
+"""Stage 4, instruct: summaries and conversations out of verified descriptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from datamodules.regvid.accounts import Account, Dropped, Exchange
+from datamodules.regvid.calls import Calls, Reading, UnusableError
+from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_object
+
+MOST_WORDS = 20
+MENTION = re.compile(r"\[\s*(\d{1,4})\s*\]")
+_FOREIGN = re.compile(r"<\s*region\s*\d*\s*>|<image>", re.I)
+
+
+class Talk(NamedTuple):
+    """What a model made of one description; None is what it did not make properly, and `lost` says why."""
+
+    summary: str | None
+    conversation: tuple[Exchange, ...]
+    lost: Mapping[str, str]
+
+
+class Instruct:
+    """One question a video: all its verified descriptions.
+
+    Args:
+        calls: Makes the calls.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+
+    async def __call__(self, video_id: str, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        """The accounts with summaries and conversations, or with the reason why there is none.
+
+        Raises:
+            WaitingError: The question is not answered in this run.
+        """
+        verified = [account for account in accounts if account.verified is not None]
+        if not verified:
+            return tuple(accounts)
+        listed = "\n".join(
+            f"Region: [{account.index}] {account.noun}\nDescription: {account.verified}" for account in verified
+        )
+        request = self.calls.prompts.ask("instruct", {"video": video_id, "regions": listed})
+        read = partial(_read, indices={account.index for account in verified})
+        try:
+            talks = await self.calls.ask("instruct", video_id, request, read)
+        except UnusableError as error:
+            lost = dict.fromkeys(("brief", "conversation"), error.detail)
+            talks = {account.index: Talk(None, (), lost) for account in verified}
+            return tuple(_told(account, talks, error.reason) for account in accounts)
+        return tuple(_told(account, talks) for account in accounts)
+
+
+def _told(account: Account, talks: Mapping[int, Talk], reason: str | None = None) -> Account:
+    talk = talks.get(account.index)
+    if talk is None:
+        return account
+    dropped = tuple(
+        Dropped("instruct", what, reason or f"no usable {what}", detail) for what, detail in talk.lost.items()
+    )
+    return replace(account, summary=talk.summary, conversation=talk.conversation, dropped=(*account.dropped, *dropped))
+
+
+def _read(answer: str, indices: set[int]) -> Reading[dict[int, Talk]]:
+    """What the answer makes of each region; a part that is not as it must be is left out and a problem."""
+    said = read_object(answer)
+    if strange := sorted(set(said) - indices):
+        raise UnreadableError(f"index {strange[0]} is none of {sorted(indices)}")
+    talks = {index: _talk(said.get(index), index, indices) for index in sorted(indices)}
+    return Reading(talks, tuple(problem for talk in talks.values() for problem in talk.lost.values()))
+
+
+def _talk(value: object, index: int, indices: set[int]) -> Talk:
+    fields: Mapping[str, Any] = value if isinstance(value, dict) else {}
+    lost: dict[str, str] = {}
+    summary: str | None = None
+    conversation: tuple[Exchange, ...] = ()
+    try:
+        summary = _summary(fields.get("summary"), f"the summary of [{index}]")
+    except UnreadableError as error:
+        lost["brief"] = str(error)
+    try:
+        conversation = _conversation(fields.get("conversation"), index, indices)
+    except UnreadableError as error:
+        lost["conversation"] = str(error)
+    return Talk(summary, conversation, lost)
+
+
+def _summary(value: object, where: str) -> str:
+    summary = prose(value, where)
+    if (words := len(summary.split())) > MOST_WORDS:
+        raise UnreadableError(f"{where} has {words} words, more than {MOST_WORDS}")
+    return summary
+
+
+def _conversation(value: object, index: int, indices: set[int]) -> tuple[Exchange, ...]:
+    where = f"the conversation of [{index}]"
+    if not isinstance(value, list) or not value:
+        raise UnreadableError(f"{where} is no list of turns")
+    turns = tuple(_turn(turn, indices, f"{where}, turn {number}") for number, turn in enumerate(value, start=1))
+    if all(index not in mentioned(turn) for turn in turns):
+        raise UnreadableError(f"{where} never asks about [{index}]")
+    return turns
+
+
+def _turn(value: object, indices: set[int], where: str) -> Exchange:
+    if not isinstance(value, dict) or not isinstance(value.get("question"), str) or not value["question"].strip():
+        raise UnreadableError(f"{where} is no object with question and answer")
+    turn = Exchange(one_line(value["question"]), prose(value.get("answer"), f"{where}, the answer"))
+    named = mentioned(turn)
+    if not named:
+        raise UnreadableError(f"{where}, the question points at no region")
+    if strange := sorted(set(named) - indices):
+        raise UnreadableError(f"{where}, the question points at [{strange[0]}], which is not listed")
+    if _FOREIGN.search(turn.question):
+        raise UnreadableError(f"{where}, the question holds a placeholder")
+    return turn
+
+
+def mentioned(turn: Exchange) -> list[int]:
+    """The indices that a question points at, in its order."""
+    return [int(index) for index in MENTION.findall(turn.question)]

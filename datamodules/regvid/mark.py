@@ -1,0 +1,156 @@
+"""Stage 1, mark: frames of a video with its regions outlined and numbered, as set-of-mark prompting has them.
+
+Numbers are those that models read and see: the first region is 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.drawing import geometry_on, solid
+from datamodules.media import Backend, read_clip
+from datamodules.regions import Placement, bounding_box
+from datamodules.regvid.masklets import Masklets, fill_gaps
+from datamodules.regvid.overlay import paint
+from datamodules.types import Clip, DataError, Region, RegionSample
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedVideo:
+    """A video as chat models are shown it.
+
+    Attributes:
+        video_id: Its id.
+        frames: T, the source frames, ascending.
+        plain: (T, H, W, 3) uint8, unmarked.
+        marked: (T, H, W, 3) uint8, with every region numbered on the frames where it is known to be.
+        regions: N, in pixels of the source; with masklets also where they were found.
+        nouns: What each of them is.
+        source: (height, width) of a source frame in pixels.
+    """
+
+    video_id: str
+    frames: tuple[int, ...]
+    plain: NDArray[np.uint8]
+    marked: NDArray[np.uint8]
+    regions: tuple[Region, ...]
+    nouns: tuple[str, ...]
+    source: tuple[int, int]
+
+    def box(self, number: int, time: int) -> tuple[float, float, float, float] | None:
+        """Where a region is on a shown frame, (x0, y0, x1, y1) in its pixels; None where it is not known to be.
+
+        Args:
+            number: Of the region, from 0.
+            time: Of the frame, from 0.
+        """
+        geometry = geometry_on(self.regions[number], self.frames[time])
+        if geometry is None:
+            return None
+        down, across = (shown / real for shown, real in zip(self.plain.shape[1:3], self.source, strict=True))
+        x0, y0, x1, y1 = bounding_box(geometry, self.source)
+        return x0 * across, y0 * down, x1 * across, y1 * down
+
+
+class Mark:
+    """Reads frames of a video and marks its regions on them.
+
+    A region is drawn where it is known to be: on its prompted frame, and wherever its track says. It has one colour on
+    all frames. Numbers never cover each other; see `datamodules.regvid.labels`.
+
+    Args:
+        frames: Most frames, spread uniformly with every prompted one among them.
+        side: Longer side of the shown frames in pixels; frames are brought to it, so that numbers are legible on
+            any source.
+        label: Size of the numbers, as a share of the shorter side; smaller where there is no room.
+        opacity: Of the tint over a region, 0 to 1.
+        masklets: Finds regions on the sampled frames where nothing is known; without it they are not drawn there.
+        backend: Video decoder; None takes decord where it is installed, else PyAV.
+
+    Raises:
+        DataError: No frame is to be sampled, or an option is not in its range.
+    """
+
+    def __init__(
+        self,
+        frames: int = 16,
+        side: int = 512,
+        label: float = 0.06,
+        opacity: float = 0.12,
+        masklets: Masklets | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        if frames < 1 or side < 1:
+            raise DataError(f"mark: frames {frames} and side {side} must be at least 1")
+        if not (0 < label <= 0.5 and 0 <= opacity <= 1):
+            raise DataError(f"mark: label {label} must be above 0 and at most 0.5, opacity {opacity} in [0, 1]")
+        self.frames = frames
+        self.side = side
+        self.label = label
+        self.opacity = opacity
+        self.masklets = masklets
+        self.backend = backend
+
+    def __call__(self, video: RegionSample) -> MarkedVideo:
+        """Marks one video.
+
+        Args:
+            video: All its regions, each with its noun as category.
+
+        Raises:
+            DataError: The video cannot be read, has no region, a region has no noun or is empty on its prompted frame,
+                more frames are prompted than sampled, or there are more numbers than fit on a frame; it is named.
+        """
+        try:
+            return self._mark(video)
+        except DataError as error:
+            raise video.error(str(error)) from None
+
+    def _mark(self, video: RegionSample) -> MarkedVideo:
+        nouns = _nouns(video.regions)
+        prompted = sorted({region.frame for region in video.regions})
+        clip = read_clip(video.media, self.frames, prompted, self.backend)
+        if not clip.frames:
+            raise DataError("has no picture to mark")
+        regions = video.regions if self.masklets is None else fill_gaps(self.masklets, clip, video.regions)
+        height, width = clip.pixels.shape[1:3]
+        placement = replace(Placement.of((height, width), self.side, "pad"), top=0, left=0)
+        plain = _shown(placement, clip)
+        marked, _ = paint(plain, _masks(placement, clip.frames, regions), self.label, self.opacity)
+        return MarkedVideo(video.id, clip.frames, plain, marked, regions, nouns, (height, width))
+
+
+def _nouns(regions: tuple[Region, ...]) -> tuple[str, ...]:
+    if not regions:
+        raise DataError("has no region to mark")
+    nouns = tuple((region.category or "").strip() for region in regions)
+    if "" in nouns:
+        raise DataError(f"region {nouns.index('')} has no category, which is what it is called")
+    return nouns
+
+
+def _shown(placement: Placement, clip: Clip) -> NDArray[np.uint8]:
+    """(T, H, W, 3): the rectangle of the square that the frames fill."""
+    square = placement.image(clip.pixels, (0, 0, 0)).permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(square[:, : placement.height, : placement.width])
+
+
+def _masks(placement: Placement, frames: tuple[int, ...], regions: tuple[Region, ...]) -> NDArray[np.bool_]:
+    """(T, N, H, W) on the shown frames; empty where a region is not known to be."""
+    masks = np.zeros((len(frames), len(regions), placement.height, placement.width), dtype=np.bool_)
+    for (time, frame), (number, region) in product(enumerate(frames), enumerate(regions)):
+        geometry = geometry_on(region, frame)
+        if geometry is None:
+            continue
+        try:
+            coverage = placement.coverage(geometry)
+        except DataError as error:
+            raise DataError(f"region {number} on frame {frame}: {error}") from None
+        masks[time, number] = solid(coverage[: placement.height, : placement.width])
+        if frame == region.frame and not masks[time, number].any():
+            raise DataError(f"region {number} is empty on its prompted frame {frame}")
+    return masks

@@ -1,0 +1,47 @@
+"""What a configuration of the pipeline says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from datamodules.regvid.budget import Limits
+from datamodules.regvid.calls import Patience
+from datamodules.regvid.models import Models
+from datamodules.types import DataError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Instruction data from annotated videos.
+
+    Args:
+        to: Folder of the data, of the journal and of all counts.
+        models: Which model does what.
+        split: Whose sources are read.
+        budget: What all runs on this folder's journal may use together.
+        patience: What is done when things go wrong.
+        concurrency: Most calls at the same time, and most videos in work.
+        judge_frames: Frames that the judge is shown.
+        most_videos: The first so many videos only; all if left out.
+        templates: Folder of edited templates; the built-in one is used for each that is not in it.
+        seed: Decides which wording a sample asks with.
+    """
+
+    to: Path = Path("runs/regvid")
+    models: Models = field(default_factory=Models)
+    split: Literal["train", "val", "test", "predict"] = "train"
+    budget: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
+    concurrency: int = 8
+    judge_frames: int = 8
+    most_videos: int | None = None
+    templates: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or (self.most_videos is not None and self.most_videos < 1):
+            raise DataError(f"regvid: concurrency {self.concurrency} and most_videos {self.most_videos}: at least 1")
+        if self.budget.money is not None and not any(model.price_in + model.price_out for model in self.models.every()):
+            raise DataError(f"regvid.budget.money is {self.budget.money:g}, but no model has price_in and price_out")

@@ -1,0 +1,119 @@
+"""The stages one after the other, for many videos at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from datamodules.regvid.accounts import STAGES, Account, Stage
+from datamodules.regvid.calls import Calls, WaitingError, together
+from datamodules.regvid.describe import Describe
+from datamodules.regvid.instruct import Instruct
+from datamodules.regvid.mark import MarkedVideo
+from datamodules.regvid.verify import Verify
+from datamodules.regvid.videos import Videos
+from datamodules.types import DataError, RegionSample
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a video got.
+
+    Attributes:
+        accounts: Of its regions, as the last finished stage left them.
+        video: With its regions as they were marked; None if it did not get so far.
+        waiting: The stage whose answers are not there yet; None if there is no such.
+        reason: Why it waits.
+        unreadable: What is wrong with the video itself, if anything.
+    """
+
+    accounts: tuple[Account, ...] = ()
+    video: RegionSample | None = None
+    waiting: Stage | None = None
+    reason: str = ""
+    unreadable: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether it went through all stages."""
+        return self.waiting is None and not self.unreadable
+
+
+Marking: TypeAlias = Callable[[RegionSample], MarkedVideo]
+Finished: TypeAlias = Callable[[int, Outcome], None]
+
+
+class Pipeline:
+    """Mark, describe, verify, instruct: each stage needs what the one before it made of the same video, and no more.
+
+    Nothing is kept between runs but the journal of the calls: a stage that was done before finds its answers there.
+
+    Args:
+        mark: Makes the pictures.
+        calls: Makes the calls.
+        judge_frames: How many frames the judge is shown.
+        videos: Most videos at the same time; their frames are in memory.
+    """
+
+    def __init__(self, mark: Marking, calls: Calls, judge_frames: int = 8, videos: int = 8) -> None:
+        self.mark = mark
+        self.calls = calls
+        self.describe = Describe(calls)
+        self.verify = Verify(calls, judge_frames)
+        self.instruct = Instruct(calls)
+        self.videos = videos
+
+    async def run(self, videos: Videos, finished: Finished) -> None:
+        """Puts all videos through the stages, and tells of each how far it got.
+
+        When the run is ended early, calls under way are finished and the videos that are left wait.
+
+        Args:
+            videos: What to work on, in this order.
+            finished: Called once for each, with its place.
+        """
+        places = iter(range(len(videos)))
+        # neither decoders nor sources need to know that there are threads: one reads, while calls are under way
+        with ThreadPoolExecutor(1, "mark") as reader:
+            workers = range(min(self.videos, len(videos)))
+            await together([self._work(videos, places, reader, finished) for _ in workers])
+
+    async def _work(
+        self, videos: Videos, places: Iterator[int], reader: ThreadPoolExecutor, finished: Finished
+    ) -> None:
+        try:
+            for place in places:
+                finished(place, await self._outcome(videos, place, reader))
+        except BaseException:
+            self.calls.brake.pull("an error")
+            raise
+
+    async def _outcome(self, videos: Videos, place: int, reader: ThreadPoolExecutor) -> Outcome:
+        brake = self.calls.brake
+        if brake.pulled:
+            return Outcome(waiting="describe", reason=brake.reason)
+        try:
+            video, marked = await asyncio.get_running_loop().run_in_executor(reader, self._marked, videos, place)
+        except DataError as error:
+            return Outcome(unreadable=str(error))
+        return await self._staged(replace(video, regions=marked.regions), marked)
+
+    def _marked(self, videos: Videos, place: int) -> tuple[RegionSample, MarkedVideo]:
+        video = videos[place]
+        return video, self.mark(video)
+
+    async def _staged(self, video: RegionSample, marked: MarkedVideo) -> Outcome:
+        accounts: tuple[Account, ...] = ()
+        stage: Stage = STAGES[0]
+        try:
+            accounts = await self.describe(marked)
+            stage = "verify"
+            accounts = await self.verify(marked, accounts)
+            stage = "instruct"
+            accounts = await self.instruct(video.id, accounts)
+        except WaitingError as waiting:
+            return Outcome(accounts, video, stage, str(waiting))
+        return Outcome(accounts, video)

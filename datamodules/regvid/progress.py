@@ -1,0 +1,64 @@
+"""What a terminal shows of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
+from rich.text import Text
+
+from datamodules.regvid.calls import Calls
+
+
+class Spend(ProgressColumn):
+    """Calls of this run with their rate, and what all runs on the journal have used.
+
+    Args:
+        calls: Of the run.
+    """
+
+    max_refresh = 0.5
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def render(self, task: Task) -> Text:
+        """One line."""
+        rate = self.calls.made / max(task.elapsed or 0.0, 1.0)
+        spent = self.calls.budget.spent
+        return Text(f"{self.calls.made} calls, {rate:.1f}/s, {spent.tokens:,} tokens, {spent.money:.2f} spent")
+
+
+class Bars:
+    """Bars that vanish when they are full.
+
+    Args:
+        console: Where they are drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def look(self, records: Iterable[int], name: str, total: int) -> Iterable[int]:
+        """A bar over the records of a source."""
+        return track(records, f"{name}: look", total, console=self.console, transient=True)
+
+    @contextmanager
+    def watch(self, calls: Calls, videos: int) -> Iterator[Callable[[], None]]:
+        """A bar over the videos of a run."""
+        columns = (TextColumn("videos"), BarColumn(), MofNCompleteColumn(), Spend(calls), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task("", total=videos)
+            yield lambda: progress.update(task, advance=1)

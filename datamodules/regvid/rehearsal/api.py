@@ -1,0 +1,148 @@
+"""Bodies of chat completions: what a request must hold, what an answer and an error look like."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from PIL import Image
+
+from datamodules.regvid.rehearsal.reading import Prompt
+from datamodules.regvid.rehearsal.truthful import TruthfulModels
+from datamodules.types import DataError
+
+TOKENS_PER_IMAGE = 85
+LOOKING = ("rehearsal-describe", "rehearsal-judge")
+"""The models that need to see something."""
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+class ApiError(Exception):
+    """A request that gets an error body instead of an answer.
+
+    Args:
+        status: Of HTTP.
+        message: What is wrong.
+        code: The API's name for it.
+        parameter: The field that is wrong.
+    """
+
+    def __init__(self, status: HTTPStatus, message: str, code: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+        kind = "requests" if status == HTTPStatus.TOO_MANY_REQUESTS else kind
+        self.body = {"error": {"message": message, "type": kind, "param": parameter, "code": code}}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A chat completion that is asked for.
+
+    Attributes:
+        model: Who is asked.
+        prompt: What it is given.
+        limit: Most tokens of the answer; None for no limit.
+    """
+
+    model: str
+    prompt: Prompt
+    limit: int | None
+
+
+def parse_request(body: bytes, models: tuple[str, ...]) -> Request:
+    """The body of a request that can be answered; `ApiError` for any other."""
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        raise _bad("We could not parse the JSON body of your request.", "invalid_json") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("messages"), list) or not fields["messages"]:
+        raise _bad("Missing required parameter: 'messages'.", "missing_required_parameter", "messages")
+    if fields.get("model") not in models:
+        message = f"The model {fields.get('model')!r} does not exist or you do not have access to it."
+        raise ApiError(HTTPStatus.NOT_FOUND, message, "model_not_found")
+    if fields.get("stream"):
+        raise _bad("Unsupported value: 'stream' must be false.", "unsupported_value", "stream")
+    limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    try:
+        prompt = _prompt(fields["messages"])
+    except (KeyError, TypeError, AttributeError):
+        raise _bad("Invalid value: 'messages'.", "invalid_type", "messages") from None
+    return Request(fields["model"], prompt, limit)
+
+
+def say(models: TruthfulModels, request: Request) -> str:
+    """What the model that is asked says.
+
+    Raises:
+        ApiError: There is nothing to look at, or the prompt lacks something.
+    """
+    if request.model in LOOKING and not request.prompt.sizes:
+        raise _bad(f"{request.model}: no image to look at", "invalid_image", "messages")
+    try:
+        return models.answer(request.model, request.prompt)
+    except DataError as error:
+        raise _bad(str(error), "invalid_value", "messages") from error
+
+
+def completion_of(request: Request, text: str) -> dict[str, Any]:
+    """The body of an answer; cut where the request's limit of tokens is."""
+    ends = [token.end() for token in _TOKEN.finditer(text)]
+    is_cut = request.limit is not None and len(ends) > request.limit
+    told = ends[: request.limit]
+    message = {"role": "assistant", "content": text[: told[-1]] if is_cut else text}
+    asked = len(_TOKEN.findall(request.prompt.text)) + TOKENS_PER_IMAGE * len(request.prompt.sizes)
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "length" if is_cut else "stop"}
+    return {
+        "id": "chatcmpl-rehearsal",
+        "object": "chat.completion",
+        "created": 0,
+        "model": request.model,
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": asked,
+            "completion_tokens": len(told),
+            "total_tokens": asked + len(told),
+        },
+    }
+
+
+def _prompt(messages: list[dict[str, Any]]) -> Prompt:
+    """What the user says and shows."""
+    said: list[str] = []
+    sizes = []
+    for message in messages:
+        content = message.get("content") or ""
+        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if message.get("role") == "user":
+            said += [part["text"] for part in parts if part.get("type") == "text"]
+        sizes += [_size(part["image_url"]["url"]) for part in parts if part.get("type") == "image_url"]
+    return Prompt("\n".join(said), tuple(sizes))
+
+
+def _size(url: str) -> tuple[int, int]:
+    """(width, height) of an image that is written out in its address."""
+    head, _, data = url.partition(",")
+    try:
+        if not head.startswith("data:image/") or not head.endswith(";base64"):
+            raise ValueError(f"only data:image/...;base64 is read, got {head[:40]!r}")
+        with Image.open(io.BytesIO(base64.b64decode(data, validate=True))) as image:
+            width, height = image.size
+            return width, height
+    except (ValueError, OSError) as error:
+        raise _bad(f"an image cannot be read: {error}", "invalid_image", "messages") from None
+
+
+def _bad(message: str, code: str, parameter: str | None = None) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, message, code, parameter)
+
+
+def unknown_path(path: str) -> ApiError:
+    """Nothing is served there."""
+    return ApiError(HTTPStatus.NOT_FOUND, f"Invalid URL ({path})", "unknown_url")

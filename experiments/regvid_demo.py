@@ -1,0 +1,36 @@
+"""`make regvid-demo`: instruction data from built-in videos by stand-in models, a report on it, a short training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from datamodules.regvid.output import SAMPLES
+from datamodules.regvid.rehearsal.rehearse import parser, rehearse
+from datamodules.types import DataError
+
+TRAINING = "experiments/regvid/train_on_shapes.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Makes the data, reports on it and trains on it; `DataError` if something cannot be written."""
+    options = parser("python -m experiments.regvid_demo")
+    options.add_argument("--steps", type=int, default=60, help="of the training (%(default)s)")
+    options.add_argument("--root", default="runs", help="folder of the training's run (%(default)s)")
+    asked, further = options.parse_known_args(arguments)
+    from datamodules.regvid.report import report
+    from experiments.lightning_cli import main as lightning
+
+    rehearse(asked)
+    report(asked.to / SAMPLES, asked.to / "report")
+    configured = [f"--config={TRAINING}", f"--vars.made={asked.to}", f"--run.root={asked.root}"]
+    lightning(["fit", *configured, f"--trainer.max_steps={asked.steps}", "--run.name=demo", *further])
+    sys.stdout.write(f"\ndata: {asked.to / SAMPLES}\nreport: {asked.to / 'report' / 'index.html'}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
