@@ -1,0 +1,75 @@
+"""Regions pointed at on every frame of their tracks: marks, words and drawings are then on all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.dataset import RegionDataset
+from datamodules.processor import RegionProcessor
+from datamodules.sampling import Draw
+from datamodules.types import Box, Pixels, PromptedFrames, Region, RegionSample, Turn
+from helpers import WAYS, Listed, tiny_module, way_name
+
+TRACK = {1: Box((4, 0, 12, 8)), 2: None, 3: Box((8, 8, 16, 16))}
+
+
+def moving() -> RegionSample:
+    """Prompted on frame 0; on frames 1 and 3 it is elsewhere, on frame 2 hidden, and the other region's are unknown."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    regions = (Region(Box((0, 0, 8, 8)), track=TRACK), Region(Box((8, 8, 16, 16)), frame=3))
+    return RegionSample("a", Pixels(pixels), regions, (Turn("<region0> <region1>", "x"),))
+
+
+def process(folder: Path, way: dict[str, str]) -> RegionProcessor:
+    return tiny_module(folder, **way).processor(4)
+
+
+def test_where_it_is_pointed_at_by_hand() -> None:
+    own, everywhere = moving(), moving().prompted_everywhere()
+    assert [own.regions[0].prompted_on(frame) for frame in range(4)] == [Box((0, 0, 8, 8)), None, None, None]
+    assert [everywhere.regions[0].prompted_on(frame) for frame in range(4)] == [Box((0, 0, 8, 8)), *TRACK.values()]
+    assert [everywhere.regions[1].prompted_on(frame) is None for frame in range(4)] == [True, True, True, False]
+
+
+def test_marks_lie_wherever_the_regions_are_known_to_be(tmp_path: Path) -> None:
+    """Eq. 1 then has the weights of Eq. 2, which do not change."""
+    processed = process(tmp_path, {})
+    own, everywhere = processed(moving()).weights, processed(moving().prompted_everywhere()).weights
+    np.testing.assert_array_equal(everywhere.guide, own.guide)
+    np.testing.assert_array_equal(everywhere.mark, own.guide)
+    assert own.mark[1].sum() == 0 < everywhere.mark[1].sum()
+
+
+def test_a_box_is_written_for_every_frame(tmp_path: Path) -> None:
+    shown = process(tmp_path, {"region_reference": "text_coordinates"})(moving().prompted_everywhere()).stand_ins
+    assert shown[0].text == "frame 1: [0, 0, 50, 50], frame 2: [25, 0, 75, 50], frame 4: [50, 50, 100, 100]"
+    assert shown[1].text == "frame 4: [50, 50, 100, 100]"
+
+
+def test_a_marker_is_drawn_on_every_frame(tmp_path: Path) -> None:
+    processed = process(tmp_path, {"region_reference": "visual_marker", "marker": "tint"})
+    plain = process(tmp_path, {})(moving()).pixels
+    changed = [
+        (processed(sample).pixels != plain).any(1).sum((1, 2)).tolist()
+        for sample in (moving(), moving().prompted_everywhere())
+    ]
+    assert changed == [[64, 0, 0, 64], [64, 64, 0, 64]]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=way_name)
+def test_the_length_is_known_beforehand(way: dict[str, str], tmp_path: Path) -> None:
+    """A token budget must not be exceeded; words may turn out to be fewer."""
+    processed = process(tmp_path, way)
+    for sample in (moving(), moving().prompted_everywhere()):
+        assert len(processed(sample).rendered.ids) <= processed.most_tokens(sample)
+
+
+@pytest.mark.parametrize(("prompted_frames", "frames"), [("own", [0, 3]), ("all", [0, 1, 3])])
+def test_the_data_set_asks_for_it(prompted_frames: PromptedFrames, frames: list[int], tmp_path: Path) -> None:
+    data = RegionDataset({"one": Listed(moving())}, process(tmp_path, {}), prompted_frames=prompted_frames)
+    marked = torch.from_numpy(data[Draw(0, 0)].weights.mark).sum((1, 2))
+    assert marked.nonzero().flatten().tolist() == frames
