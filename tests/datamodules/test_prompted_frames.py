@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def moving() -> RegionSample:
     return RegionSample("a", Pixels(pixels), regions, (Turn("<region0> <region1>", "x"),))
 
 
-def process(folder: Path, way: dict[str, str]) -> RegionProcessor:
+def process(folder: Path, way: dict[str, Any]) -> RegionProcessor:
     return tiny_module(folder, **way).processor(4)
 
 
@@ -61,7 +62,7 @@ def test_a_marker_is_drawn_on_every_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
-def test_the_length_is_known_beforehand(way: dict[str, str], tmp_path: Path) -> None:
+def test_the_length_is_known_beforehand(way: dict[str, Any], tmp_path: Path) -> None:
     """A token budget must not be exceeded; words may turn out to be fewer."""
     processed = process(tmp_path, way)
     for sample in (moving(), moving().prompted_everywhere()):

@@ -120,7 +120,11 @@ def test_every_point_runs(path: Path, shapes: Path, tmp_path: Path) -> None:
 
 
 def tiny_model(folder: Path) -> list[str]:
-    base = {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(folder / "tokenizer"), "dtype": "float32"}
+    base: dict[str, Any] = {
+        "architecture": ARCHITECTURE,
+        "tokenizer": tokenizer_folder(folder / "tokenizer"),
+        "dtype": "float32",
+    }
     base |= {"vision_tower": None, "language_model": None}
     return [f"--model.base={json.dumps(base)}", "--model.max_new_tokens=3", "--trainer.accelerator=cpu"]
 
