@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import optuna
 import sqlalchemy
-from filelock import FileLock
 from optuna.storages import RDBStorage
 
 from datamodules.types import DataError
+from experiments.sqlite_file import alone, make_apart
 
 LOCKED = 60.0  # seconds to wait for another process's transaction
 
@@ -38,7 +37,7 @@ class SweepStorage:
         # signs of life are experimental in Optuna's words; the tests kill workers
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         with self.alone():
-            self._make()
+            make_apart(self.database, lambda address: RDBStorage(address).remove_session())
             try:
                 self.optuna = RDBStorage(
                     url,
@@ -51,19 +50,7 @@ class SweepStorage:
 
     def alone(self) -> AbstractContextManager[object]:
         """Keeps other workers' changes of state out where the database itself does not."""
-        if self.database is None:
-            return nullcontext()
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.database.with_name(f"{self.database.name}.lock"))
-
-    def _make(self) -> None:
-        """Makes a sqlite file apart and moves it into its place: a process killed meanwhile leaves none, not half."""
-        if self.database is None or self.database.exists():
-            return
-        with tempfile.TemporaryDirectory(dir=self.database.parent) as folder:
-            made = Path(folder) / self.database.name
-            RDBStorage(f"sqlite:///{made}").remove_session()
-            made.replace(self.database)
+        return alone(self.database)
 
 
 def _sqlite_file(url: str) -> Path | None:

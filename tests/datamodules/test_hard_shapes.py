@@ -46,7 +46,7 @@ def mask(sample: RegionSample, frame: int) -> NDArray[np.bool_]:
     if place is None:
         return np.zeros((32, 32), np.bool_)
     assert isinstance(place, Mask)
-    return decode({"size": list(place.size), "counts": place.counts}).astype(bool)  # type: ignore[no-any-return]
+    return decode({"size": list(place.size), "counts": place.counts}).astype(bool)  # type: ignore[no-any-return]  # untyped
 
 
 def seen_whole(sample: RegionSample, frame: int) -> bool:
