@@ -12,10 +12,10 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
+from datamodules.files import write_text
 from datamodules.region_datamodule import RegionDataModule
 from datamodules.regions import Fit
 from datamodules.types import RegionBatch
-from experiments.files import write_text
 from experiments.gallery import Exhibit, Gallery
 from experiments.tracking import RunLogger, log_artifact
 from metrics import Evaluation, Prediction, Score

@@ -13,8 +13,8 @@ from jsonargparse import Namespace, namespace_to_dict
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
+from datamodules.files import write_text
 from experiments.data_fingerprint import describe_data
-from experiments.files import write_text
 from experiments.provenance import environment
 from experiments.tracking import RUN_ID, RunLogger, log_artifact
 

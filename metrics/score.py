@@ -89,8 +89,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def save(scores: Mapping[str, Score], path: Path) -> None:
     """Writes `results.json`, as `test` does; `DataError` if it cannot be written there."""
+    from datamodules.files import write_text
     from datamodules.types import DataError
-    from experiments.files import write_text
     from metrics.table import results
 
     text = json.dumps(results(None, scores, None), indent=2)

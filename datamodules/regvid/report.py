@@ -40,7 +40,7 @@ def report(output: Path, to: Path) -> None:
     Raises:
         DataError: The file or the media of a drawn sample cannot be read.
     """
-    from experiments.files import write_text
+    from datamodules.files import write_text
 
     source = RegionJsonl(output)
     kinds: dict[str, list[int]] = {}

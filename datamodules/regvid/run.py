@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datamodules.doctor import kind_of
+from datamodules.files import write_text
 from datamodules.regvid.accounts import STAGES, Stage
 from datamodules.regvid.budget import Budget, Limits
 from datamodules.regvid.calls import STAGE_OF, Brake, Calls
@@ -26,7 +27,6 @@ from datamodules.regvid.pipeline import Finished, Marking, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.videos import Videos
 from datamodules.types import DataError
-from experiments.files import write_text
 
 Watch = Callable[[Calls, int], AbstractContextManager[Callable[[], None]]]
 """Shows calls and spend of a run over so many videos; what it gives is called when one of them is finished."""

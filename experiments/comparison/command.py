@@ -96,10 +96,10 @@ def _print(console: Console, title: str, comparisons: Sequence[Comparison]) -> N
 
 
 def _write(folder: Path, title: str, command: str, comparisons: Sequence[Comparison]) -> list[Path]:
+    from datamodules.files import write_text
     from datamodules.types import DataError
     from experiments.comparison.plot import draw
     from experiments.comparison.table import as_csv, as_markdown
-    from experiments.files import write_text
     from experiments.pictures import save
 
     try:
