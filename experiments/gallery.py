@@ -18,7 +18,7 @@ from metrics.predictions import Prediction, PredictionMetric
 if TYPE_CHECKING:
     import numpy as np
 
-    from lightning_modules.region_module import Answered
+    from lightning_modules.answering import Answered
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datamodules.types import RegionBatch
+from lightning_modules.answering import Answered
 from lightning_modules.backbone import BackboneOutput
-from lightning_modules.region_module import Answered, RegionModule
+from lightning_modules.region_module import RegionModule
 
 
 class ImageRegionModule(RegionModule):

@@ -1,7 +1,8 @@
-"""The optimisers by name."""
+"""The optimisers by name, and their learning rate's way."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -21,3 +22,10 @@ def make_optimizer(
 
     optimizer: torch.optim.Optimizer = AdamW8bit(learning, lr=rate, betas=betas, weight_decay=decay)
     return optimizer
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """The share of the peak learning rate at a step: a straight rise over `warmup` steps, then a cosine to zero."""
+    if step < warmup:
+        return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
@@ -19,17 +16,17 @@ from datamodules.conversation import ConversationRenderer, PromptName
 from datamodules.media import Backend
 from datamodules.processor import RegionProcessor, VisionSpec
 from datamodules.regions import Fit
-from datamodules.types import DataError, RegionBatch, RegionSample, StepBatch
+from datamodules.types import DataError, RegionBatch, StepBatch
 from lightning_modules import checkpoints
 from lightning_modules.adapters import LoraOptions, add_lora
+from lightning_modules.answering import Answered, answer
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
 from lightning_modules.combinations import check_options, check_strategy
-from lightning_modules.decoding import OptionScores, generate, score_options, scored_options
-from lightning_modules.optimizers import OptimizerName, make_optimizer
+from lightning_modules.losses import pass_losses, step_counts
+from lightning_modules.optimizers import OptimizerName, make_optimizer, warmup_cosine
 from lightning_modules.quantisation import Quantisation, quantise
-from lightning_modules.region_guide import guide_loss, guided_samples, heat_map
 from lightning_modules.region_references import REFERENCES, ReferenceName, ReferenceOptions
-from lightning_modules.region_references.reference import RegionReference, frame_owner
+from lightning_modules.region_references.reference import RegionReference, smallest_region
 from lightning_modules.region_references.roi_feature import RoiTokens
 from lightning_modules.region_references.visual_marker import Marker
 from lightning_modules.sharding import FullySharded
@@ -42,18 +39,6 @@ if TYPE_CHECKING:
     from lightning_modules.region_llava import RegionLlava
 
 Part: TypeAlias = Literal["vision_tower", "projector", "language_model"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What an evaluation step hands to callbacks: `heat` (F, G * G, N) is the guide head's map, None without one."""
-
-    predictions: list[Prediction]
-    heat: torch.Tensor | None
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Answered:
-        """The same on `device`; Lightning moves what `predict` gathers."""
-        return replace(self, heat=None if self.heat is None else self.heat.to(device, non_blocking=non_blocking))
 
 
 class RegionModule(LightningModule):
@@ -244,7 +229,7 @@ class RegionModule(LightningModule):
     def training_step(self, batch: RegionBatch | StepBatch, batch_idx: int) -> torch.Tensor:
         """L = L_LM + alpha * L_guide of one optimiser step, in one pass or several: the gradient is the same."""
         passes = [batch] if isinstance(batch, RegionBatch) else batch
-        counts = self._counts(passes)
+        counts = step_counts(passes)
         self.optimizers().zero_grad()  # type: ignore[union-attr]  # one optimiser
         earlier = torch.zeros(3, device=self.device)
         for part in passes[:-1]:
@@ -278,37 +263,8 @@ class RegionModule(LightningModule):
 
     def _shares(self, batch: RegionBatch, counts: torch.Tensor) -> torch.Tensor:
         """What one pass adds to L, L_LM and L_guide of its step: (3,), the first with a gradient."""
-        language, guide = self._losses(self.backbone(batch), batch, counts)
+        language, guide = pass_losses(self.backbone(batch), batch, counts)
         return torch.stack([language + self.guide_weight * guide, language.detach(), guide.detach()])
-
-    def _losses(
-        self, output: BackboneOutput, batch: RegionBatch, counts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a pass adds to L_LM, a mean over supervised tokens, and L_guide, one over samples with regions.
-
-        The strategy averages gradients over the ranks, hence the factor.
-        """
-        tokens, samples = counts.clamp(min=1)
-        total = F.cross_entropy(output.logits.float(), output.targets, reduction="sum")
-        language = total * self._world_size / tokens
-        if output.guide_logits is None or output.embedded.reference.marks is None:
-            return language, language.new_zeros(())
-        guide = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
-        return language, guide * self._world_size / samples
-
-    def _counts(self, passes: StepBatch) -> torch.Tensor:
-        """Supervised tokens, and samples with a guide term, of a whole step: (2,), over all passes of all ranks."""
-        counts = [torch.stack([part.loss_mask[:, 1:].sum(), guided_samples(part)]) for part in passes]
-        return self._sum_over_ranks(torch.stack(counts).sum(0).float())
-
-    def _sum_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
-        if self._world_size > 1:
-            torch.distributed.all_reduce(value)
-        return value
-
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self._trainer is not None else 1
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and cosine decay over all steps of the run."""
@@ -335,7 +291,7 @@ class RegionModule(LightningModule):
 
     def _evaluation_step(self, batch: RegionBatch, stage: str) -> Answered:
         output = self.backbone(batch)
-        language, guide = self._losses(output, batch, self._counts([batch]))
+        language, guide = pass_losses(output, batch, step_counts([batch]))
         self.log(f"{stage}/language_loss", language, batch_size=len(batch), sync_dist=True)
         if output.guide_logits is not None:
             self.log(f"{stage}/guide_loss", guide, batch_size=len(batch), sync_dist=True)
@@ -368,28 +324,7 @@ class RegionModule(LightningModule):
 
     def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
         """Generated text for every sample; where it has options, their likelihoods too."""
-        texts = generate(
-            self.backbone,
-            self.renderer,
-            batch,
-            output.embedded,
-            self.max_new_tokens,
-            synced=self._world_size > 1,
-        )
-        # sharded weights need every rank in every pass, so all ranks score options when one has to
-        choosing = torch.tensor(float(any(map(scored_options, batch.samples))), device=self.device)
-        options = (
-            score_options(self.backbone, self.renderer, batch, output.embedded)
-            if self._sum_over_ranks(choosing) > 0
-            else [OptionScores((), ())] * len(batch)
-        )
-        predictions = [
-            _prediction(sample, prompt, text, scores)
-            for sample, prompt, text, scores in zip(batch.samples, batch.prompts, texts, options, strict=True)
-        ]
-        marks = output.embedded.reference.marks
-        heat = None if output.guide_logits is None or marks is None else heat_map(output.guide_logits, batch, marks)
-        return Answered(predictions, heat)
+        return answer(self.backbone, self.renderer, batch, output, self.max_new_tokens)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -405,38 +340,3 @@ class RegionModule(LightningModule):
         """What `checkpoints.load` needs to build this model again."""
         with tempfile.TemporaryDirectory() as folder:
             return checkpoints.describe(self, Path(folder))
-
-
-def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """The share of the peak learning rate at a step: a straight rise over `warmup` steps, then a cosine to zero."""
-    if step < warmup:
-        return step / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-
-def smallest_region(batch: RegionBatch) -> torch.Tensor:
-    """The least area a region of the batch has on the token grid, in tokens; 0 means that one has vanished."""
-    counts = batch.region_counts
-    owner = frame_owner(batch)
-    area = batch.mark_weights.new_zeros(batch.reference_shape).index_add_(0, owner, batch.mark_weights.sum(1))
-    present = torch.arange(area.shape[1], device=area.device) < counts.unsqueeze(1)
-    return area[present].min() if present.any() else area.new_tensor(torch.inf)
-
-
-def _prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScores) -> Prediction:
-    turn = sample.conversation[-1]
-    return Prediction(
-        id=sample.id,
-        task=sample.task,
-        group=sample.group,
-        prompt=prompt,
-        prediction=text,
-        references=turn.references or (turn.answer,),
-        options=sample.options,
-        label=sample.label,
-        option_scores=scores.log_likelihoods,
-        option_lengths=scores.lengths,
-        answering=sample.answering,
-        protocol=sample.protocol,
-        meta=dict(sample.meta),
-    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from datamodules.types import RegionBatch
+from lightning_modules.answering import Answered
 from lightning_modules.backbone import BackboneOutput
 from lightning_modules.region_guide import tracking_hits
-from lightning_modules.region_module import Answered, RegionModule
+from lightning_modules.region_module import RegionModule
 
 
 class VideoRegionModule(RegionModule):

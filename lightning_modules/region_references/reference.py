@@ -52,6 +52,15 @@ def frame_owner(batch: RegionBatch) -> torch.Tensor:
     return samples.repeat_interleave(batch.frame_counts, output_size=len(batch.pixel_values))
 
 
+def smallest_region(batch: RegionBatch) -> torch.Tensor:
+    """The least area a region of the batch has on the token grid, in tokens; 0 means that one has vanished."""
+    counts = batch.region_counts
+    owner = frame_owner(batch)
+    area = batch.mark_weights.new_zeros(batch.reference_shape).index_add_(0, owner, batch.mark_weights.sum(1))
+    present = torch.arange(area.shape[1], device=area.device) < counts.unsqueeze(1)
+    return area[present].min() if present.any() else area.new_tensor(torch.inf)
+
+
 def nothing_to_fill(batch: RegionBatch, visual: torch.Tensor) -> Reference:
     """The reference of a batch whose regions have been told before: no placeholder, visual tokens as they are."""
     return Reference(text=visual.new_zeros(len(batch), 0, visual.shape[-1]), visual=visual)

@@ -29,6 +29,7 @@ from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module,
 from experiments.benchmarks.peak_memory import PeakMemory
 from experiments.benchmarks.timing import Paired, in_turn
 from lightning_modules.costs import Step
+from lightning_modules.losses import step_counts
 from lightning_modules.region_module import RegionModule
 from lightning_modules.weights import build
 
@@ -106,7 +107,7 @@ def test_batch_has_as_many_tokens_as_the_step_says_whatever_its_regions(module: 
 
 def test_loss_is_that_of_the_training_step(module: RegionModule) -> None:
     batch = make_batch(module, Step(3, frames=2, text_tokens=120, answer_tokens=20, regions=2))
-    assert torch.equal(training_loss(module, batch), module._shares(batch, module._counts([batch]))[0])
+    assert torch.equal(training_loss(module, batch), module._shares(batch, step_counts([batch]))[0])
 
 
 def test_the_fixed_shape_has_120_million_weights() -> None:

@@ -9,7 +9,7 @@ from answered import GRID, batch, prediction, sample
 from PIL import Image
 
 from experiments.gallery import Gallery
-from lightning_modules.region_module import Answered
+from lightning_modules.answering import Answered
 from metrics import MultipleChoice, Prediction
 
 

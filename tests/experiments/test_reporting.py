@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from datamodules.types import RegionBatch
 from experiments.reporting import Report, results, score_table
 from experiments.tracking import RunLogger
-from lightning_modules.region_module import Answered
+from lightning_modules.answering import Answered
 from metrics import Evaluation, Prediction, Score
 
 PROTOCOL = "exact match [after normalisation]"

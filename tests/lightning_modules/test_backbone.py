@@ -20,6 +20,7 @@ from datamodules.types import DataError, NoPicture, RegionSample, Turn
 from helpers import ARCHITECTURE, WAYS, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder, way_name
 from lightning_modules import BaseModel, VideoRegionModule
 from lightning_modules.decoding import generate
+from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.weights import load_base_model, load_tokenizer
 
 EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=way_name)
@@ -193,7 +194,7 @@ def test_text_alone_learns_and_answers_also_as_a_whole_batch(
     text = RegionSample("text", NoPicture(), (), (Turn("how are you", "well"),))
     batch = make_batch(module, text, *[sample()][: int(beside_a_picture)])
     assert batch.frame_counts.tolist() == [0, 1][: len(batch)]
-    language, guide = module._losses(module.backbone(batch), batch, module._counts([batch]))
+    language, guide = pass_losses(module.backbone(batch), batch, step_counts([batch]))
     (language + guide).backward()
     assert all(weight.grad is not None for weight in module.parameters() if weight.requires_grad)
     alone = module.answer(make_batch(module, text)).predictions[0].prediction

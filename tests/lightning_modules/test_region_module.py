@@ -14,7 +14,10 @@ from datamodules import VideoRegionDataModule
 from datamodules.types import DataError, RegionSample
 from helpers import WAYS, Listed, make_batch, sample, tiny_module, way_name
 from lightning_modules import ImageRegionModule, ask, load
-from lightning_modules.region_module import RegionModule, smallest_region, warmup_cosine
+from lightning_modules.losses import pass_losses, step_counts
+from lightning_modules.optimizers import warmup_cosine
+from lightning_modules.region_module import RegionModule
+from lightning_modules.region_references.reference import smallest_region
 
 
 class Losses(Callback):
@@ -186,7 +189,7 @@ def test_every_trainable_weight_gets_a_gradient(
     """What no gradient reaches is frozen, or data-parallel training would wait for it."""
     module = fresh(tmp_path, **way)
     batch = make_batch(module, *samples)
-    language, guide = module._losses(module.backbone(batch), batch, module._counts([batch]))
+    language, guide = pass_losses(module.backbone(batch), batch, step_counts([batch]))
     (language + guide).backward()
     without = [name for name, weight in module.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not without
