@@ -11,27 +11,31 @@ from experiments.comparison.samples import Judged
 _ASKED = ("task", "group", "references", "options", "label")
 
 
-def check_alike(metric: str, runs: Sequence[Run]) -> None:
+def check_alike(metric: str, runs: Sequence[Run], protocol_varies: bool = False) -> None:
     """Refuses numbers of different splits, checkpoints, protocols or counts.
 
     Args:
         metric: Each run has it.
         runs: At least one; all are held against the first.
+        protocol_varies: Whether settings may differ in their protocol; the seeds of one may not.
 
     Raises:
         DataError: Two runs differ; it names both, and both values.
     """
     first = runs[0]
-    for run in runs[1:]:
+    # of each setting, or of all
+    held_against: dict[str | None, Run] = {}
+    for run in runs:
+        same = held_against.setdefault(run.setting if protocol_varies else None, run)
         pairs = {
             "split": (first.split, run.split),
             "checkpoint": (first.checkpoint, run.checkpoint),
-            "protocol": (first.scores[metric].protocol, run.scores[metric].protocol),
+            "protocol": (same.scores[metric].protocol, run.scores[metric].protocol),
             "n": (first.scores[metric].n, run.scores[metric].n),
         }
         for what, (one, other) in pairs.items():
             if one != other:
-                raise _refusal(metric, first, run, f"{what} {one!r} and {other!r}")
+                raise _refusal(metric, same if what == "protocol" else first, run, f"{what} {one!r} and {other!r}")
 
 
 def check_same_samples(metric: str, judged: Sequence[Judged]) -> None:

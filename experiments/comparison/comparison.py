@@ -37,6 +37,7 @@ class Row:
 
     Attributes:
         setting: As text.
+        protocol: Of its numbers.
         values: Seed -> number.
         spread: Of the numbers.
         difference: To the base; None for the base itself, and where they have no seed in common.
@@ -45,6 +46,7 @@ class Row:
     """
 
     setting: str
+    protocol: str
     values: Mapping[int | None, float]
     spread: Spread
     difference: Difference | None
@@ -62,7 +64,6 @@ class Comparison:
         split: Of the data.
         checkpoint: Which kind was scored.
         n: Samples.
-        protocol: Of the number.
         commits: Of git, by which the runs were made, sorted.
         rows: The base first, if it has a finished run.
         absent: Each point that is not in the table -> why.
@@ -77,7 +78,6 @@ class Comparison:
     split: str | None
     checkpoint: str
     n: int
-    protocol: str
     commits: tuple[str, ...]
     rows: tuple[Row, ...]
     absent: Mapping[str, str]
@@ -113,7 +113,7 @@ def compare(
     # the base is what the others are held against, in messages too
     runs = sorted(gathered.runs, key=lambda run: settings.index(run.setting))
     for metric in metrics:
-        check_alike(metric, [run for run in runs if metric in run.scores])
+        check_alike(metric, [run for run in runs if metric in run.scores], gathered.protocol_varies)
     judged = [judge(run, [metric for metric in metrics if metric in run.scores]) for run in runs]
     return [
         _compared(gathered, metric, settings, [item[metric] for item in judged if metric in item], resamples, seed)
@@ -152,7 +152,6 @@ def _compared(
         first.split,
         first.checkpoint,
         first.scores[metric].n,
-        first.scores[metric].protocol,
         tuple(sorted({run.commit or "unknown" for run in runs})),
         tuple(rows),
         {**gathered.absent, **without},
@@ -187,6 +186,7 @@ def _row(metric: str, runs: Sequence[Run], base: Sequence[Run], drawn: _Drawn, p
     known = sorted({name for run in runs for name in run.costs})
     return Row(
         setting,
+        runs[0].scores[metric].protocol,
         values,
         over_seeds(list(values.values())),
         _difference(metric, runs, base, drawn),

@@ -63,6 +63,7 @@ class Gathered:
         absent: Each run that should be there and is not -> why.
         metric: What is compared if nothing else is asked for.
         paper: The paper's numbers for these settings.
+        protocol_varies: Whether the settings differ in their protocol by purpose.
         parent: MLflow's run of the whole sweep.
     """
 
@@ -73,6 +74,7 @@ class Gathered:
     absent: Mapping[str, str] = field(default_factory=dict)
     metric: str | None = None
     paper: Paper | None = None
+    protocol_varies: bool = False
     parent: str | None = None
 
 

@@ -44,14 +44,24 @@ def grid(comparison: Comparison) -> Grid:
 
 def facts(comparison: Comparison) -> dict[str, str]:
     """What the numbers stand on."""
+    return _facts(comparison) | _protocols(comparison.rows)
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
     return {
         "split": str(comparison.split),
         "n": str(comparison.n),
         "checkpoint": comparison.checkpoint,
-        "protocol": comparison.protocol,
         "base": comparison.base,
         "commit": ", ".join(comparison.commits),
     }
+
+
+def _protocols(rows: Sequence[Row]) -> dict[str, str]:
+    """One line for all settings, or one each where they differ."""
+    if len({row.protocol for row in rows}) == 1:
+        return {"protocol": rows[0].protocol}
+    return {f"protocol of {row.setting}": row.protocol for row in rows}
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -113,7 +123,8 @@ def _record(comparison: Comparison, row: Row) -> Mapping[str, object]:
     over_samples, over_seeds = (difference.over_samples, difference.over_seeds) if difference else (None, None)
     return {
         "metric": comparison.metric,
-        **facts(comparison),
+        **_facts(comparison),
+        "protocol": row.protocol,
         "setting": row.setting,
         "seeds": len(row.values),
         "values": " ".join(f"{seed}={value}" for seed, value in row.values.items()),

@@ -84,6 +84,7 @@ class TrackedRuns:
             absent | dict.fromkeys(strays, "not in sweep.yaml"),
             plan.metric,
             plan.paper,
+            plan.protocol_varies,
             parent.info.run_id,
         )
 

@@ -16,7 +16,7 @@ import yaml
 from datamodules.types import DataError
 
 REQUIRED = ("base", "factors", "seeds", "metric")
-OPTIONAL = ("options", "paper")
+OPTIONAL = ("options", "paper", "protocol")
 RESERVED = ("seed_everything", "ckpt_path", "run.root", "run.experiment", "run.name", "run.tags", "run.join")
 """Options that a sweep gives to every point itself."""
 
@@ -90,6 +90,7 @@ class Sweep:
         seeds: Every setting is run with each.
         metric: The name in `results.json` of the number that counts.
         paper: Published numbers, if there are any.
+        protocol_varies: Whether the factors are themselves part of what a number depends on, as box or mask is.
     """
 
     path: Path
@@ -100,6 +101,7 @@ class Sweep:
     seeds: tuple[int, ...]
     metric: str
     paper: Paper | None
+    protocol_varies: bool = False
 
     @property
     def name(self) -> str:
@@ -177,6 +179,7 @@ def read_sweep(path: Path) -> Sweep:
         seeds=check.seeds(content["seeds"]),
         metric=check.text("metric", content["metric"]),
         paper=_paper(check, content["paper"]) if "paper" in content else None,
+        protocol_varies=check.choice("protocol", content.get("protocol", "same"), ("same", "varies")) == "varies",
     )
 
 
@@ -237,6 +240,11 @@ class _Checks:
         if not isinstance(value, str) or not value:
             raise self._error(what, "a text", value)
         return value
+
+    def choice(self, what: str, value: Any, known: Sequence[str]) -> str:
+        if value not in known:
+            raise self._error(what, " or ".join(known), value)
+        return str(value)
 
     def number(self, what: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -48,6 +48,12 @@ def test_another_protocol(tmp_path: Path) -> None:
     assert message == f'{BOTH}protocol "{rule}" and "{rule}; set B"'
 
 
+def test_seeds_of_one_setting_keep_their_protocol_where_settings_may_differ(tmp_path: Path) -> None:
+    runs = [run(tmp_path, "a", seed, answers("01", protocol=f"set {seed}")) for seed in (0, 1)]
+    with pytest.raises(DataError, match=r"'a-seed0' and 'a-seed1' cannot be compared: protocol .*set 0.* and .*set 1"):
+        compare(replace(gathered(*runs), protocol_varies=True))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_other_samples(tmp_path: Path, seed: int) -> None:
     message = refused(tmp_path, of_first(id="t0"), seed)

@@ -29,9 +29,9 @@ MARKDOWN = f"""\
 - split: test
 - n: 4
 - checkpoint: last.ckpt
-- protocol: {RULE}
 - base: a|1
 - commit: c0ffee
+- protocol: {RULE}
 
 | setting | seeds | mean | sd | 95 % over seeds | difference | difference, over samples | difference, over seeds \
 | paper, METEOR | fit minutes |
@@ -77,6 +77,15 @@ def test_csv_has_the_numbers_in_full_and_no_invented_ones(compared: Comparison) 
     assert [other[name] for name in empty] == [""] * len(empty)
     assert {base["metric"], other["metric"]} == {METRIC}
     assert {base["protocol"], other["protocol"]} == {RULE}
+
+
+def test_protocols_that_differ_by_purpose_are_told_setting_by_setting(tmp_path: Path) -> None:
+    runs = [run(tmp_path, shown, 0, answers("10", protocol=f"set A, {shown}")) for shown in ("mask", "box")]
+    compared = compare(replace(gathered(*runs), protocol_varies=True), resamples=10)
+    text = as_markdown("made up", "python cli.py compare", compared)
+    assert f"- protocol of mask: {RULE}; set A, mask\n- protocol of box: {RULE}; set A, box\n" in text
+    lines = list(csv.DictReader(io.StringIO(as_csv(compared))))
+    assert [line["protocol"] for line in lines] == [f"{RULE}; set A, mask", f"{RULE}; set A, box"]
 
 
 def test_terminal_shows_what_markdown_does(compared: Comparison) -> None:
