@@ -57,6 +57,21 @@ class Store:
             make_apart(self.database, lambda address: MlflowClient(address).search_experiments())
             return MlflowClient(self.uri)
 
+    def experiment(self, client: MlflowClient, name: str) -> str:
+        """The id of the experiment, made if it is not there; several processes may ask at once."""
+        from mlflow.exceptions import MlflowException
+
+        with self.alone():
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                try:
+                    return str(client.create_experiment(name, self.artifacts(name)))
+                except MlflowException:
+                    found = client.get_experiment_by_name(name)
+                    if found is None:  # another machine was not faster: it cannot be made
+                        raise
+            return str(found.experiment_id)
+
     def alone(self) -> AbstractContextManager[object]:
         """Keeps other processes out of a sqlite store: two that migrate it, or make one experiment, collide."""
         return alone(self.database)

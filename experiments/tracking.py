@@ -69,7 +69,6 @@ class RunLogger(MLFlowLogger):
                 run_name,
                 self.uri,
                 dict(tags or {}),
-                artifact_location=self.store.artifacts(experiment_name),
                 run_id=run_id,
             )
 
@@ -83,6 +82,8 @@ class RunLogger(MLFlowLogger):
     def experiment(self) -> MlflowClient:
         """The client; the first access on rank 0 starts the run."""
         if not self._initialized:
+            if not self._resumed:
+                self._experiment_id = self.store.experiment(self._mlflow_client, self._experiment_name)
             with self.store.alone(), environment_kept():
                 _ = super().experiment
                 if self._resumed:

@@ -24,24 +24,11 @@ class ParentRun:
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         self._client = store.client()
+        self._experiment = store.experiment(self._client, sweep.name)
         with store.alone():
-            self._experiment = self._experiment_id(sweep.name, store)
             self.run_id = self._first(sweep.name) or self._begin(sweep.name)
         self._client.update_run(self.run_id, status="RUNNING")
         self._client.log_text(self.run_id, sweep.text, "sweep.yaml")
-
-    def _experiment_id(self, name: str, store: Store) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            try:
-                return str(self._client.create_experiment(name, artifact_location=store.artifacts(name)))
-            except MlflowException:
-                found = self._client.get_experiment_by_name(name)
-                if found is None:  # another machine was not faster: it cannot be made
-                    raise
-        return str(found.experiment_id)
 
     def _first(self, name: str) -> str | None:
         """The earliest, so that machines that begin at once agree on one."""

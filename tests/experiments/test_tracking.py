@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from mlflow_server import serving
 from tiny_run import TinyModule, loader, trainer
 
+from experiments.mlflow_store import Store, store_address
 from experiments.run_record import RunRecord, flat_parameters
 from experiments.tracking import RunLogger, default_run_name, run_folder
 
@@ -57,6 +58,14 @@ def finish(*processes: subprocess.Popen[str]) -> None:
     for process in processes:
         _, errors = process.communicate(timeout=180)
         assert process.returncode == 0, errors
+
+
+def test_an_experiment_is_made_once_beside_its_store(root: Path) -> None:
+    store = Store(store_address(root))
+    client = store.client()
+    made = store.experiment(client, "shown")
+    assert store.experiment(client, "shown") == made
+    assert Path(client.get_experiment(made).artifact_location.removeprefix("file://")) == root / "artifacts" / "shown"
 
 
 def test_two_runs_in_a_row_are_two_finished_runs(root: Path, tmp_path: Path) -> None:
