@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metrics.predictions import Prediction, PredictionMetric, Score
+from metrics.sample_sums import SampleSums, ratio
 
 PROTOCOL = "visual tokens after the prompted frame that a region covers to a quarter or more: likeliest of all marks"
 
@@ -18,8 +19,20 @@ class GuideTracking(PredictionMetric):
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
         """Empty where no prediction has a token to follow."""
-        followed = [prediction for prediction in predictions if prediction.meta.get("guide_tokens")]
-        if not followed:
-            return {}
-        hits, tokens = (sum(prediction.meta[key] for prediction in followed) for key in ("guide_hits", "guide_tokens"))
-        return {"accuracy": Score.of(hits / tokens, followed, PROTOCOL)}
+        followed = guided(predictions)
+        return {"accuracy": Score.of(_tracked(followed).value, followed, PROTOCOL)} if followed else {}
+
+    def sample_sums(self, name: str, predictions: Sequence[Prediction]) -> SampleSums | None:
+        """No mean over samples but over the tokens they have."""
+        followed = guided(predictions)
+        return _tracked(followed) if followed else None
+
+
+def guided(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Those that have a token to follow."""
+    return [prediction for prediction in predictions if prediction.meta.get("guide_tokens")]
+
+
+def _tracked(predictions: Sequence[Prediction]) -> SampleSums:
+    hits, tokens = ([item.meta[key] for item in predictions] for key in ("guide_hits", "guide_tokens"))
+    return ratio(hits, tokens)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import atexit
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 _OPTIONS = ["-Xmx1G", "-XX:+UseSerialGC"]  # the paraphrase table takes half of the heap
 _METEOR_OPTIONS = ["-", "-", "-stdio", "-l", "en", "-norm"]
 _START_SECONDS = 300.0
+# in a line of counts: how many, words of caption and reference, chunks, matched words of caption and reference
+_COUNTS, _LENGTHS, _CHUNKS, _MATCHED = 23, [0, 1], 20, [21, 22]
 _CAPTION_SECONDS = 0.2  # ten times what a caption of ninety words takes
 
 
@@ -37,12 +42,42 @@ class Meteor:
             RuntimeError: Java failed, or took far too long and was stopped.
         """
         pairs = list(zip(hypotheses, references, strict=True))
+        with self._running(len(pairs)) as java:
+            return java.evaluate([java.align(*pair) for pair in pairs])[-1]
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        """What each tokenised caption adds to the counts that a corpus score is made of: (captions, counts).
+
+        Raises:
+            RuntimeError: As `score`.
+        """
+        pairs = list(zip(hypotheses, references, strict=True))
+        with self._running(len(pairs)) as java:
+            aligned = [java.align(*pair) for pair in pairs]
+        counts = np.array([line.split() for line in aligned], np.float64).reshape(len(pairs), _COUNTS)
+        lengths, matched = counts[:, _LENGTHS], counts[:, _MATCHED]
+        # a caption that is its reference from end to end is in one chunk, for which a corpus has no penalty
+        counts[(counts[:, _CHUNKS] == 1) & (lengths == matched).all(1), _CHUNKS] = 0
+        return counts
+
+    def scores(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scores in [0, 1] of corpora, by the sums of their captions' statistics: (corpora, counts) -> (corpora,).
+
+        Raises:
+            RuntimeError: As `score`.
+        """
+        with self._running(len(counts)) as java:
+            return np.array(java.evaluate([" ".join(map(str, row)) for row in counts.tolist()])[:-1])
+
+    @contextmanager
+    def _running(self, requests: int) -> Iterator[_Java]:
+        """The process to this thread alone, until it has had time for so many requests."""
         with self._lock:
             self._java = self._java or _Java()
-            watchdog = threading.Timer(_START_SECONDS + _CAPTION_SECONDS * len(pairs), self._java.kill)
+            watchdog = threading.Timer(_START_SECONDS + _CAPTION_SECONDS * requests, self._java.kill)
             watchdog.start()
             try:
-                return self._java.corpus_score(pairs)
+                yield self._java
             except BaseException:
                 # The answers left over would be taken for those to the next captions.
                 self.close()
@@ -71,11 +106,13 @@ class _Java:
             stdout=subprocess.PIPE,
         )
 
-    def corpus_score(self, pairs: Sequence[tuple[str, Sequence[str]]]) -> float:
-        statistics = [self._ask(["SCORE", *references, hypothesis]) for hypothesis, references in pairs]
-        # The answer is the score of every caption and then, on a line of its own, that of all together.
-        scores = [self._ask(["EVAL", *statistics]), *(self._answer() for _ in pairs)]
-        return float(scores[-1])
+    def align(self, hypothesis: str, references: Sequence[str]) -> str:
+        """The counts of a caption's best alignment."""
+        return self._ask(["SCORE", *references, hypothesis])
+
+    def evaluate(self, statistics: Sequence[str]) -> list[float]:
+        """The score of each line of counts, and after them that of all together."""
+        return [float(self._ask(["EVAL", *statistics])), *(float(self._answer()) for _ in statistics)]
 
     def _ask(self, parts: Iterable[str]) -> str:
         assert self._process.stdin is not None

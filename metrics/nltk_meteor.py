@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.types import DataError
 
 _DROPPED = str.maketrans("", "", ",.")
 
 
-def nltk_meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean over samples of the best reference's score, in [0, 1].
+def nltk_meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """The best reference's score of each caption, in [0, 1].
 
     Captions are split at blanks once ',' and '.' are deleted; no other punctuation is, and no tokenizer is run.
 
@@ -26,7 +28,7 @@ def nltk_meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
         meteor_score([_words(text) for text in texts], _words(hypothesis), wordnet=wordnet)
         for hypothesis, texts in zip(hypotheses, references, strict=True)
     ]
-    return math.fsum(scores) / len(scores)
+    return np.array(scores, np.float64)
 
 
 def _words(caption: str) -> list[str]:

@@ -19,6 +19,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from datamodules.placeholders import PLACEHOLDER
 from datamodules.types import Answering, DataError, Task
+from metrics.sample_sums import SampleSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,15 @@ class PredictionMetric(Metric, ABC):
     @abstractmethod
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
         """The scores of these predictions: at least one, one a sample, sorted by id. Pure."""
+
+    def sample_sums(self, name: str, predictions: Sequence[Prediction]) -> SampleSums | None:
+        """By what sums over samples a score comes, where that is known.
+
+        Args:
+            name: As in `score`.
+            predictions: As in `score`.
+        """
+        return None
 
     def update(self, predictions: Sequence[Prediction]) -> None:
         """Adds the predictions of a batch."""

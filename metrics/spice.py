@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.types import DataError
 from metrics.java import run_java
@@ -19,8 +21,8 @@ _SOURCE = "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zi
 _OPENED = ("lang", "math", "net", "text", "util", "util.concurrent")
 
 
-def spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean over samples of SPICE's F-score, in [0, 1]; 0 for a caption that has none.
+def spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """SPICE's F-score of each caption, in [0, 1]; 0 for one that has none.
 
     Raises:
         DataError: Stanford's models are not where the program looks for them. Nothing is downloaded.
@@ -37,7 +39,7 @@ def spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> flo
     ]
     values = [result["scores"]["All"]["f"] or 0.0 for result in _run(program, samples)]
     assert len(values) == len(samples), f"{len(values)} SPICE scores for {len(samples)} captions"
-    return math.fsum(values) / len(values)
+    return np.array(values, np.float64)
 
 
 def _check_models(folder: Path) -> None:

@@ -170,7 +170,7 @@ def _drawn(judged: Sequence[Judged], resamples: int, seed: int) -> tuple[str, _D
     if reason := next((item.reason for item in judged if item.scores is None), ""):
         return reason, {}
     scores = [item.scores for item in judged if item.scores is not None]
-    if len(scores[0].counted) == 1:
+    if len(scores[0].added) == 1:
         return "1 sample", {}
     numbers = resampled(scores, resamples, seed)
     return "", {_key(item.run): numbers[:, column] for column, item in enumerate(judged)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from jsonargparse import ArgumentParser
 
 from datamodules.types import DataError
 from experiments.comparison.runs import PREDICTIONS, Run
-from experiments.comparison.statistics import SampleScores
-from metrics import CausalVidQa, Evaluation, Prediction, PredictionMetric, Vcr, predictions_file
+from metrics import CausalVidQa, Evaluation, GuideTracking, Prediction, PredictionMetric, Vcr, predictions_file
+from metrics.guide import guided
+from metrics.sample_sums import SampleSums, mean
 
 _ITEM: Mapping[type[PredictionMetric], str] = {Vcr: "annot_id", CausalVidQa: "video"}
 """Where the meta of a metric's predictions names the item that they are parts of; items are resampled whole."""
@@ -34,7 +35,7 @@ class Judged:
 
     run: Run
     asked: Mapping[str, tuple[Any, ...]]
-    scores: SampleScores | None
+    scores: SampleSums | None
     reason: str = ""
 
 
@@ -58,17 +59,16 @@ def judge(run: Run, metrics: Sequence[str]) -> dict[str, Judged]:
 
 def _judge(run: Run, metric: str, predictions: Sequence[Prediction], evaluation: Evaluation) -> Judged:
     task, _, name = metric.partition("/")
-    if task == "guide":
-        part = [item for item in predictions if item.meta.get("guide_tokens")]
-        return Judged(run, _asked(part), _tracked(run, metric, part))
-    rules = {str(key): rule for key, rule in evaluation.metrics.items()}
+    rules: dict[str, PredictionMetric] = {str(key): rule for key, rule in evaluation.metrics.items()}
+    rules["guide"] = GuideTracking()
     if task not in rules:
         raise DataError(f"{run.name}: its metrics score no task {task!r}, which {metric} is of")
-    part = [item for item in predictions if item.task == task]
+    part = guided(predictions) if task == "guide" else [item for item in predictions if item.task == task]
     group = name.rpartition("/")[0]
     asked = _asked([item for item in part if group in ("", item.group)])
-    if task == "caption":
-        return Judged(run, asked, None, "a score of the whole corpus")
+    if known := rules[task].sample_sums(name, part):
+        _check_value(run, metric, known.value)
+        return Judged(run, asked, known)
     scores = _mean_over_units(run, metric, rules[task], part)
     return Judged(run, asked, scores, "" if scores else "no mean over samples")
 
@@ -77,31 +77,21 @@ def _asked(predictions: Sequence[Prediction]) -> dict[str, tuple[Any, ...]]:
     return {item.id: (item.task, item.group, item.references, item.options, item.label) for item in predictions}
 
 
-def _tracked(run: Run, metric: str, predictions: Sequence[Prediction]) -> SampleScores:
-    """The guide head's number is no mean over samples but over the tokens they have."""
-    hits, tokens = (
-        np.array([item.meta[key] for item in predictions], np.float64) for key in ("guide_hits", "guide_tokens")
-    )
-    scores = SampleScores(hits, tokens)
-    _check_value(run, metric, scores.value if predictions else None)
-    return scores
-
-
 def _mean_over_units(
     run: Run, metric: str, rule: PredictionMetric, predictions: Sequence[Prediction]
-) -> SampleScores | None:
+) -> SampleSums | None:
     """The number of each unit alone, if the number of many is their mean: of all, and of a random half."""
     name = metric.partition("/")[2]
     _check_value(run, metric, _value(rule, name, predictions))
     units = _units(rule, predictions)
     alone = {number: value for number, unit in enumerate(units) if (value := _value(rule, name, unit)) is not None}
-    if len(alone) != run.scores[metric].n or not _equal(_mean(alone.values()), run.scores[metric].value):
+    if len(alone) != run.scores[metric].n or not _equal(mean(list(alone.values())).value, run.scores[metric].value):
         return None
     half = np.random.default_rng(0).permutation(list(alone))[: -(-len(alone) // 2)].tolist()
     together = _value(rule, name, [item for number in sorted(half) for item in units[number]])
-    if together is None or not _equal(_mean(alone[number] for number in half), together):
+    if together is None or not _equal(mean([alone[number] for number in half]).value, together):
         return None
-    return SampleScores(np.array(list(alone.values()), np.float64), np.ones(len(alone)))
+    return mean(list(alone.values()))
 
 
 def _units(rule: PredictionMetric, predictions: Sequence[Prediction]) -> list[list[Prediction]]:
@@ -111,10 +101,6 @@ def _units(rule: PredictionMetric, predictions: Sequence[Prediction]) -> list[li
     for item in predictions:
         units.setdefault(item.id if key is None else item.need(key), []).append(item)
     return [units[unit] for unit in sorted(units)]
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
 
 
 def _value(rule: PredictionMetric, name: str, predictions: Sequence[Prediction]) -> float | None:

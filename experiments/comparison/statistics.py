@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from metrics.sample_sums import SampleSums
+
 LEVEL = 0.95
 _CHUNK = 2**22  # samples drawn at a time
 
@@ -29,23 +31,6 @@ class Spread(NamedTuple):
     interval: Interval | None
 
 
-class SampleScores(NamedTuple):
-    """A number as the ratio of two sums over samples; a mean over samples weighs each of them 1.
-
-    Attributes:
-        counted: (n,) what each sample adds.
-        weights: (n,) what each counts.
-    """
-
-    counted: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-    @property
-    def value(self) -> float:
-        """The number."""
-        return float(self.counted.sum() / self.weights.sum())
-
-
 def over_seeds(values: Sequence[float]) -> Spread:
     """Mean, sample standard deviation (n - 1) and 95 % t-interval of the mean.
 
@@ -60,7 +45,7 @@ def over_seeds(values: Sequence[float]) -> Spread:
     return Spread(mean, deviation, Interval(mean - reach, mean + reach))
 
 
-def resampled(runs: Sequence[SampleScores], resamples: int, seed: int) -> NDArray[np.float64]:
+def resampled(runs: Sequence[SampleSums], resamples: int, seed: int) -> NDArray[np.float64]:
     """Numbers of all runs on samples drawn anew, with replacement; the same ones for all runs.
 
     Args:
@@ -71,9 +56,10 @@ def resampled(runs: Sequence[SampleScores], resamples: int, seed: int) -> NDArra
     Returns:
         (resamples, runs).
     """
-    columns = np.stack([column for run in runs for column in run], axis=1)
+    columns = np.concatenate([run.added for run in runs], axis=1)
     sums = np.concatenate([counts @ columns for counts in _draws(len(columns), resamples, seed)])
-    return np.asarray(sums[:, 0::2] / sums[:, 1::2])
+    of_run = np.split(sums, np.cumsum([run.added.shape[1] for run in runs])[:-1], axis=1)
+    return np.stack([run.number(part) for run, part in zip(runs, of_run, strict=True)], axis=1)
 
 
 def _draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -27,7 +28,7 @@ from datamodules.types import DataError
 from metrics import Captioning, Prediction, score_captions
 from metrics import meteor as meteor_module
 from metrics import nltk_meteor as nltk_module
-from metrics.captioning import CaptionScore
+from metrics.caption_scorers import SCORERS, CaptionScore, Corpus
 from metrics.meteor import Meteor
 from metrics.ptb import ptb_tokenise
 from metrics.spice import spice
@@ -72,6 +73,30 @@ def test_scores_are_those_of_pycocoevalcap(monkeypatch: pytest.MonkeyPatch) -> N
         "rouge_l": Rouge().compute_score(truths, results)[0],
     }
     assert 0.1 < scores["meteor"] < 0.9
+
+
+def _predictions(predict: Predict, hypotheses: dict[str, str], references: dict[str, list[str]]) -> list[Prediction]:
+    return [
+        predict(key, task="caption", prediction=said, references=tuple(references[key]))
+        for key, said in hypotheses.items()
+    ]
+
+
+def test_a_corpus_drawn_anew_scores_as_the_sums_over_its_captions_say(predict: Predict) -> None:
+    """Captions repeated and left out, against that corpus scored as a whole; some are a reference from end to end."""
+    hypotheses, references = _corpus()
+    hypotheses["sample 00"] = references["sample 00"][0]
+    hypotheses["sample 01"], references["sample 01"] = "the car stops", ["the automobile stops"]  # by synonyms
+    hypotheses["sample 02"], references["sample 02"] = "a dog", ["a dog sits", "a dog"]
+    hypotheses["sample 03"] = ""
+    made = [replace(item, group="ab"[int(item.id[-1]) % 2]) for item in _predictions(predict, hypotheses, references)]
+    metric = Captioning(["cider", "bleu"])
+    scores = metric.score(made)
+    for name in ("a/cider", "b/bleu_2", "cider"):
+        sums = metric.sample_sums(name, made)
+        assert sums is not None and len(sums.added) == scores[name].n
+        assert sums.value == pytest.approx(scores[name].value, abs=1e-12)
+    assert metric.sample_sums("meteor", made) is None
 
 
 def _vector(
@@ -258,12 +283,14 @@ def test_spice_says_which_model_is_missing_and_starts_nothing(
     assert not (spice_folder / "lib" / missing).exists()
 
 
-def test_spice_is_the_mean_of_what_the_program_writes(spice_folder: Path, java_that: Callable[[str], None]) -> None:
+def test_spice_is_what_the_program_writes(spice_folder: Path, java_that: Callable[[str], None]) -> None:
     for name in MODELS:
         (spice_folder / "lib" / name).touch()
     java_that(SCORE_BY_REFERENCES.format(python=sys.executable))
     references = [["a"], ["a", "b"], ["a", "b", "c", "d"]]
-    assert spice(["a dog", "", "café"], references) == pytest.approx((1 / 4 + 2 / 4 + 0) / 3)
+    assert spice(["a dog", "", "café"], references).tolist() == [1 / 4, 2 / 4, 0]
+    corpus = Corpus({"x": ["a dog"], "y": [""], "z": ["café"]}, dict(zip("xyz", references, strict=True)))
+    assert SCORERS["spice"].function(corpus) == {"spice": pytest.approx((1 / 4 + 2 / 4 + 0) / 3)}
     assert sorted(path.name for path in spice_folder.iterdir()) == ["java", "lib"]
     java_that("echo no heap >&2; exit 1")
     with pytest.raises(RuntimeError, match=r"SPICE failed \(1\): no heap"):

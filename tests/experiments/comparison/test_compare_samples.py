@@ -9,7 +9,7 @@ from compared_runs import METRIC, answers, run
 
 from datamodules.types import DataError
 from experiments.comparison.samples import judge
-from metrics import CausalVidQa, Evaluation, MultipleChoice, Prediction
+from metrics import Captioning, CausalVidQa, Evaluation, MultipleChoice, Prediction
 
 
 def choice(name: str, right: bool, lengths: tuple[int, ...] = (), **meta: object) -> Prediction:
@@ -23,11 +23,11 @@ def test_accuracy_is_what_each_sample_got(tmp_path: Path) -> None:
     judged = judge(made, [METRIC, "answer/accuracy"])
     scores = judged[METRIC].scores
     assert scores is not None
-    assert scores.counted.tolist() == [0, 1, 1, 0]
+    assert scores.added[:, 0].tolist() == [0, 1, 1, 0]
     assert list(judged[METRIC].asked) == ["s0", "s1", "s2", "s3"]
     overall = judged["answer/accuracy"].scores
     assert overall is not None
-    assert overall.counted.tolist() == [0, 1, 1, 0, 1]
+    assert overall.added[:, 0].tolist() == [0, 1, 1, 0, 1]
     assert "x" in judged["answer/accuracy"].asked
 
 
@@ -35,7 +35,7 @@ def test_samples_are_in_the_order_of_their_ids_whatever_the_file_has(tmp_path: P
     made = run(tmp_path, "a", 0, answers("0111")[::-1])
     scores = judge(made, [METRIC])[METRIC].scores
     assert scores is not None
-    assert scores.counted.tolist() == [0, 1, 1, 1]
+    assert scores.added[:, 0].tolist() == [0, 1, 1, 1]
 
 
 def test_the_guide_head_is_a_ratio_over_tokens(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_guide_head_is_a_ratio_over_tokens(tmp_path: Path) -> None:
     made = run(tmp_path, "a", 0, [replace(item, meta=meta) for item, meta in zip(answers("111"), metas, strict=True)])
     judged = judge(made, ["guide/accuracy"])["guide/accuracy"]
     assert judged.scores is not None
-    assert judged.scores.weights.tolist() == [4, 8]
+    assert judged.scores.added[:, 1].tolist() == [4, 8]
     assert judged.scores.value == 4 / 12 == made.scores["guide/accuracy"].value
     assert list(judged.asked) == ["s0", "s2"]
 
@@ -54,8 +54,8 @@ def test_what_is_no_mean_has_no_scores_of_samples(tmp_path: Path) -> None:
     asked = [Prediction(f"p{n}", "yes_no", "", "?", said, (truth,)) for n, (said, truth) in enumerate(texts)]
     judged = judge(run(tmp_path, "a", 0, asked), ["yes_no/accuracy", "yes_no/f1", "yes_no/yes_ratio"])
     accuracy, ratio = judged["yes_no/accuracy"].scores, judged["yes_no/yes_ratio"].scores
-    assert accuracy is not None and accuracy.counted.tolist() == [1, 0, 1, 0, 1]
-    assert ratio is not None and ratio.counted.tolist() == [1, 0, 0, 1, 0]
+    assert accuracy is not None and accuracy.added[:, 0].tolist() == [1, 0, 1, 0, 1]
+    assert ratio is not None and ratio.added[:, 0].tolist() == [1, 0, 0, 1, 0]
     assert (judged["yes_no/f1"].scores, judged["yes_no/f1"].reason) == (None, "no mean over samples")
 
 
@@ -74,7 +74,7 @@ def test_the_rule_is_that_of_the_configuration(tmp_path: Path) -> None:
     made = run(tmp_path, "a", 0, predictions, evaluation=evaluation, configured=configured)
     scores = judge(made, ["choice/accuracy"])["choice/accuracy"].scores
     assert scores is not None
-    assert scores.counted.tolist() == [0, 1]
+    assert scores.added[:, 0].tolist() == [0, 1]
 
 
 def test_parts_of_an_item_stay_together(tmp_path: Path) -> None:
@@ -93,18 +93,22 @@ def test_parts_of_an_item_stay_together(tmp_path: Path) -> None:
     made = run(tmp_path, "a", 0, predictions, evaluation=evaluation, configured=configured)
     judged = judge(made, ["choice/p_ar", "choice/all"])
     both, average = judged["choice/p_ar"].scores, judged["choice/all"].scores
-    assert both is not None and both.counted.tolist() == [0, 1, 1]
-    assert average is not None and np.allclose(average.counted, [0.75, 0.75, 1])
+    assert both is not None and both.added[:, 0].tolist() == [0, 1, 1]
+    assert average is not None and np.allclose(average.added[:, 0], [0.75, 0.75, 1])
 
 
-def test_captions_are_not_split(tmp_path: Path) -> None:
-    made = run(tmp_path, "a", 0, answers("10"))
-    (tmp_path / "a-seed0" / "predictions.jsonl").write_text(
-        "".join(f"{item.to_json()}\n" for item in answers("10", task="caption"))
-    )
-    judged = judge(made, ["caption/cider"])["caption/cider"]
-    assert (judged.scores, judged.reason) == (None, "a score of the whole corpus")
-    assert list(judged.asked) == ["s0", "s1"]
+def test_captions_add_to_the_sums_of_their_score(tmp_path: Path) -> None:
+    said = [replace(item, task="caption") for item in answers("1011")]
+    evaluation = Evaluation({"caption": Captioning(["cider", "bleu"])})
+    scores = {"class_path": "metrics.Captioning", "init_args": {"scores": ["cider", "bleu"]}}
+    configured = {"class_path": "metrics.Evaluation", "init_args": {"metrics": {"caption": scores}}}
+    made = run(tmp_path, "a", 0, said, evaluation=evaluation, configured=configured)
+    judged = judge(made, ["caption/cider", "caption/bleu_1"])
+    cider, bleu = judged["caption/cider"].scores, judged["caption/bleu_1"].scores
+    assert cider is not None and cider.added.shape == (4, 2)
+    assert bleu is not None and bleu.added[:, :4].tolist() == [[2, 1, 0, 0], [1, 0, 0, 0], [2, 1, 0, 0], [2, 1, 0, 0]]
+    assert bleu.value == pytest.approx(7 / 8) == pytest.approx(made.scores["caption/bleu_1"].value)
+    assert list(judged["caption/cider"].asked) == ["s0", "s1", "s2", "s3"]
 
 
 def test_predictions_that_are_not_those_of_the_results_are_an_error(tmp_path: Path) -> None:

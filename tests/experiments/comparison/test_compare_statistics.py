@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from experiments.comparison import statistics
-from experiments.comparison.statistics import SampleScores, Spread, over_seeds, percentile_interval, resampled
+from experiments.comparison.statistics import Spread, over_seeds, percentile_interval, resampled
+from metrics.sample_sums import SampleSums, mean, ratio
 
 
-def means(*runs: object) -> list[SampleScores]:
-    columns = [np.asarray(run, np.float64) for run in runs]
-    return [SampleScores(column, np.ones(len(column))) for column in columns]
+def means(*runs: object) -> list[SampleSums]:
+    return [mean(np.asarray(run, np.float64)) for run in runs]
 
 
 def differences(one: object, other: object, resamples: int, seed: int = 0) -> NDArray[np.float64]:
@@ -75,7 +75,7 @@ def test_paired_is_narrower_than_unpaired_where_samples_are_hard_for_both() -> N
 
 
 def test_a_ratio_of_sums_is_no_mean_of_ratios() -> None:
-    tokens = SampleScores(np.array([1.0, 9.0]), np.array([1.0, 18.0]))
+    tokens = ratio([1, 9], [1, 18])
     assert tokens.value == 10 / 19
     assert set(resampled([tokens], 100, 0)[:, 0].tolist()) == {1.0, 0.5, 10 / 19}
 
