@@ -83,20 +83,21 @@ def test_an_ablation_says_what_it_asks(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OF_SHAPES, ids=lambda path: path.stem)
 def test_every_point_is_parsed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No two points have the same configuration, and the first has the base's."""
+    """No two points have the same configuration, and the first has the base's, with the options of all points."""
     sweep = one_seed(read_sweep(path))
     configs = [parsed(point.options, capsys) for point in sweep.points()]
     texts = [yaml.safe_dump(config) for config in configs]
     assert len(set(texts)) == len(texts) > 1
-    base = parsed(("--config=experiments/ablations/base/shapes.yaml", "--seed_everything=0"), capsys)
+    options = [f"--{option}={json.dumps(value)}" for option, value in sweep.options.items()]
+    base = parsed(("--config=experiments/ablations/base/shapes.yaml", *options, "--seed_everything=0"), capsys)
     assert configs[0] == base
 
 
 @pytest.mark.parametrize("path", OF_SHAPES, ids=lambda path: path.stem)
 def test_every_point_is_parsed_at_7b(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the other base in place of the shapes."""
+    """With the other base in place of the shapes and of what is said of them."""
     base = f"experiments/ablations/base/{AT_7B[path.stem]}.yaml"
-    sweep = replace(one_seed(read_sweep(path)), base=(base,))
+    sweep = replace(one_seed(read_sweep(path)), base=(base,), options={})
     texts = [yaml.safe_dump(parsed(point.options, capsys)) for point in sweep.points()]
     assert len(set(texts)) == len(texts)
     assert all("Llama-2-7b" in text for text in texts)
