@@ -18,8 +18,8 @@ from pycocotools import mask as coco_mask
 from datamodules.media import read_clip
 from datamodules.regions import run_length_code
 from datamodules.shapes.encode import write_video
+from datamodules.shapes.figure import COLOURS, Figure, Scene
 from datamodules.shapes.render import render
-from datamodules.shapes.scene import COLOURS, Figure, Scene
 from datamodules.types import Box, Geometry, Media, RegionSample
 
 HEIGHT, WIDTH = 40, 56

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.shapes.scene import COLOURS
+from datamodules.shapes.figure import COLOURS
 from datamodules.types import Box, Frames, Media, Region, RegionSample, Turn, Video
 from moving_squares import FRAMES, HEIGHT, WIDTH, Squares, assert_on_pixels, save_picture, save_video, squares
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from datamodules.shapes.figure import COLOURS, MOTIONS, SHAPES, TEXTURES, Figure, Scene, place_name
 from datamodules.shapes.hard import manner_of
-from datamodules.shapes.scene import COLOURS, MOTIONS, SHAPES, TEXTURES, Figure, Scene, place_name
 
 Phrase: TypeAlias = Callable[[Figure], str]
 

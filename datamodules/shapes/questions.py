@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from datamodules.shapes import phrases
+from datamodules.shapes.figure import PLACES, Scene, place_name, related_pairs, side_of
 from datamodules.shapes.hard import ASKED_FRAMES
 from datamodules.shapes.phrases import Phrase
-from datamodules.shapes.scene import PLACES, Kind, Scene, place_name, related_pairs, side_of
+from datamodules.shapes.scene import Kind
 
 if TYPE_CHECKING:
     from datamodules.types import Task

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.shapes.scene import COLOURS, SIDE, Figure, Scene
+from datamodules.shapes.figure import COLOURS, SIDE, Figure, Scene
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 

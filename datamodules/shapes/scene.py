@@ -9,45 +9,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from datamodules.shapes.figure import (
-    CELL,
-    COLOURS,
-    MOTIONS,
-    PLACES,
-    SHAPES,
-    SIDE,
-    TEXTURES,
-    Figure,
-    Point,
-    Scene,
-    place_name,
-    related_pairs,
-    side_of,
-)
+from datamodules.shapes.figure import Scene
 from datamodules.shapes.hard import HARD_FRAMES, make_hard_scene
 from datamodules.shapes.plain import make_plain_scene
-
-__all__ = [
-    "CELL",
-    "COLOURS",
-    "KINDS",
-    "MOTIONS",
-    "PLACES",
-    "SHAPES",
-    "SIDE",
-    "SPLITS",
-    "TEXTURES",
-    "Figure",
-    "Kind",
-    "Point",
-    "Scene",
-    "Split",
-    "make_scene",
-    "place_name",
-    "related_pairs",
-    "scene_rng",
-    "side_of",
-]
 
 Kind: TypeAlias = Literal["image", "video", "hard"]
 Split: TypeAlias = Literal["train", "val", "test"]

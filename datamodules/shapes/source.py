@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.reading.coco_index import Prompt
+from datamodules.shapes.figure import Scene
 from datamodules.shapes.questions import Question, ask, groups_of
 from datamodules.shapes.render import render
-from datamodules.shapes.scene import Kind, Scene, make_scene, scene_rng
+from datamodules.shapes.scene import Kind, make_scene, scene_rng
 from datamodules.shapes.showing import Showing
 from datamodules.source import RegionSource
 from datamodules.types import DataError, Mask, Media, Pixels, Region, RegionSample, Turn

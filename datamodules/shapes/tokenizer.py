@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.placeholders import PLACEHOLDER
+from datamodules.shapes.figure import COLOURS, SHAPES
 from datamodules.shapes.questions import ask, groups_of
-from datamodules.shapes.scene import COLOURS, KINDS, SHAPES, Kind, make_scene, scene_rng
+from datamodules.shapes.scene import KINDS, Kind, make_scene, scene_rng
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -14,11 +14,12 @@ from pycocotools.mask import decode
 
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.shapes.encode import SceneKey
+from datamodules.shapes.figure import Scene, place_name
 from datamodules.shapes.files import ShapesFiles, main
 from datamodules.shapes.hard import ASKED_FRAMES, EVENTS, HARD_FRAMES, Course
 from datamodules.shapes.questions import groups_of
 from datamodules.shapes.render import render
-from datamodules.shapes.scene import Scene, make_scene, place_name, scene_rng
+from datamodules.shapes.scene import make_scene, scene_rng
 from datamodules.shapes.source import ShapesStream
 from datamodules.shapes.tokenizer import train_tokenizer
 from datamodules.shapes.writer import scene_samples

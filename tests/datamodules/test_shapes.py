@@ -19,10 +19,11 @@ from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.placeholders import PLACEHOLDER
 from datamodules.shapes import writer
 from datamodules.shapes.encode import SceneKey, write_image, write_video
+from datamodules.shapes.figure import COLOURS, Figure, Scene, place_name
 from datamodules.shapes.files import ShapesFiles, main
 from datamodules.shapes.questions import ask, groups_of
 from datamodules.shapes.render import render
-from datamodules.shapes.scene import COLOURS, KINDS, SPLITS, Figure, Kind, Scene, make_scene, place_name, scene_rng
+from datamodules.shapes.scene import KINDS, SPLITS, Kind, make_scene, scene_rng
 from datamodules.shapes.source import ShapesStream, make_sample
 from datamodules.shapes.tokenizer import train_tokenizer
 from datamodules.shapes.writer import scene_samples, write_shapes

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Literal, TypeAlias, get_args
 
 from datamodules.shapes import phrases
+from datamodules.shapes.figure import COLOURS, MOTIONS, PLACES, SHAPES, Figure, Scene, side_of
 from datamodules.shapes.phrases import at
-from datamodules.shapes.scene import COLOURS, MOTIONS, PLACES, SHAPES, Figure, Scene, side_of
 
 Topic: TypeAlias = Literal["look", "start", "motion", "end", "colour", "neighbour", "company"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)

@@ -21,7 +21,7 @@ from datamodules.regvid.rehearsal.reading import (
     video_of,
 )
 from datamodules.regvid.rehearsal.scenes import Scenes, Sight
-from datamodules.shapes.scene import SIDE
+from datamodules.shapes.figure import SIDE
 from datamodules.types import DataError
 
 MOST_NEIGHBOURS = 1

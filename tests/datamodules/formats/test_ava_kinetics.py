@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from damage import FUZZ, read_all
 from datamodules.formats.ava_kinetics import AvaKinetics
 from datamodules.shapes.encode import FRAMES_PER_SECOND
-from datamodules.shapes.scene import COLOURS
+from datamodules.shapes.figure import COLOURS
 from datamodules.types import Box, DataError, RegionSample, Video
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_video, squares
 

@@ -25,7 +25,7 @@ from datamodules.regvid.rehearsal.reading import Prompt
 from datamodules.regvid.rehearsal.scenes import Scenes
 from datamodules.regvid.rehearsal.server import RehearsalServer
 from datamodules.regvid.rehearsal.truthful import TruthfulModels
-from datamodules.shapes.scene import SIDE
+from datamodules.shapes.figure import SIDE
 from datamodules.shapes.writer import annotation_path
 from datamodules.types import DataError, Mask
 from rehearsals import SHOWN_SIDE, VIDEO, client, describe_prompt, models, region_lines, say, shapes_folder, text_of
