@@ -18,11 +18,9 @@ from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.placeholders import PLACEHOLDER
 from datamodules.regvid.models import ROLES
 from datamodules.regvid.output import FUNNEL, SAMPLES
-from datamodules.regvid.rehearsal.faults import FAULTS, RandomFaults
 from datamodules.regvid.rehearsal.measure import measure_folder
-from datamodules.regvid.rehearsal.scenes import Scenes
 from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
+from datamodules.regvid.rehearsal.stand_ins import add_options, stand_ins
 from datamodules.shapes import ShapesFiles
 from datamodules.shapes.tokenizer import train_tokenizer
 from datamodules.types import DataError
@@ -45,12 +43,8 @@ def parser(program: str) -> argparse.ArgumentParser:
     """The options of a rehearsal."""
     made = argparse.ArgumentParser(program, description="Run the pipeline on built-in videos with stand-in models.")
     made.add_argument("--to", type=Path, default=Path("runs/regvid/shapes"), help="folder of the data (%(default)s)")
-    made.add_argument("--shapes", type=Path, default=Path("data/shapes"), help="the built-in data set (%(default)s)")
     made.add_argument("--videos", type=int, default=96, help="scenes of its validation split (%(default)s)")
-    made.add_argument("--seed", type=int, default=0, help="of the scenes and of all that is drawn (%(default)s)")
-    made.add_argument("--lies", type=float, default=0.2, help="share of false sentences (%(default)s)")
-    made.add_argument("--judge-errors", type=float, default=0.0, help="share of wrong verdicts (%(default)s)")
-    made.add_argument("--faults", type=float, default=0.05, help="share of calls that go wrong (%(default)s)")
+    add_options(made, lies=0.2, faults=0.05)
     return made
 
 
@@ -64,8 +58,7 @@ def rehearse(asked: argparse.Namespace) -> None:
 
     files = {"root": str(asked.shapes), "kind": "video", "split": "val", "seed": asked.seed, "val_scenes": asked.videos}
     ShapesFiles(**files).prepare()
-    models = TruthfulModels(Scenes(asked.shapes), asked.lies, asked.judge_errors, seed=asked.seed)
-    faults = RandomFaults(dict.fromkeys(FAULTS, asked.faults / len(FAULTS)), asked.seed)
+    models, faults = stand_ins(asked)
     source = {"shapes": {"class_path": "datamodules.shapes.ShapesFiles", "init_args": files}}
     with RehearsalServer(models, faults, retry_after=_RETRY_AFTER) as server:
         options = [f"--vars.server={server.base_url}", f"--regvid.to={asked.to}", f"--data.train={json.dumps(source)}"]
