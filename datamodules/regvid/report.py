@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from datamodules.files import write_text
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.media import read_clip
 from datamodules.regvid.report_page import Shown, page
@@ -40,8 +41,6 @@ def report(output: Path, to: Path) -> None:
     Raises:
         DataError: The file or the media of a drawn sample cannot be read.
     """
-    from datamodules.files import write_text
-
     source = RegionJsonl(output)
     kinds: dict[str, list[int]] = {}
     statistics = count(_noted(source, kinds), Verification.read(output.parent / FUNNEL))
