@@ -15,27 +15,43 @@ FLOAT = 4  # bytes of the numbers that norms, softmax and cross-entropy are comp
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Bytes of a number.
+    """Bytes of a number: of each part's weights, and of what autocast computes with.
 
     Attributes:
-        weight: Of a weight, and of the hidden states between layers.
-        compute: Of what a matrix product reads and writes; smaller than a weight under autocast.
-        beside: Of a weight of marks, heads and adapters, which may be larger than those of the model beside them.
+        tower: Of a weight of the vision tower, and of its hidden states between layers.
+        projector: Of a weight of the projector.
+        decoder: Of a weight of the language model, and of its hidden states between layers.
+        beside: Of a weight of marks, guide head and adapters.
+        autocast: Of what autocast has products read and write; None without it.
     """
 
-    weight: int
-    compute: int
+    tower: int
+    projector: int
+    decoder: int
     beside: int
+    autocast: int | None = None
+
+    def product(self, weight: int) -> int:
+        """What a product with weights of so many bytes reads and writes."""
+        return weight if self.autocast is None else min(weight, self.autocast)
+
+    def mixed(self, weight: int) -> bool:
+        """Whether autocast converts such weights and their inputs on the way into a product, and keeps the copies."""
+        return self.product(weight) != weight
+
+    def copies(self, weight: int) -> int:
+        """Bytes of the copy of such a weight that autocast keeps for the backward pass."""
+        return self.product(weight) if self.mixed(weight) else 0
 
     @property
-    def mixed(self) -> bool:
-        """Whether autocast converts weights and inputs on the way into a product, and keeps the copies."""
-        return self.compute != self.weight
+    def compute(self) -> int:
+        """What the language model's products read and write."""
+        return self.product(self.decoder)
 
     @property
-    def learning(self) -> int:
-        """Of what the products of marks, heads and adapters read and write."""
-        return self.compute if self.mixed else self.beside
+    def key(self) -> int:
+        """What a key of the cache is: rotated by angles of the hidden states' type, while a value is not."""
+        return max(self.compute, self.decoder)
 
 
 def activations(sizes: Sizes, step: Step, numbers: Numbers, checkpointed: bool = False) -> float:
@@ -46,15 +62,18 @@ def activations(sizes: Sizes, step: Step, numbers: Numbers, checkpointed: bool =
     """
     tokens = step.samples * step.length(sizes)
     frames = step.samples * step.frames
-    in_decoder = _decoder_layer(sizes.decoder, numbers) * tokens
-    in_tower = _tower_layer(sizes.tower, numbers) * frames * (sizes.tower.patches + 1) if sizes.tower.learns else 0
+    in_decoder = float(_decoder_layer(sizes.decoder, numbers) * tokens + _decoder_copies(sizes.decoder, numbers))
+    in_tower = 0.0
+    if sizes.tower.learns:
+        in_tower += _tower_layer(sizes.tower, numbers) * frames * (sizes.tower.patches + 1)
+        in_tower += numbers.copies(numbers.tower) * sizes.tower.layer_weights
     outside = _outside(sizes, step, numbers)
     if not checkpointed:
         return outside + sizes.decoder.layers * in_decoder + sizes.tower.layers * in_tower
-    inputs = sizes.decoder.layers * tokens * sizes.decoder.width
+    inputs = sizes.decoder.layers * tokens * sizes.decoder.width * numbers.decoder
     if sizes.tower.learns:
-        inputs += sizes.tower.layers * frames * (sizes.tower.patches + 1) * sizes.tower.width
-    return outside + inputs * numbers.weight + max(in_decoder, in_tower)
+        inputs += sizes.tower.layers * frames * (sizes.tower.patches + 1) * sizes.tower.width * numbers.tower
+    return outside + inputs + max(in_decoder, in_tower)
 
 
 def masks(sizes: Sizes, step: Step, numbers: Numbers, layers: int) -> float:
@@ -73,18 +92,19 @@ def logits(sizes: Sizes, step: Step, numbers: Numbers) -> float:
 def key_value_cache(sizes: Sizes, step: Step, numbers: Numbers, new_tokens: int) -> float:
     """Keys and values of every layer, of the prompts and of what is generated."""
     length = step.length(sizes) - step.answer_tokens + new_tokens
-    return float(step.samples * length * sizes.decoder.layers * 2 * sizes.decoder.key_width * numbers.compute)
+    width = sizes.decoder.key_width * (numbers.key + numbers.compute)
+    return float(step.samples * length * sizes.decoder.layers * width)
 
 
 def layer_work(sizes: Sizes, step: Step, numbers: Numbers) -> float:
     """An estimate of what one layer holds while it runs: its MLP's three inner tensors, its input and output."""
-    wide = 3 * sizes.decoder.intermediate * numbers.compute + 2 * sizes.decoder.width * numbers.weight
+    wide = 3 * sizes.decoder.intermediate * numbers.compute + 2 * sizes.decoder.width * numbers.decoder
     return float(step.samples * step.length(sizes) * wide)
 
 
 def _norm(width: int, numbers: Numbers, learns: bool) -> int:
     """A token's share in an RMS norm: its input as float, the root, and what its weight is multiplied with."""
-    return FLOAT * width + FLOAT + learns * numbers.weight * width
+    return FLOAT * width + FLOAT + learns * numbers.decoder * width
 
 
 def _decoder_layer(decoder: Decoder, numbers: Numbers) -> int:
@@ -93,7 +113,7 @@ def _decoder_layer(decoder: Decoder, numbers: Numbers) -> int:
     A weight that learns keeps the input of its product: one tensor for queries, keys and values, which under autocast
     are converted once for each of them; the same for gate and up; and the gated product.
     """
-    inputs = 5 if numbers.mixed else 2
+    inputs = 5 if numbers.mixed(numbers.decoder) else 2
     return (
         2 * _norm(decoder.width, numbers, decoder.learns)
         + numbers.compute * 2 * (decoder.query_width + decoder.key_width)
@@ -104,6 +124,12 @@ def _decoder_layer(decoder: Decoder, numbers: Numbers) -> int:
     )
 
 
+def _decoder_copies(decoder: Decoder, numbers: Numbers) -> int:
+    """The copies of a layer's matrices, and of its adapters'."""
+    own, beside = numbers.copies(numbers.decoder), numbers.copies(numbers.beside)
+    return own * decoder.layer_weights + beside * decoder.adapter_weights
+
+
 def _adapters(decoder: Decoder, numbers: Numbers) -> int:
     """A token's share: what the adapters read, and what is between their two matrices; dropout is not counted.
 
@@ -111,23 +137,24 @@ def _adapters(decoder: Decoder, numbers: Numbers) -> int:
     several share, and the attention's output is there already.
     """
     adapted = set(decoder.adapted)
-    if numbers.mixed or numbers.beside != numbers.compute:
+    if numbers.mixed(numbers.beside) or numbers.beside != numbers.compute:
         read = sum(decoder.shapes[name][0] for name in adapted)
     else:
         shared = [adapted & {"q_proj", "k_proj", "v_proj"}, adapted & {"gate_proj", "up_proj"}]
         read = decoder.width * sum(map(bool, shared)) + decoder.intermediate * ("down_proj" in adapted)
-    return numbers.learning * (read + len(adapted) * decoder.rank)
+    return numbers.product(numbers.beside) * (read + len(adapted) * decoder.rank)
 
 
 def _tower_layer(tower: Tower, numbers: Numbers) -> int:
     """A token's share, as above; a layer norm keeps its input and two moments, the activation function its parts."""
-    inputs = 4 if numbers.mixed else 2
+    inputs = 4 if numbers.mixed(numbers.tower) else 2
+    compute = numbers.product(numbers.tower)
     return (
-        2 * (tower.width * numbers.weight + 2 * numbers.weight)
-        + numbers.compute * 4 * tower.width
+        2 * (tower.width * numbers.tower + 2 * numbers.tower)
+        + compute * 4 * tower.width
         + FLOAT * tower.heads
-        + numbers.compute * (3 if tower.quick_gelu else 2) * tower.intermediate
-        + numbers.compute * inputs * tower.width
+        + compute * (3 if tower.quick_gelu else 2) * tower.intermediate
+        + compute * inputs * tower.width
     )
 
 
@@ -135,28 +162,30 @@ def _outside(sizes: Sizes, step: Step, numbers: Numbers) -> float:
     """Patches, projector, rotations, last norm, inputs of both heads; under autocast a copy of every weight."""
     tower, decoder, visual = sizes.tower, sizes.decoder, step.visual_tokens(sizes)
     total = step.samples * step.length(sizes) * _norm(decoder.width, numbers, decoder.learns)
-    total += 2 * step.length(sizes) * decoder.query_width // decoder.heads * numbers.weight
+    total += 2 * step.length(sizes) * decoder.query_width // decoder.heads * numbers.decoder
     if decoder.learns:
         total += step.samples * step.answer_tokens * decoder.width * numbers.compute
     if sizes.guide_classes:
-        total += visual * decoder.width * numbers.learning
+        total += visual * decoder.width * numbers.product(numbers.beside)
     if tower.learns:
-        pixels = visual * tower.patch_values * numbers.compute
-        total += pixels + step.samples * step.frames * (tower.patches + 1) * tower.width * numbers.weight
+        pixels = visual * tower.patch_values * numbers.product(numbers.tower)
+        total += pixels + step.samples * step.frames * (tower.patches + 1) * tower.width * numbers.tower
+    projected = numbers.product(numbers.projector)
     if sizes.projector_learns:
-        total += visual * (tower.width + decoder.width) * numbers.learning
+        total += visual * (tower.width + decoder.width) * projected
     if sizes.projector_learns or tower.learns:
-        total += visual * decoder.width * numbers.learning
-    return total + (numbers.compute * _converted(sizes) if numbers.mixed else 0)
+        total += visual * decoder.width * projected
+    return total + _outer_copies(sizes, numbers)
 
 
-def _converted(sizes: Sizes) -> int:
-    """Weights in matrices that gradients pass."""
+def _outer_copies(sizes: Sizes, numbers: Numbers) -> int:
+    """The copies of matrices outside of layers that gradients pass."""
     tower, decoder = sizes.tower, sizes.decoder
-    total = decoder.layers * decoder.layer_weights + decoder.width * (decoder.vocabulary + sizes.guide_classes)
-    total += decoder.width * sizes.mark_dim + decoder.layers * decoder.adapter_weights
+    own, beside = numbers.copies(numbers.decoder), numbers.copies(numbers.beside)
+    total = own * decoder.width * decoder.vocabulary + beside * decoder.width * (sizes.guide_classes + sizes.mark_dim)
     if sizes.projector_learns or tower.learns:
-        total += decoder.width * decoder.width
+        total += numbers.copies(numbers.projector) * decoder.width * decoder.width
     if tower.learns:
-        total += tower.width * (decoder.width + tower.patch_values) + tower.layers * tower.layer_weights
+        total += numbers.copies(numbers.projector) * tower.width * decoder.width
+        total += numbers.copies(numbers.tower) * tower.width * tower.patch_values
     return total

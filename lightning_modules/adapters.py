@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from datamodules.types import DataError
+from lightning_modules.precision import learn_in_float32
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 A, B, BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer"
@@ -57,9 +58,7 @@ def add_lora(model: nn.Module, options: LoraOptions) -> None:
         target_modules=list(options.targets),
     )
     inject_adapter_in_model(config, model)
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()  # a bfloat16 layer's adapter would lose its smallest steps
+    learn_in_float32(model)
 
 
 def merged(weights: dict[str, torch.Tensor], options: LoraOptions) -> dict[str, torch.Tensor]:

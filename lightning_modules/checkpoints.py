@@ -43,6 +43,8 @@ def describe(module: RegionModule, folder: Path) -> dict[str, Any]:
 def load(path: Path | str) -> RegionModule:
     """The model of a checkpoint, on the CPU and ready to answer; nothing but the file is needed.
 
+    The base's weights are of the base's data type, also those that have learnt in float32, as `export` writes them.
+
     Args:
         path: A checkpoint file, the folder of a sharded checkpoint, or a folder that `export` has written.
 
@@ -89,7 +91,7 @@ def build_described(description: dict[str, Any]) -> RegionModule:
     module: RegionModule = getattr(lightning_modules, description["class"])(base=base, **options)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tokenizer_from_files(description["tokenizer"], Path(folder))
-    module.assemble(build(architecture, dtype=base.dtype), tokenizer)
+    module.assemble(build(architecture, dtype=base.dtype), tokenizer, learns=False)
     return module
 
 

@@ -88,7 +88,7 @@ def load_exported(folder: Path) -> RegionModule:
     base = BaseModel(llava=str(folder), dtype=_dtype(folder), image_mean=mean, image_std=std)
     module: RegionModule = getattr(lightning_modules, description["class"])(base=base, **description["options"])
     tokenizer = load_tokenizer(base)
-    module.assemble(load_base_model(base, tokenizer), tokenizer)
+    module.assemble(load_base_model(base, tokenizer), tokenizer, learns=False)
     _fill(module, folder)
     return module.eval()
 

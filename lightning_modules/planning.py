@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from torch import nn
 from transformers import AutoConfig
 
 from datamodules.types import DataError
 from lightning_modules import memory
-from lightning_modules.activations import Numbers
+from lightning_modules.activations import FLOAT, Numbers
 from lightning_modules.byte_tokenizer import byte_tokenizer
 from lightning_modules.combinations import check_options, check_strategy
 from lightning_modules.costs import Product, Sizes, Step, products, sizes_of
 from lightning_modules.memory import Layout
+from lightning_modules.precision import MIXED, check_precision
 from lightning_modules.region_module import RegionModule
 from lightning_modules.sharding import FullySharded
 from lightning_modules.weights import BaseModel, add_special_tokens, build, load_tokenizer
@@ -84,6 +86,7 @@ def plan(run: ConfiguredRun, devices: int, text_tokens: int = 200, answer_tokens
     if not 0 < answer_tokens < text_tokens:
         raise DataError(f"{answer_tokens} answer tokens of {text_tokens} text tokens leave no prompt or no answer")
     check_options(run.model.quantise, run.model.lora, run.model.frozen)
+    check_precision(run.precision)
     if not isinstance(run.strategy, str):
         check_strategy(run.strategy, run.model.quantise, run.model.optimizer)
     module = without_weights(run.model)
@@ -112,25 +115,24 @@ def samples_of_a_pass(data: RegionDataModule, length: int) -> int:
 
 
 def number_sizes(module: RegionModule, precision: str | None, layout: Layout) -> Numbers:
-    """Bytes of the numbers that layers see, under the Trainer's precision and the strategy's type of computation.
-
-    What the precision converts for good has the new type afterwards.
-
-    Raises:
-        DataError: Another precision than 32 bits, or bfloat16 or float16, true or mixed.
-    """
-    converted = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
-    mixed, plain = {"bf16", "bf16-mixed", "16", "16-mixed"}, {None, "32", "32-true"}
-    if precision in converted:
-        module.backbone.to(converted[precision])
-    elif precision not in mixed | plain:
-        known = sorted({*filter(None, plain), *mixed, *converted})
-        raise DataError(f"trainer.precision {precision!r} cannot be planned, only {known}")
+    """Bytes of the numbers that layers see, under the Trainer's precision and the strategy's type of computation."""
     if layout.travelling is not None:
-        return Numbers(layout.travelling, layout.travelling, layout.travelling)
-    size = module.backbone.llava.dtype.itemsize
-    beside = max((weight.element_size() for weight in module.backbone.reference.parameters()), default=size)
-    return Numbers(size, min(size, HALF) if precision in mixed else size, beside)
+        return Numbers(*[layout.travelling] * 4)
+    backbone = module.backbone
+    model = backbone.llava.model
+    beside = max((weight.element_size() for weight in backbone.reference.parameters()), default=FLOAT)
+    return Numbers(
+        _of_a_weight(model.vision_tower),
+        _of_a_weight(model.multi_modal_projector),
+        _of_a_weight(backbone.llava.get_input_embeddings()),  # quantised layers compute in the type of the words
+        beside,
+        HALF if precision in MIXED else None,
+    )
+
+
+def _of_a_weight(part: nn.Module) -> int:
+    """Bytes; the first weight tells it, as the unused ones at the end of a tower that learns do not."""
+    return next(part.parameters()).element_size()
 
 
 def layout_of(strategy: str | Strategy, devices: int) -> Layout:
@@ -170,7 +172,7 @@ def without_weights(module: RegionModule) -> RegionModule:
     stand_in = byte_tokenizer()  # nothing is read, so any tokenizer will do
     add_special_tokens(stand_in)
     with torch.device("meta"):
-        module.assemble(build(architecture, vocabulary, module.base.dtype), stand_in)
+        module.assemble(build(architecture, vocabulary, module.base.dtype), stand_in, learns=True)
         module.adapt()
     return module
 

@@ -24,6 +24,7 @@ from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
 from lightning_modules.combinations import check_options, check_strategy
 from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.optimizers import OptimizerName, make_optimizer, warmup_cosine
+from lightning_modules.precision import check_precision, learn_in_float32, learning_weights
 from lightning_modules.quantisation import Quantisation, quantise
 from lightning_modules.region_references import REFERENCES, ReferenceName, ReferenceOptions
 from lightning_modules.region_references.reference import RegionReference, smallest_region
@@ -142,8 +143,10 @@ class RegionModule(LightningModule):
         check_options(self.quantise, self.lora, self.frozen)
         if self._trainer is not None:
             check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
+            check_precision(self.trainer.precision)
         tokenizer = load_tokenizer(self.base)
-        self.assemble(load_base_model(self.base, tokenizer), tokenizer)
+        learns = self._trainer is None or self.trainer.state.fn == "fit"
+        self.assemble(load_base_model(self.base, tokenizer), tokenizer, learns)
         if self.init_from is not None and not self._restored:
             checkpoints.start_from(self, self.init_from)
         else:
@@ -156,27 +159,32 @@ class RegionModule(LightningModule):
         """Whether the weights come from a checkpoint of this very stage anyway."""
         return self._trainer is not None and (self.trainer.state.fn != "fit" or self.trainer.ckpt_path is not None)
 
-    def assemble(self, llava: RegionLlava, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Puts regions on a language model and its tokenizer."""
+    def assemble(self, llava: RegionLlava, tokenizer: PreTrainedTokenizerBase, learns: bool) -> None:
+        """Puts regions on a language model and its tokenizer.
+
+        What is put there is float32. The base keeps the type it comes in, but for what learns of it: `precision`.
+
+        Args:
+            llava: The base.
+            tokenizer: Its tokenizer.
+            learns: Whether the model is to be trained; one that only answers is frozen.
+        """
         self.renderer = ConversationRenderer(tokenizer, self.prompt, self.max_length)
         reference = self._reference(llava.config.text_config.hidden_size)
-        self.backbone = TokenMarkBackbone(llava, reference.to(llava.dtype), guide=self.guide_weight > 0)
-        self.backbone.to(llava.dtype)
-        self._freeze()
+        self.backbone = TokenMarkBackbone(llava, reference, guide=self.guide_weight > 0)
+        if learns:
+            self._freeze()
+            learn_in_float32(self.backbone)
+        else:
+            self.backbone.requires_grad_(False)
 
     def adapt(self) -> None:
-        """Quantises the language model and gives it adapters, as configured; what learns beside it is float32 then."""
-        if not (self.quantise or self.lora):
-            return
-        model = self.backbone.llava.model
+        """Quantises the language model and gives it adapters, as configured."""
+        language_model = self.backbone.llava.model.language_model
         if self.quantise and self.backbone.llava.device.type != "meta":  # a plan counts weights that are not there
-            quantise(model.language_model, self.quantise)
+            quantise(language_model, self.quantise)
         if self.lora:
-            add_lora(model.language_model, self.lora)
-            self.backbone.llava.lm_head.requires_grad_(False)
-        for part in (model.multi_modal_projector, self.backbone.reference, self.backbone.guide):
-            if part is not None:
-                part.float()
+            add_lora(language_model, self.lora)
 
     def _reference(self, width: int) -> RegionReference:
         options = ReferenceOptions(width, self.num_marks, self.mark_dim, self.roi_tokens, self.marker)
@@ -189,7 +197,8 @@ class RegionModule(LightningModule):
             "projector": [model.multi_modal_projector],
             "language_model": [model.language_model, self.backbone.llava.lm_head],
         }
-        for name in self.frozen:
+        # adapters learn in the language model's place
+        for name in {*self.frozen, *(("language_model",) if self.lora else ())}:
             for part in parts[name]:
                 part.requires_grad_(False)
         for unused in self.backbone.unused_parameters():
@@ -268,7 +277,7 @@ class RegionModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and cosine decay over all steps of the run."""
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        learning = learning_weights(self)
         optimizer = make_optimizer(self.optimizer, learning, self.learning_rate, self.betas, self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         rate = partial(warmup_cosine, warmup=round(self.warmup * steps), steps=steps)

@@ -74,12 +74,12 @@ def tokenizer_folder(path: Path) -> str:
 
 
 def tiny_module(
-    folder: Path, kind: type[RegionModule] = VideoRegionModule, seed: int = 0, **options: Any
+    folder: Path, kind: type[RegionModule] = VideoRegionModule, seed: int = 0, dtype: str = "float32", **options: Any
 ) -> RegionModule:
     """A model with random weights of about 30 thousand parameters, ready to use."""
     torch.manual_seed(seed)
     defaults: dict[str, Any] = {"num_marks": 8, "mark_dim": 8, "prompt": "plain", "max_new_tokens": 6}
-    base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer_folder(folder / "tokenizer"))
+    base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer_folder(folder / "tokenizer"), dtype=dtype)
     module = kind(base=base, **{**defaults, **options})
     module.configure_model()
     return module
