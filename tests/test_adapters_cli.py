@@ -58,7 +58,7 @@ def test_fit_resume_and_export(tmp_path: Path, strategy: str, capsys: pytest.Cap
     assert checkpoint.is_dir() == (strategy == "lora_fsdp2")
     cli.main(["export", f"--ckpt_path={checkpoint}", f"--to={tmp_path / 'out'}"])
     assert "model.safetensors" in capsys.readouterr().out
-    assert {weight.dtype for weight in load(tmp_path / "out").parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in load(tmp_path / "out").backbone.llava.parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize(

@@ -141,37 +141,10 @@ def test_every_configuration_is_run_by_a_test() -> None:
     run = {"quickstart.yaml", "quickstart_video.yaml", "coco_regions.yaml", "pretrain.yaml", "finetune.yaml"}
     run |= {"llava-1.5-7b.yaml", "llava-1.5-13b.yaml"}
     run |= {path.name for path in (EXPERIMENTS / "tables").glob("*.yaml")}  # tests/experiments/test_tables.py
-    run |= {"qlora_ddp.yaml", "lora_fsdp2.yaml"}  # tests/test_adapters_cli.py
-    run |= {"single.yaml", "ddp.yaml", "fsdp2.yaml", "hybrid.yaml"}  # below
+    run |= {path.name for path in (EXPERIMENTS / "strategies").glob("*.yaml")}  # tests/test_strategies.py
     run |= {path.name for path in (EXPERIMENTS / "regvid").glob("*.yaml")}  # tests/datamodules/regvid
     run |= {path.name for path in (EXPERIMENTS / "ablations").rglob("*.yaml")}  # tests/experiments/test_ablations.py
     assert {path.name for path in EXPERIMENTS.rglob("*.yaml")} == run
-
-
-RECOMPUTED = "--trainer.strategy.init_args.checkpoint_activations=true"
-
-
-@pytest.mark.parametrize(("strategy", "more"), [("single", ()), ("ddp", ()), ("fsdp2", ()), ("fsdp2", (RECOMPUTED,))])
-def test_a_strategy_trains_and_answers(strategy: str, more: tuple[str, ...], shapes: Path, tmp_path: Path) -> None:
-    """Its fragment over the second stage, on one CPU process; what several do is tested where they are started."""
-    model = ["--config", "experiments/models/llava-1.5-7b.yaml", f"--model.base={json.dumps(tiny_base(tmp_path))}"]
-    placed = [
-        "--config",
-        f"experiments/strategies/{strategy}.yaml",
-        "--trainer.accelerator=cpu",
-        "--trainer.devices=1",
-        *more,
-    ]
-    files = {
-        name: str(shapes / kind / "test.jsonl")
-        for name, kind in {"images": "image", "videos": "video", "val": "video"}.items()
-    }
-    options = ["--model.base.dtype=float32", "--model.max_new_tokens=3", *(f"--vars.{k}={v}" for k, v in files.items())]
-    script = [sys.executable, "cli.py", "fit", "--config=experiments/finetune.yaml", *model, *placed, *options, *SMALL]
-    limits = [f"--run.root={tmp_path}", "--trainer.limit_val_batches=1", "--trainer.val_check_interval=1.0"]
-    # a process of its own: a strategy with processes of its own leaves its group behind
-    subprocess.run([*script, *limits], check=True, cwd=ROOT, timeout=300)
-    assert (tmp_path / "omni_rgpt" / "finetune" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_hybrid_sharding_needs_equal_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

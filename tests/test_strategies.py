@@ -108,20 +108,26 @@ def assert_all_has_moved(folder: Path) -> dict[str, Any]:
     return found
 
 
+RECOMPUTED = "--trainer.strategy.init_args.checkpoint_activations=true"
+
+
 @pytest.mark.parametrize(
-    ("stage", "strategy"),
+    ("stage", "strategy", "more"),
     [
-        ("pretrain", "single"),
-        ("finetune", "single"),
-        ("finetune", "ddp"),
-        ("finetune", "fsdp2"),
-        ("finetune", "lora_fsdp2"),
-        ("finetune", "qlora_ddp"),
+        ("pretrain", "single", ()),
+        ("finetune", "single", ()),
+        ("finetune", "ddp", ()),
+        ("finetune", "fsdp2", ()),
+        ("finetune", "fsdp2", (RECOMPUTED,)),
+        ("finetune", "lora_fsdp2", ()),
+        ("finetune", "qlora_ddp", ()),
     ],
 )
-def test_all_that_learns_moves(stage: str, strategy: str, shapes: Path, tmp_path: Path) -> None:
+def test_all_that_learns_moves(
+    stage: str, strategy: str, more: tuple[str, ...], shapes: Path, tmp_path: Path
+) -> None:
     """Regression: weights that learnt in bfloat16 stayed where they were, marks in 99 of 100 elements."""
-    cli.main(command(stage, strategy, shapes, tmp_path))
+    cli.main(command(stage, strategy, shapes, tmp_path, *more))
     moved = assert_all_has_moved(tmp_path)
     assert any("multi_modal_projector" in name for name in moved)
     of_words = {name for name in moved if "language_model" in name or "lm_head" in name}

@@ -241,6 +241,7 @@ def test_gpu_7b_is_the_7b() -> None:
     module = setting("full", tiny=False, batch=2).without_weights()
     assert sum(weight.numel() for weight in module.backbone.llava.parameters()) == pytest.approx(7.06e9, rel=1e-3)
     assert module.backbone.llava.dtype is torch.bfloat16
+    assert module.backbone.llava.lm_head.weight.dtype is torch.float32  # it learns
 
 
 def test_gpu_7b_checkpoints_layers() -> None:

@@ -66,16 +66,15 @@ def test_quantised_weights_take_what_their_tensors_hold(kind: Quantisation, tmp_
 
 
 def test_what_stays_on_a_device_by_hand(tmp_path: Path) -> None:
-    """In bfloat16: 2 bytes a weight, 2 a gradient, 4 of state; DDP copies gradients into buckets."""
-    module = tiny_module(tmp_path)
-    module.backbone.bfloat16()
+    """On a bfloat16 base 2 bytes a frozen weight; 4 one that learns, 4 its gradient, 8 of state; DDP's buckets."""
+    module = tiny_module(tmp_path, dtype="bfloat16")
     parts = parts_of(module)
     everything, learning = sum(part.parameters for part in parts), sum(part.trainable for part in parts)
-    alone = {"weights": 2 * everything, "gradients": 2 * learning, "optimiser state": 4 * learning}
+    alone = {"weights": 2 * everything + 2 * learning, "gradients": 4 * learning, "optimiser state": 8 * learning}
     assert resident(parts, Layout()) == alone
-    assert resident(parts, Layout(8, buckets=True)) == {**alone, "gradient buckets": 2 * learning}
+    assert resident(parts, Layout(8, buckets=True)) == {**alone, "gradient buckets": 4 * learning}
     assert resident(parts, Layout(8, shards=4)) == {name: amount / 4 for name, amount in alone.items()}
-    assert optimiser_step(parts, Layout(8, shards=4)) == {"square roots": 2 * learning / 4}
+    assert optimiser_step(parts, Layout(8, shards=4)) == {"square roots": 4 * learning / 4}
 
 
 def test_sharding_gathers_the_root_and_two_layers(tmp_path: Path) -> None:

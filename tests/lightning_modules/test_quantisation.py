@@ -80,7 +80,7 @@ def test_a_quantised_layer_loads_another_ones_state(kind: str, layer: type[nn.Mo
 
 @pytest.mark.parametrize(("kind", "layer"), KINDS)
 def test_a_change_of_type_leaves_quantised_weights_alone(kind: str, layer: type[nn.Module]) -> None:
-    """As a Trainer with bf16-true asks for; the bias alone changes."""
+    """The bias alone changes."""
     quantised = layer(linear())
     before = dequantised(quantised.state_dict(), torch.float32)["weight"]
     quantised.to(torch.bfloat16)
