@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from test_region_module import SAMPLES, fresh, train
 from torch import nn
 
+from datamodules import VideoRegionDataModule
 from datamodules.types import DataError
-from helpers import make_batch
+from helpers import Listed, make_batch
 from lightning_modules import LoraOptions, export, load
 from lightning_modules.precision import check_precision, learn_in_float32, learning_weights
 from lightning_modules.region_module import Part, RegionModule
+from lightning_modules.sharding import FullySharded
 
 FULL, HALF = torch.float32, torch.bfloat16
 STAGE_1: tuple[Part, ...] = ("vision_tower", "language_model")
@@ -152,3 +157,34 @@ def test_a_training_of_mixed_types_goes_on_bit_for_bit(tmp_path: Path) -> None:
         unmade(tmp_path / "b", seed=5, **options), tmp_path / "second", 5, SAMPLES, ckpt_path=checkpoint, **mixed
     )
     assert resumed == whole[2:]
+
+
+class Loaded(Callback):
+    """Keeps the weights that an evaluation begins with."""
+
+    weights: dict[str, torch.Tensor]
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.weights = {name: weight.full_tensor() for name, weight in module.state_dict().items()}
+
+
+def test_a_sharded_training_is_evaluated_in_the_bases_type(tmp_path: Path) -> None:
+    """Shards of float32 are read into those of bfloat16: to the last bit what `load` makes of the checkpoint."""
+    with mock.patch.dict(os.environ):  # what the strategy leaves there would make later tests children of this one
+        try:
+            options: dict[str, Any] = {"strategy": FullySharded(compute_dtype="bfloat16"), "devices": 1}
+            saved = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_top_k=-1, filename="last")
+            train(unmade(tmp_path / "a", dtype="bfloat16"), tmp_path, 2, SAMPLES, callbacks=[saved], **options)
+            loaded = Loaded()
+            trainer = Trainer(
+                accelerator="cpu", devices=1, strategy=FullySharded(), logger=False, callbacks=[loaded],
+                enable_progress_bar=False, enable_model_summary=False,
+            )  # fmt: skip
+            data = VideoRegionDataModule(val={"val": Listed(*SAMPLES)}, batch_size=2, num_workers=0)
+            trainer.validate(unmade(tmp_path / "b", seed=5, dtype="bfloat16"), data, ckpt_path=tmp_path / "last.ckpt")
+        finally:
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+    theirs = load(tmp_path / "last.ckpt").state_dict()
+    assert types(loaded.weights) == types(theirs) == {**ALL_HALF, **OURS}
+    assert all(torch.equal(weight, theirs[name]) for name, weight in loaded.weights.items())
