@@ -81,8 +81,7 @@ class Checkup:
             check_sample(sample)
             if not self.media:
                 return None
-            prompted = sorted({region.frame for region in sample.regions})
-            clip = read_clip(sample.media, self.num_frames, prompted, self.backend)
+            clip = read_clip(sample.media, self.num_frames, sample.prompted_frames, self.backend)
             height, width = clip.pixels.shape[1:3]
             region_weights(sample.regions, clip, Placement.of((height, width), self.side, self.fit), self.grid)
         except DataError as error:

@@ -40,9 +40,9 @@ def ink_on(ground: Colour) -> Colour:
     return max((BLACK, WHITE), key=lambda ink: contrast(ink, ground))
 
 
-def geometry_on(region: Region, frame: int) -> Geometry | None:
-    """Where a region is on a source frame; None where it is not visible or nothing is known."""
-    return region.geometry if frame == region.frame else region.track.get(frame)
+def shown_on(region: Region, frame: int) -> Geometry | None:
+    """What shows a region on a source frame: what the user points with, elsewhere where it is known to be, or None."""
+    return region.prompted_on(frame) or region.track.get(frame)
 
 
 def solid(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -72,9 +72,8 @@ class RegionProcessor:
 
     def __call__(self, sample: RegionSample, draw: str = "") -> Processed:
         """Args: sample; draw: names this draw of marks in training. Empty, as in evaluation, marks never change."""
-        prompted = sorted({region.frame for region in sample.regions})
         try:
-            clip = read_clip(sample.media, self.num_frames, prompted, self.backend)
+            clip = read_clip(sample.media, self.num_frames, sample.prompted_frames, self.backend)
             height, width = clip.pixels.shape[1:3]
             placement = Placement.of((height, width), self.vision.side, self.fit)
             weights = region_weights(sample.regions, clip, placement, self.vision.grid)

@@ -4,11 +4,13 @@ Token Mark (Eq. 1) divides, at every pixel, the sum of the marks there by the nu
 resulting canvas to the token grid. Pooling is linear and a mark does not depend on the pixel, so the canvas is never
 needed: per region the share `m_i / max(1, sum_j m_j)` is pooled, and the marks are combined with these weights by one
 small product in the model. Dividing comes first, at full resolution; pooling first would be wrong wherever two regions
-meet. The same weights are the soft labels of the Temporal Region Guide Head (Eq. 2).
+meet. Marks are laid where the user points. The same weights of where the objects are, which may be another place, are
+the soft labels of the Temporal Region Guide Head (Eq. 2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -31,16 +33,9 @@ def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, floa
     Raises:
         DataError: A mask of another size than the frame.
     """
-    if isinstance(geometry, Box):
-        return geometry.xyxy
-    if isinstance(geometry, Polygon):
-        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in geometry.rings])
-        (x0, y0), (x1, y1) = points.min(0).tolist(), points.max(0).tolist()
-        return x0, y0, x1, y1
-    from pycocotools import mask as coco_mask
-
-    x, y, width, height = coco_mask.toBbox(run_length_code(geometry, size)).tolist()
-    return x, y, x + width, y + height
+    if isinstance(geometry, Mask):
+        run_length_code(geometry, size)  # refuses a mask of another size
+    return geometry.bounds.xyxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +163,10 @@ class RegionWeights:
     """The regions of one clip on its token grid.
 
     Attributes:
-        mark: (T, G * G, N), where the marks are laid: every region on its prompted frames.
-        guide: (T, G * G, N), where the regions are known to be.
+        mark: (T, G * G, N), where the marks are laid: what the user points with on each region's prompted frames.
+        guide: (T, G * G, N), where the objects are known to be.
         known: (T,) bool, the frames the guide head learns from: every region is prompted by then, and it is known
-            where it is or that it is not visible.
+            where its object is or that it is not visible.
     """
 
     mark: NDArray[np.float32]
@@ -182,55 +177,64 @@ class RegionWeights:
 def region_weights(regions: tuple[Region, ...], clip: Clip, placement: Placement, grid: int) -> RegionWeights:
     """Weights of Eq. 1 and Eq. 2 for all frames of a clip.
 
+    An object whose track has a geometry that covers nothing counts as not visible there.
+
     Raises:
-        DataError: A region that covers nothing on its prompted frame, or bad geometry; the message names the region.
+        DataError: A region whose prompt covers nothing, or whose track does on a prompted frame, or bad geometry; the
+            message names the region.
     """
     if not regions:
         nothing = np.zeros((len(clip.frames), grid * grid, 0), dtype=np.float32)
         return RegionWeights(nothing, nothing, np.zeros(len(clip.frames), dtype=np.bool_))
     marks, guides, known = [], [], []
+    told: set[int] = set()
     for frame in clip.frames:
-        prompted = np.array([region.prompted_on(frame) is not None for region in regions], dtype=np.float32)
-        visible = [_geometry_on(region, frame) for region in regions]
-        coverages = np.zeros((len(regions), placement.side, placement.side), dtype=np.float32)
-        for number, geometry in enumerate(visible):
-            if isinstance(geometry, Box | Polygon | Mask):
-                coverages[number] = _named_coverage(placement, geometry, number, frame)
-                if prompted[number] and not coverages[number].any():
-                    raise DataError(f"region {number} is empty on its prompted frame {frame}")
-        guides.append(pooled_weights(coverages, grid))
-        marks.append(_mark_weights(coverages, prompted, guides[-1], grid))
-        known.append(
-            frame >= max(region.frame for region in regions) and not any(geometry is _UNKNOWN for geometry in visible)
-        )
+        pointed = _present([region.prompted_on(frame) for region in regions])
+        there = _present([region.track.get(frame) for region in regions])
+        covered = _coverages(placement, there, frame)
+        # mostly the user points just where the object is, and there is nothing to lay down and pool a second time
+        same = {number: covered[number] for number, prompt in pointed.items() if prompt == there.get(number)}
+        other = {number: prompt for number, prompt in pointed.items() if number not in same}
+        shown = same | _coverages(placement, other, frame)
+        _check_prompts(shown, covered, frame)
+        guides.append(_weights(covered, len(regions), grid))
+        marks.append(guides[-1] if pointed == there else _weights(shown, len(regions), grid))
+        told |= pointed.keys()
+        known.append(len(told) == len(regions) and all(frame in region.track for region in regions))
     return RegionWeights(np.stack(marks), np.stack(guides), np.array(known))
 
 
-def _mark_weights(
-    coverages: NDArray[np.float32], prompted: NDArray[np.float32], guide: NDArray[np.float32], grid: int
-) -> NDArray[np.float32]:
-    """Weights of the regions prompted on a frame: on most frames none or all are, and there is nothing to pool."""
-    if not prompted.any():
-        return np.zeros_like(guide)
-    return guide if prompted.all() else pooled_weights(coverages * prompted[:, None, None], grid)
+def _present(places: Sequence[Geometry | None]) -> dict[int, Geometry]:
+    """By the number of its region, what is there."""
+    return {number: place for number, place in enumerate(places) if place is not None}
 
 
-class _Unknown:
-    """Nothing is known about the region on a frame, not even that it is absent (which is None)."""
+def _check_prompts(
+    shown: Mapping[int, NDArray[np.float32]], covered: Mapping[int, NDArray[np.float32]], frame: int
+) -> None:
+    for number, prompt in shown.items():
+        if not prompt.any():
+            raise DataError(f"region {number} is empty on its prompted frame {frame}")
+        if number in covered and not covered[number].any():
+            raise DataError(f"region {number} is prompted on frame {frame}, where its track covers nothing")
 
 
-_UNKNOWN = _Unknown()
+def _weights(coverages: Mapping[int, NDArray[np.float32]], regions: int, grid: int) -> NDArray[np.float32]:
+    """(G * G, N) of the regions of which there is a coverage (S, S), 0 for all others."""
+    weights = np.zeros((grid * grid, regions), dtype=np.float32)
+    if coverages:
+        weights[:, list(coverages)] = pooled_weights(np.stack(list(coverages.values())), grid)
+    return weights
 
 
-def _geometry_on(region: Region, frame: int) -> Geometry | _Unknown | None:
-    return region.geometry if frame == region.frame else region.track.get(frame, _UNKNOWN)
-
-
-def _named_coverage(placement: Placement, geometry: Geometry, number: int, frame: int) -> NDArray[np.float32]:
-    try:
-        return placement.coverage(geometry)
-    except DataError as error:
-        raise DataError(f"region {number} on frame {frame}: {error}") from None
+def _coverages(placement: Placement, geometries: Mapping[int, Geometry], frame: int) -> dict[int, NDArray[np.float32]]:
+    covered = {}
+    for number, geometry in geometries.items():
+        try:
+            covered[number] = placement.coverage(geometry)
+        except DataError as error:
+            raise DataError(f"region {number} on frame {frame}: {error}") from None
+    return covered
 
 
 def _interval_coverage(start: float, end: float, source: int, target: int) -> NDArray[np.float32]:

@@ -43,12 +43,23 @@ class Box:
 
     xyxy: tuple[float, float, float, float]
 
+    @property
+    def bounds(self) -> Box:
+        """Itself."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Polygon:
     """The union of closed rings, each (x, y, x, y, ...) in pixels."""
 
     rings: tuple[tuple[float, ...], ...]
+
+    @property
+    def bounds(self) -> Box:
+        """The box around all rings."""
+        columns, rows = ([value for ring in self.rings for value in ring[axis::2]] for axis in (0, 1))
+        return Box((min(columns), min(rows), max(columns), max(rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +69,83 @@ class Mask:
     size: tuple[int, int]
     counts: bytes
 
+    @property
+    def bounds(self) -> Box:
+        """The box around all pixels; (0, 0, 0, 0) if there is none."""
+        from pycocotools.mask import toBbox
+
+        x, y, width, height = toBbox({"size": list(self.size), "counts": self.counts}).tolist()
+        return Box((x, y, x + width, y + height))
+
 
 Geometry: TypeAlias = Box | Polygon | Mask
+
+Pointed: TypeAlias = frozenset[tuple[int, Geometry]]
+"""How something is pointed at: source frames, each with what is pointed with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One object the user points at.
+    """One object: where the user points at it, and where it is.
+
+    The two may differ: a box shows roughly what a mask tells exactly. Whatever tells the model which object is meant
+    reads the prompts, Eq. 1 among it; what it has to find, Eq. 2 and every true mask in a picture, is the track.
 
     Attributes:
-        geometry: Where it is on the prompted frame.
-        frame: The prompted frame, counted in the source.
+        prompts: Source frame -> what the user points with there; at least one. A clip shows all these frames.
+        track: Source frame -> where the object is there; None says it is known not to be visible, a missing key says
+            that nothing is known. A prompted frame may be missing, but cannot be None.
         category: Its class name, if known.
-        track: Source frame -> where it is there; None says it is known not to be visible, a missing key says that
-            nothing is known. The prompted frame needs no entry.
-        everywhere: Whether the user points at it on all frames of its track too.
+        everywhere: Whether the user points at it on all other frames where its track has it too: with the box around
+            it if all prompts are boxes, else with what the track has.
     """
 
-    geometry: Geometry
-    frame: int = 0
-    category: str | None = None
+    prompts: Mapping[int, Geometry]
     track: Mapping[int, Geometry | None] = field(default_factory=dict)
+    category: str | None = None
     everywhere: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise DataError("a region is prompted on 0 frames, at least one is needed")
+
+    @classmethod
+    def at(
+        cls,
+        geometry: Geometry,
+        frame: int = 0,
+        category: str | None = None,
+        track: Mapping[int, Geometry | None] | None = None,
+    ) -> Self:
+        """The region that is pointed at on one frame, where the object is just there unless `track` says otherwise.
+
+        Args:
+            geometry: What the user points with.
+            frame: The source frame.
+            category: The object's class name, if known.
+            track: Where the object is on other frames; and on this one, if that is known better.
+        """
+        return cls({frame: geometry}, {frame: geometry, **(track or {})}, category)
+
+    @property
+    def pointed(self) -> Pointed:
+        """How it is pointed at: regions of one picture or video that are pointed at alike are one."""
+        return frozenset(self.prompts.items())
+
+    @property
+    def first_prompted(self) -> int:
+        """The first source frame on which the user points at it."""
+        shown = [frame for frame, place in self.track.items() if place is not None] if self.everywhere else []
+        return min([*self.prompts, *shown])
+
     def prompted_on(self, frame: int) -> Geometry | None:
-        """Where the user points at it on a source frame; None on a frame that is not prompted."""
-        if frame == self.frame:
-            return self.geometry
-        return self.track.get(frame) if self.everywhere else None
+        """What the user points with on a source frame; None on a frame that is not prompted."""
+        prompt = self.prompts.get(frame)
+        if prompt is not None or not self.everywhere:
+            return prompt
+        place = self.track.get(frame)
+        boxed = all(isinstance(known, Box) for known in self.prompts.values())
+        return place.bounds if place is not None and boxed else place
 
 
 # --- where the pixels are -----------------------------------------------------------------------------------------
@@ -212,8 +272,13 @@ class RegionSample:
         """The one error line for this sample."""
         return DataError(f"{self.origin or 'sample'}: sample {self.id!r}: {problem}")
 
+    @property
+    def prompted_frames(self) -> tuple[int, ...]:
+        """The source frames on which a region has a prompt of its own, ascending: a clip has to show them."""
+        return tuple(sorted({frame for region in self.regions for frame in region.prompts}))
+
     def prompted_everywhere(self) -> RegionSample:
-        """The same sample with its regions pointed at on every frame of their tracks."""
+        """The same sample with its regions pointed at on every frame where their tracks have them."""
         return replace(self, regions=tuple(replace(region, everywhere=True) for region in self.regions))
 
     def with_id_prefix(self, prefix: str) -> RegionSample:
@@ -250,9 +315,10 @@ class RegionBatch:
         pixel_values: (F, 3, S, S) float32, normalised for the vision tower.
         frame_counts: (B,) int64, frames of each sample; sums to F.
         region_counts: (B,) int64.
-        mark_weights: (F, G * G, N) float32, the share of each visual token that a region's mark gets, Eq. 1; only on
-            prompted frames.
-        guide_weights: (F, G * G, N) float32, the same for every frame whose regions are known: soft labels, Eq. 2.
+        mark_weights: (F, G * G, N) float32, the share of each visual token that a region's mark gets where the user
+            points, Eq. 1; only on prompted frames.
+        guide_weights: (F, G * G, N) float32, the same where the objects are, on every frame on which that is known:
+            soft labels, Eq. 2.
         guide_known: (F,) bool, the frames on which every region of the sample is known.
         mark_seeds: (B,) int64, seeds the draw of marks.
         samples: The samples themselves, for metrics and pictures.

@@ -54,8 +54,7 @@ class Exhibit:
         from datamodules.media import read_clip
         from experiments import pictures
 
-        prompted = sorted({region.frame for region in self.sample.regions})
-        clip = read_clip(self.sample.media, len(self.frames), prompted)
+        clip = read_clip(self.sample.media, len(self.frames), self.sample.prompted_frames)
         assert clip.frames == self.frames, f"read frames {clip.frames}, the model saw {self.frames}"
         said = self.prediction.prediction
         if self.heat is None or not self.sample.regions:

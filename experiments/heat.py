@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from datamodules.drawing import Colour, geometry_on
+from datamodules.drawing import Colour
 from datamodules.regions import Placement, pooled_weights
 from datamodules.types import Region
 from experiments.outlines import Rectangular, draw_outline, half_of_largest
@@ -36,7 +36,7 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 def covered_tokens(region: Region, frame: int, placement: Placement, grid: int) -> NDArray[np.float32]:
     """(G, G), the share of each token that the region covers on a source frame; 0 where it is not there or unknown."""
-    geometry = geometry_on(region, frame)
+    geometry = region.track.get(frame)
     if geometry is None:
         return np.zeros((grid, grid), dtype=np.float32)
     return pooled_weights(placement.coverage(geometry)[None], grid).reshape(grid, grid)
@@ -45,9 +45,9 @@ def covered_tokens(region: Region, frame: int, placement: Placement, grid: int) 
 def verdict(region: Region, frame: int, heat: NDArray[np.float32], placement: Placement) -> str:
     """A region's heat on a source frame: its IoU where the truth is known, and its peak; breaks between the two."""
     peak = f"peak\u00a0{heat.max():.2f}"
-    if frame < region.frame:
+    if frame < region.first_prompted:
         return f"not\u00a0yet\u00a0prompted, {peak}"  # attention is causal: nothing can be known here
-    if frame != region.frame and frame not in region.track:
+    if frame not in region.track:
         return f"not\u00a0annotated, {peak}"
     truth = covered_tokens(region, frame, placement, heat.shape[0])
     if not truth.any():

@@ -11,9 +11,9 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from numpy.typing import NDArray
 
-from datamodules.drawing import Colour, geometry_on, ink_on, region_colour
+from datamodules.drawing import Colour, ink_on, region_colour
 from datamodules.regions import run_length_code
-from datamodules.types import Region
+from datamodules.types import Geometry
 from experiments.lettering import DPI, SANS
 
 Rectangular: TypeAlias = tuple[float, float, float, float]
@@ -29,18 +29,16 @@ def half_of_largest(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return values >= largest / 2 if largest > 0 else np.zeros(values.shape, dtype=np.bool_)
 
 
-def mask_on(region: Region, frame: int, source: tuple[int, int], shown: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where the region is on a source frame; empty where it is not visible or nothing is known.
+def mask_of(geometry: Geometry | None, source: tuple[int, int], shown: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of a geometry on a frame; none of None.
 
     Args:
-        region: What is looked for.
-        frame: Counted in the source.
+        geometry: Where something is on the source frame.
         source: Height and width of the frame.
         shown: Those of the mask, no larger. A region that is small or thin is still there.
     """
     from pycocotools import mask as coco_mask
 
-    geometry = geometry_on(region, frame)
     if geometry is None:
         return np.zeros(shown, dtype=np.bool_)
     decoded: NDArray[np.uint8] = coco_mask.decode(run_length_code(geometry, source))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from datamodules.drawing import region_colour
+from datamodules.drawing import region_colour, shown_on
 from datamodules.regions import Placement
 from datamodules.types import Clip, RegionSample
 from experiments.caption import Caption, Paragraph
@@ -20,7 +20,7 @@ from experiments.choice import Choice
 from experiments.heat import RULE, draw_heat_map, square_of, verdict
 from experiments.lettering import DPI
 from experiments.option_bars import CHOSEN, RIGHT, OptionBars
-from experiments.outlines import draw_numbers, draw_outline, mask_on, shrunk
+from experiments.outlines import draw_numbers, draw_outline, mask_of, shrunk
 from experiments.page import FAINT, INK, PAPER, WIDEST, Block, Panels, stack
 from metrics.predictions import spell_regions
 
@@ -31,6 +31,8 @@ def draw_sample(
     sample: RegionSample, clip: Clip, prediction: str | None = None, choice: Choice | None = None
 ) -> Figure:
     """The frames with all regions outlined and numbered, and below them question, answer, prediction and options.
+
+    Outlined is what the user points with on prompted frames, and elsewhere where a region is known to be.
 
     Args:
         sample: What was asked.
@@ -119,7 +121,7 @@ def _headings(sample: RegionSample, clip: Clip) -> list[str]:
 
 
 def _heading(sample: RegionSample, frame: int) -> str:
-    prompted = [number for number, region in enumerate(sample.regions) if region.frame == frame]
+    prompted = [number for number, region in enumerate(sample.regions) if region.prompted_on(frame) is not None]
     if not prompted:
         return f"frame {frame}"
     which = "" if len(prompted) == len(sample.regions) else "".join(f" [{number}]" for number in prompted)
@@ -156,7 +158,7 @@ def _draw_frames(panels: list[Axes], sample: RegionSample, clip: Clip) -> None:
         shown = _shown_size(axes, source)
         axes.imshow(shrunk(pixels, shown), extent=extent, interpolation="nearest")
         axes.apply_aspect()  # the panel takes the frame's shape only now, and labels are measured on it
-        masks = [mask_on(region, frame, source, shown) for region in sample.regions]
+        masks = [mask_of(shown_on(region, frame), source, shown) for region in sample.regions]
         for number, mask in enumerate(masks):
             draw_outline(axes, mask, extent, region_colour(number))
         draw_numbers(axes, masks)
@@ -169,7 +171,7 @@ def _draw_heat_maps(
     shown = _shown_size(panels[0], placement.source)
     frames = [shrunk(pixels, shown) for pixels in clip.pixels]
     for axes, (number, time) in zip(panels, np.ndindex(len(sample.regions), len(frames)), strict=True):
-        truth = mask_on(sample.regions[number], clip.frames[time], placement.source, shown)
+        truth = mask_of(sample.regions[number].track.get(clip.frames[time]), placement.source, shown)
         draw_heat_map(axes, frames[time], truth, heat[time, ..., number], placement, region_colour(number))
 
 

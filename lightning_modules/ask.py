@@ -42,7 +42,7 @@ def ask(
     """
     from datamodules.collate import collate
 
-    marked = tuple(region if isinstance(region, Region) else Region(region) for region in regions)
+    marked = tuple(region if isinstance(region, Region) else Region.at(region) for region in regions)
     source = media_at(media) if isinstance(media, str | Path) else media
     process = module.processor(num_frames or module.default_num_frames)
     sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", source, marked, ())
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str]) -> None:
     from lightning_modules.checkpoints import load
 
     geometries = [read(text) for read, text in options.regions or ()]
-    regions = [Region(geometry, options.frame) for geometry in geometries]
+    regions = [Region.at(geometry, options.frame) for geometry in geometries]
     module = load(options.ckpt_path)
     sample = ask(module, options.media, regions, options.question, options.num_frames)
     for turn in sample.conversation:
@@ -151,6 +151,6 @@ def _draw(sample: RegionSample, path: Path, num_frames: int) -> None:
     from datamodules.media import read_clip
     from experiments.pictures import draw_sample
 
-    clip = read_clip(sample.media, num_frames, sorted({region.frame for region in sample.regions}))
+    clip = read_clip(sample.media, num_frames, sample.prompted_frames)
     draw_sample(sample, clip).savefig(path)
     sys.stdout.write(f"drawn to {path}\n")

@@ -132,7 +132,7 @@ def plainly(video: RegionSample) -> MarkedVideo:
 
 def marked_video(*nouns: str, frame: int = 0, frames: int = 2) -> MarkedVideo:
     regions = tuple(
-        Region(Box((8 * number, 2, 8 * number + 6, 10)), frame=frame, category=noun)
+        Region.at(Box((8 * number, 2, 8 * number + 6, 10)), frame=frame, category=noun)
         for number, noun in enumerate(nouns)
     )
     pictures = np.arange(frames, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 24, 3), np.uint8)

@@ -95,7 +95,7 @@ def sample(
 ) -> RegionSample:
     """A sample of noise with box regions on frame 0 that stay where they are."""
     pixels = np.random.default_rng(len(name)).integers(0, 256, (frames, SIDE, SIDE, 3), dtype=np.uint8)
-    regions = tuple(Region(Box(box), track={frame: Box(box) for frame in range(1, frames)}) for box in boxes)
+    regions = tuple(Region.at(Box(box), track={frame: Box(box) for frame in range(1, frames)}) for box in boxes)
     return RegionSample(name, Pixels(pixels), regions, (Turn(question, answer),), **fields)
 
 

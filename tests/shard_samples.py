@@ -60,7 +60,7 @@ def mixed_source(folder: Path) -> Listed:
 def question(name: str, media: Media, frame: int = 0, regions: tuple[Region, ...] | None = None) -> RegionSample:
     """A plain question about one box on a frame."""
     if regions is None:
-        regions = (Region(Box((0.0, 0.5, 8.0, 16.0)), frame),)
+        regions = (Region.at(Box((0.0, 0.5, 8.0, 16.0)), frame),)
     return RegionSample(name, media, regions, (Turn("what", "ä cat"),), origin=f"file.jsonl:{len(name)}")
 
 
@@ -70,7 +70,7 @@ def everything(name: str, media: Media) -> RegionSample:
     return RegionSample(
         id=name,
         media=media,
-        regions=(Region(MASK, 1, "dog", track), Region(Box((1.0, 2.0, 3.0, 4.0)), 1)),
+        regions=(Region.at(MASK, 1, "dog", track), Region.at(Box((1.0, 2.0, 3.0, 4.0)), 1)),
         conversation=(Turn("why", "so"), Turn("which", "<region1>", ("this \U0001f600", "that"))),
         options=("<region0>", "<region1>"),
         label=1,
@@ -132,7 +132,7 @@ def shard(
 
 
 def clip_of(sample: RegionSample) -> Clip:
-    return read_clip(sample.media, NUM_FRAMES, sorted({region.frame for region in sample.regions}))
+    return read_clip(sample.media, NUM_FRAMES, sample.prompted_frames)
 
 
 def assert_same(found: RegionSample, wanted: RegionSample) -> None:

@@ -21,7 +21,7 @@ def _sample(media: Media, scene: Squares, shift: int = 0, late: int = 0) -> Regi
         for frame in range(FRAMES - late if isinstance(media, Video) else 1):
             there = scene.box(square, frame + late)
             track[frame] = None if there is None else Box((there[0] + shift, there[1], there[2] + shift, there[3]))
-        regions.append(Region(Box((box[0] + shift, box[1], box[2] + shift, box[3])), track=track))
+        regions.append(Region.at(Box((box[0] + shift, box[1], box[2] + shift, box[3])), track=track))
     return RegionSample("one", media, tuple(regions), (Turn("what"),))
 
 

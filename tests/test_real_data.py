@@ -51,7 +51,7 @@ def test_masks_weigh_what_they_cover(real_data: Path) -> None:
     height, width = mask.size
     inside = np.asarray(Image.open(real_data / "dam_video" / "masks" / "00000_mask_1.png")) > 0
     clip = Clip(np.zeros((1, height, width, 3), np.uint8), (0,))
-    weights = region_weights((Region(mask),), clip, Placement.of((height, width), 336), 24)
+    weights = region_weights((Region.at(mask),), clip, Placement.of((height, width), 336), 24)
     assert weights.mark.sum() == pytest.approx(inside.mean() * 24 * 24, rel=1e-4)
 
 

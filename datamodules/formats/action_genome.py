@@ -121,7 +121,7 @@ class ActionGenome(RegionSource):
         return RegionSample(
             id=f"{video}/{category}",
             media=Video(path, (min(track), max(track) + 1)),
-            regions=(Region(geometry, prompted, category, track),),
+            regions=(Region({prompted: geometry}, track, category),),
             conversation=(Turn(self.question, answer, tuple(dict.fromkeys((answer, *names)))),),
             task="answer",
             protocol=f"Action Genome {self.split}, box track, category of an object",
@@ -137,7 +137,7 @@ class ActionGenome(RegionSource):
         return RegionSample(
             id=f"{video}/{file_name(frame)}/{category}",
             media=Video(path, (frame, frame + 1)),
-            regions=tuple(Region(_clipped(box, size, frame), frame, name) for name, box in boxes),
+            regions=tuple(Region.at(_clipped(box, size, frame), frame, name) for name, box in boxes),
             conversation=(Turn(self.question, answer, (answer,)),),
             task="answer",
             protocol=f"Action Genome {self.split}, boxes, relationships of person and object on a frame",

@@ -238,7 +238,7 @@ def _placed(video: Video, segment: _Segment, boxes: tuple[_GroundedBox, ...]) ->
     size = frame_size(video)
     part = (segment.stop - segment.start) / _PARTS
     regions = tuple(
-        Region(_rescaled(box, size), times.shown_at(segment.start + (box.part + 0.5) * part), box.nouns[0])
+        Region.at(_rescaled(box, size), times.shown_at(segment.start + (box.part + 0.5) * part), box.nouns[0])
         for box in boxes
     )
     return Video(video.path, times.span(segment.start, segment.stop)), regions

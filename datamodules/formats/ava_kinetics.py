@@ -109,7 +109,7 @@ class AvaKinetics(RecordSource):
         height, width = size = frame_size(Video(path))
         x0, y0, x1, y1 = shares.xyxy
         box = clipped(Box((x0 * width, y0 * height, x1 * width, y1 * height)), size, "box")
-        return Video(path, (min(first, key), max(last, key + 1))), Region(box, key, "person")
+        return Video(path, (min(first, key), max(last, key + 1))), Region.at(box, key, "person")
 
     def _file(self, name: str, second: float) -> tuple[Path, float]:
         """The file that shows a second of a video, and which second of the file it is."""

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.placeholders import check_mentions
-from datamodules.reading.coco_index import CocoIndex, Prompt
+from datamodules.reading.coco_index import CocoIndex
+from datamodules.reading.prompts import Prompt
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import DataError, Frames, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class CocoInstances(RegionSource):
         return RegionSample(
             id=str(annotation["id"]),
             media=Frames((self.images / self._index.image(index).file_name,)),
-            regions=(Region(self._index.geometry(index, self.prompt), category=category),),
+            regions=(self._index.region(index, self.prompt),),
             conversation=(Turn(self.question, category.lower()),),
             task="classify",
             protocol=f"{self.annotations.name}, {self.prompt}, whole image",

@@ -83,7 +83,7 @@ class GritCaptions(RegionSource):
         return RegionSample(
             id=str(annotation),
             media=Frames((find_picture(self.images, self._index.image(index).file_name),)),
-            regions=(Region(self._index.box(index)),),
+            regions=(Region.at(self._index.box(index)),),
             conversation=(Turn(self.question, caption, (caption,)),),
             task="caption",
             protocol=self._protocol,

@@ -23,11 +23,12 @@ from typing import Any
 
 from datamodules.formats.refcocog import REFERENCES, References
 from datamodules.placeholders import check_mentions
-from datamodules.reading.coco_index import CocoIndex, Prompt
+from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex
+from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
-from datamodules.types import DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import DataError, Frames, RegionSample, Turn
 
 
 class MdetrRefexp(RecordSource):
@@ -75,7 +76,7 @@ class MdetrRefexp(RecordSource):
         return RegionSample(
             id=str(image if self.references == "single" else self._object(row)),
             media=Frames((self.images / self._index.image(row).file_name,)),
-            regions=(Region(self._index.geometry(row, self.prompt), category=self._index.category(row)),),
+            regions=(self._index.region(row, self.prompt),),
             conversation=(Turn(self.question, captions[0], captions),),
             task="caption",
             protocol=f"{self.path.stem}, {REFERENCES[self.references]}, {self.prompt}",

@@ -26,11 +26,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.osprey_region import Prompt, parse_region
+from datamodules.formats.osprey_region import parse_region
 from datamodules.placeholders import PLACEHOLDER
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.human_gpt import parse_messages
 from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
 from datamodules.types import DataError, Frames, Region, RegionSample, Turn
 

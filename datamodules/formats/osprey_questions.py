@@ -18,9 +18,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from datamodules.formats.osprey_region import Prompt, parse_region
+from datamodules.formats.osprey_region import parse_region
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource, located
 from datamodules.types import DataError, Frames, RegionSample, Turn
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from datamodules.reading.fields import mapping, member
 from datamodules.reading.geometry import clipped, parse_mask, parse_polygon, parse_xywh
-from datamodules.types import DataError, Mask, Polygon, Region
-
-Prompt: TypeAlias = Literal["mask", "box"]
+from datamodules.reading.prompts import Prompt, prompted_object
+from datamodules.types import Box, DataError, Mask, Polygon, Region
 
 
 def parse_region(value: object, where: str, prompt: Prompt, size: tuple[int, int] | None = None) -> Region:
-    """The region by its segmentation, or by its box where that is asked for or there is no segmentation.
+    """The region, pointed at by its segmentation, or by its box where that is asked for or there is no segmentation.
 
     Args:
         value: The record's annotation, in COCO's conventions.
@@ -24,14 +21,18 @@ def parse_region(value: object, where: str, prompt: Prompt, size: tuple[int, int
         DataError: What is needed is missing or malformed.
     """
     fields = mapping(value, where)
-    shape = fields.get("segmentation") if prompt == "mask" else None
+    mask = _segmentation(fields.get("segmentation"), f"{where}.segmentation", size)
+    return prompted_object(prompt, mask, lambda: _box(member(fields, "bbox", where), f"{where}.bbox", size))
+
+
+def _box(value: object, where: str, size: tuple[int, int] | None) -> Box:
+    box = parse_xywh(value, where)
+    return box if size is None else clipped(box, size, where)
+
+
+def _segmentation(shape: object, where: str, size: tuple[int, int] | None) -> Polygon | Mask | None:
     if shape in (None, [], {}):
-        box = parse_xywh(member(fields, "bbox", where), f"{where}.bbox")
-        return Region(box if size is None else clipped(box, size, f"{where}.bbox"))
-    return Region(_segmentation(shape, f"{where}.segmentation", size))
-
-
-def _segmentation(shape: object, where: str, size: tuple[int, int] | None) -> Polygon | Mask:
+        return None
     if isinstance(shape, list):
         return parse_polygon(shape, where)
     mask = parse_mask(shape, where)

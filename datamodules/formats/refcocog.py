@@ -34,13 +34,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.placeholders import check_mentions
-from datamodules.reading.coco_index import CocoIndex, Prompt
+from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.fields import array, filled, integer, mapping, member, text
 from datamodules.reading.geometry import clipped, parse_box
 from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.pickles import read_pickle
+from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
-from datamodules.types import Box, DataError, Frames, Geometry, Region, RegionSample, Turn
+from datamodules.types import Box, DataError, Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 _SPLITS = {"umd": ("train", "val", "test"), "google": ("train", "val")}
@@ -127,7 +128,7 @@ class RefCocog(RecordSource):
         return RegionSample(
             id=str(reference if grouped else sentences[part].number),
             media=self._media(row),
-            regions=(Region(self._index.geometry(row, self.prompt), category=self._index.category(row)),),
+            regions=(self._index.region(row, self.prompt),),
             conversation=(Turn(self.question, texts[0], texts),),
             task="caption",
             protocol=f"RefCOCOg {self.by} {self.split}, {REFERENCES[self.references]}, {self.prompt}",
@@ -145,7 +146,7 @@ class RefCocog(RecordSource):
         return RegionSample(
             id=str(sentence.number),
             media=self._media(row),
-            regions=tuple(map(Region, proposals.geometries)),
+            regions=tuple(proposals.regions),
             conversation=(Turn(question, answer),),
             options=options,
             label=proposals.label,
@@ -157,8 +158,8 @@ class RefCocog(RecordSource):
     def _annotated(self, row: int) -> _Proposals:
         """All single objects on the image of a row, the row's own is the right one."""
         shown = [other for other in self._index.rows_of_image(self._image_id(row)) if self._on_image[other]]
-        geometries = [self._index.geometry(other, self.prompt) for other in shown]
-        return _Proposals(geometries, [self._index.box(other) for other in shown], shown.index(row))
+        regions = [self._index.region(other, self.prompt) for other in shown]
+        return _Proposals(regions, [self._index.box(other) for other in shown], shown.index(row))
 
     def _proposed(self, row: int, target: Box) -> _Proposals:
         """The boxes that the file has for the image of a row; the one that overlaps most with the target is right."""
@@ -171,7 +172,8 @@ class RefCocog(RecordSource):
         if not boxes:
             raise DataError(f"{where}: 0 boxes")
         overlaps = _overlaps(boxes, target)
-        return _Proposals(boxes, boxes, int(np.argmax(overlaps)) if overlaps.any() else None)
+        right = int(np.argmax(overlaps)) if overlaps.any() else None
+        return _Proposals([Region.at(box) for box in boxes], boxes, right)
 
     def _row(self, record: dict[str, Any]) -> int:
         """The row of the annotation that a reference is about."""
@@ -240,7 +242,7 @@ class _Sentence(NamedTuple):
 class _Proposals(NamedTuple):
     """What there is to choose from, and which of it is right, if any."""
 
-    geometries: Sequence[Geometry]
+    regions: Sequence[Region]
     boxes: Sequence[Box]
     label: int | None
 

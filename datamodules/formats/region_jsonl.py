@@ -8,16 +8,19 @@
      "regions": [{"box": [x0, y0, x1, y1]},  absolute pixels, half-open
                  {"mask": {"size": [H, W], "counts": "..."}, "frame": 0},
                  {"polygon": [[x, y, ...]], "category": "person",
-                  "track": {"12": {"box": [...]}, "24": null}}],
+                  "track": {"12": {"box": [...]}, "24": null}},
+                 {"prompts": {"0": {"box": [...]}, "9": {"box": [...]}}, "track": {"0": {"mask": ...}}}],
      "conversation": [{"question": "What is <region0> doing?", "answer": "..."}],
      "references": [["...", "..."]],         optional, for every turn all answers that count as right
      "options": ["...", "..."], "label": 2,  optional, multiple choice for the last turn
      "task": "caption",                      optional, see `RegionSample`
      "group": "motion", "meta": {}}          optional, see `RegionSample`
 
-A mask is COCO's run-length code, compressed or a list. `frame` is a source frame, by default the span's
-first. In a track, null says that the region is not visible on that source frame; frames without a key are not
-known. An option may be a region, "<region2>". Without `task` it is "refer" if every option is a region,
+A mask is COCO's run-length code, compressed or a list. `frame` is the source frame on which the user points at the
+region, by default the span's first. In a track, null says that the region is not visible on that source frame; frames
+without a key are not known. What is pointed with counts as where the region is, unless the track has an entry for
+`frame`: a box to point with, and the mask there. With `prompts`, on one frame or several, nothing but the track says
+where the region is. An option may be a region, "<region2>". Without `task` it is "refer" if every option is a region,
 "choice" with other options, "caption" with references, and else "answer". An unknown answer is written "".
 """
 
@@ -106,14 +109,21 @@ def _relative(path: File, root: Path, sample: RegionSample) -> str:
 
 
 def _dump_region(region: Region, start: int) -> dict[str, Any]:
-    record = dump_geometry(region.geometry)
-    if region.frame != start:
-        record["frame"] = region.frame
+    record, told = _dump_prompts(region, start)
     if region.category is not None:
         record["category"] = region.category
-    if region.track:
-        record["track"] = {
-            str(frame): None if geometry is None else dump_geometry(geometry)
-            for frame, geometry in region.track.items()
-        }
-    return record
+    track = {
+        str(frame): None if geometry is None else dump_geometry(geometry)
+        for frame, geometry in region.track.items()
+        if frame != told
+    }
+    return record | ({"track": track} if track else {})
+
+
+def _dump_prompts(region: Region, start: int) -> tuple[dict[str, Any], int | None]:
+    """The prompts as they are written, and the frame of the track that they tell with them, if any."""
+    (frame, prompt), *others = region.prompts.items()
+    if others or frame not in region.track:
+        return {"prompts": {str(each): dump_geometry(geometry) for each, geometry in region.prompts.items()}}, None
+    record = dump_geometry(prompt) | ({} if frame == start else {"frame": frame})
+    return record, frame if prompt == region.track[frame] else None

@@ -14,7 +14,8 @@ from datamodules.types import DataError, Frames, Geometry, Media, Region, Region
 _MEDIA = ("image", "video", "frames")
 _CONTENT = ("regions", "conversation", "references", "options", "label")
 _KEYS = {"id", "span", "task", "group", "meta", *_MEDIA, *_CONTENT}
-_REGION_KEYS = {"frame", "category", "track", *KINDS}
+_PROMPT_KEYS = ("prompts", *KINDS)
+_REGION_KEYS = {"frame", "category", "track", *_PROMPT_KEYS}
 
 
 def parse_record(record: object, root: Path, origin: str) -> RegionSample:
@@ -90,25 +91,26 @@ def _regions(record: dict[str, Any], media: Media) -> tuple[Region, ...]:
 def _region(value: object, media: Media, where: str) -> Region:
     fields = mapping(value, where)
     known_keys(fields, _REGION_KEYS, where)
-    frame = _prompted_frame(fields, media, where)
+    category = None if fields.get("category") is None else text(fields["category"], f"{where}.category")
     track = _track(fields.get("track", {}), f"{where}.track")
-    if track.get(frame, ...) is None:
-        raise DataError(f"{where}.track: not visible on frame {frame}, where the region is given")
-    category = fields.get("category")
-    return Region(
-        geometry=parse_geometry(fields, where),
-        frame=frame,
-        category=None if category is None else text(category, f"{where}.category"),
-        track=track,
-    )
+    if only_key(fields, _PROMPT_KEYS, where) == "prompts":
+        return Region(_prompts(fields, where), track, category)
+    frame = _frame(fields.get("frame", media.span[0] if media.span else 0), f"{where}.frame")
+    return Region.at(parse_geometry(fields, where), frame, category, track)
 
 
-def _prompted_frame(fields: dict[str, Any], media: Media, where: str) -> int:
-    first, last = media.span or (0, len(media.paths) if isinstance(media, Frames) else None)
-    frame = _frame(fields.get("frame", first), f"{where}.frame")
-    if frame < first or (last is not None and frame >= last):
-        raise DataError(f"{where}.frame: {frame} is outside the frames [{first}, {last})")
-    return frame
+def _prompts(fields: dict[str, Any], where: str) -> dict[int, Geometry]:
+    """What the user points with on each of several frames; where the object is there, the track alone says."""
+    if "frame" in fields:
+        raise DataError(f"{where}: 'frame' beside 'prompts', whose keys are the frames")
+    prompts: dict[int, Geometry] = {}
+    for frame, geometry in _track(fields["prompts"], f"{where}.prompts").items():
+        if geometry is None:
+            raise DataError(f"{where}.prompts[{str(frame)!r}]: expected a geometry, got null")
+        prompts[frame] = geometry
+    if not prompts:
+        raise DataError(f"{where}.prompts: expected one frame or more, got 0")
+    return prompts
 
 
 def _track(value: object, where: str) -> dict[int, Geometry | None]:

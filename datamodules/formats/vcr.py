@@ -25,12 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.choices import lettered
-from datamodules.formats.vcr_metadata import read_geometries
+from datamodules.formats.vcr_metadata import read_regions
 from datamodules.formats.vcr_text import Tokens, mentioned, parse_tokens, sentence
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
-from datamodules.types import Answering, DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Answering, DataError, Frames, RegionSample, Turn
 
 Part: TypeAlias = Literal["answer", "rationale"]
 
@@ -71,7 +72,7 @@ class Vcr(RecordSource):
         split: Literal["train", "val", "test"],
         *,
         part: Literal["both", "answer", "rationale"] = "both",
-        prompt: Literal["mask", "box"] = "mask",
+        prompt: Prompt = "mask",
         category_names: bool = True,
         answering: Answering = "likelihood",
         images: Path | None = None,
@@ -109,11 +110,11 @@ class Vcr(RecordSource):
         label = None if self.split == "test" else _label(fields, name)
         question = _question(*(sentence(tokens, names, where) for where, tokens in asked.items()))
         metadata = self.images / filled(member(fields, "metadata_fn"), "metadata_fn")
-        shapes = read_geometries(metadata, shown, len(categories), self.prompt)
+        regions = read_regions(metadata, shown, categories, self.prompt)
         sample = RegionSample(
             id=f"{annot_id}-{name}",
             media=Frames((self.images / filled(member(fields, "img_fn"), "img_fn"),)),
-            regions=tuple(Region(shapes[item], category=categories[item]) for item in shown),
+            regions=regions,
             conversation=(Turn(question, "" if label is None else texts[label]),),
             options=texts,
             label=label,

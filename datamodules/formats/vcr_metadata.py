@@ -14,27 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from datamodules.reading.fields import array, integer, mapping, member, number
 from datamodules.reading.geometry import clipped, parse_box
 from datamodules.reading.json_index import read_json
+from datamodules.reading.prompts import Prompt, prompted_object
 from datamodules.reading.records import located
-from datamodules.types import Box, DataError, Geometry, Polygon
+from datamodules.types import Box, DataError, Polygon, Region
 
 _LEAST_POINTS = 4
 
 
-def read_geometries(
-    path: Path, shown: Sequence[int], objects: int, prompt: Literal["mask", "box"]
-) -> dict[int, Geometry]:
-    """Where each of the objects `shown` is.
+def read_regions(path: Path, shown: Sequence[int], categories: Sequence[str], prompt: Prompt) -> tuple[Region, ...]:
+    """Each of the objects `shown`, where its polygons are if it has any.
 
     Args:
         path: The metadata of the picture.
         shown: Numbers of objects, counted from 0.
-        objects: How many objects the question knows; the file has to agree.
-        prompt: Polygons where an object has them, or boxes.
+        categories: Of the objects that the question knows; the file has to know as many.
+        prompt: Point with polygons where an object has them, or with boxes.
 
     Raises:
         DataError: The file cannot be read, knows another number of objects, or one that is shown is malformed.
@@ -42,12 +41,13 @@ def read_geometries(
     with located(str(path)):
         metadata = mapping(read_json(path), "metadata")
         size = (integer(member(metadata, "height"), "height", 1), integer(member(metadata, "width"), "width", 1))
-        boxes = _of_each(metadata, "boxes", objects)
-        polygons = _of_each(metadata, "segms", objects) if prompt == "mask" else [[]] * objects
-        return {
-            item: _polygon(polygons[item], f"segms[{item}]") or _box(boxes[item], size, f"boxes[{item}]")
-            for item in shown
-        }
+        boxes, polygons = (_of_each(metadata, key, len(categories)) for key in ("boxes", "segms"))
+
+        def region(item: int) -> Region:
+            polygon = _polygon(polygons[item], f"segms[{item}]")
+            return prompted_object(prompt, polygon, lambda: _box(boxes[item], size, f"boxes[{item}]"), categories[item])
+
+        return tuple(map(region, shown))
 
 
 def _of_each(metadata: dict[str, Any], key: str, objects: int) -> list[Any]:

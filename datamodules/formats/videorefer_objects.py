@@ -68,11 +68,11 @@ def parse_object(value: object, frame: int | None, where: str) -> Region:
     }
     if frame is None:
         return tracked_region(track, where)
-    geometry = track.pop(frame, None)
+    geometry = track.get(frame)
     if geometry is None:
         shown = sorted(number for number, other in track.items() if other is not None)
         raise DataError(f"{where}: not visible on the prompted frame {frame}, but on {shown}")
-    return Region(geometry, frame, track=track)
+    return Region({frame: geometry}, track)
 
 
 def parse_prompted_frame(record: Mapping[str, Any], mode: Mode) -> int | None:

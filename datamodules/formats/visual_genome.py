@@ -76,7 +76,7 @@ class VisualGenomeRegions(RecordSource):
         return RegionSample(
             id=str(number),
             media=Frames((find_picture(self.images, f"{image}.jpg"),)),
-            regions=(Region(clipped(box, self._size(image), where)),),
+            regions=(Region.at(clipped(box, self._size(image), where)),),
             conversation=(Turn(self.question, phrase, (phrase,)),),
             task="caption",
             protocol="Visual Genome region descriptions, one reference a region, box",

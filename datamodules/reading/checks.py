@@ -51,7 +51,8 @@ def _check_frames(sample: RegionSample) -> None:
     if last is not None and last <= first and sample.regions:
         raise DataError(f"span: inverted or empty, [{first}, {last})")
     for number, region in enumerate(sample.regions):
-        if region.frame < first or (last is not None and region.frame >= last):
-            raise DataError(f"regions[{number}].frame: {region.frame} is outside the frames [{first}, {last})")
-        if region.track.get(region.frame, ...) is None:
-            raise DataError(f"regions[{number}].track: not visible on frame {region.frame}, where the region is given")
+        for frame in region.prompts:
+            if frame < first or (last is not None and frame >= last):
+                raise DataError(f"regions[{number}]: prompted on frame {frame}, outside the frames [{first}, {last})")
+            if region.track.get(frame, ...) is None:
+                raise DataError(f"regions[{number}].track: not visible on frame {frame}, where it is pointed at")

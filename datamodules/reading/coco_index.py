@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from datamodules.reading.fields import array, filled, integer, mapping, member, number
 from datamodules.reading.geometry import clipped, parse_mask, parse_polygon
 from datamodules.reading.json_rows import JsonRows, read_row
-from datamodules.types import Box, DataError, Geometry
-
-Prompt: TypeAlias = Literal["mask", "box"]
-"""How an object is shown: its segmentation where the file has one, or its box."""
+from datamodules.reading.prompts import Prompt, prompted_object
+from datamodules.types import Box, DataError, Mask, Polygon, Region
 
 _Row = TypeVar("_Row")
 _ANNOTATION = np.dtype(
@@ -118,16 +116,19 @@ class CocoIndex:
         image = self.image(row)
         return clipped(Box((x, y, x + width, y + height)), (image.height, image.width), f"{self.where(row)}: bbox")
 
-    def geometry(self, row: int, prompt: Prompt) -> Geometry:
-        """The annotation's segmentation for the prompt "mask"; its clipped box for "box" or if it has none.
+    def region(self, row: int, prompt: Prompt) -> Region:
+        """The annotation's object, pointed at by its segmentation or its clipped box; by the box if it has no other.
 
         Raises:
             DataError: The segmentation is malformed or has another size than its image, or the box is not on it.
         """
-        shape = self.segmentation(row) if prompt == "mask" else None
+        return prompted_object(prompt, self._mask(row), lambda: self.box(row), self.category(row))
+
+    def _mask(self, row: int) -> Polygon | Mask | None:
+        shape = self.segmentation(row)
         where = f"{self.where(row)}: segmentation"
         if shape in (None, [], {}):
-            return self.box(row)
+            return None
         if isinstance(shape, list):
             return parse_polygon(shape, where)
         image = self.image(row)

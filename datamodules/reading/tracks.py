@@ -23,8 +23,7 @@ def tracked_region(track: Mapping[int, Geometry | None], where: str, category: s
     for frame in sorted(track):
         geometry = track[frame]
         if geometry is not None:
-            others = {number: other for number, other in track.items() if number != frame}
-            return Region(geometry, frame, category, others)
+            return Region({frame: geometry}, track, category)
     raise DataError(f"{where}: visible on none of {len(track)} frames")
 
 

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.drawing import geometry_on, solid
+from datamodules.drawing import shown_on, solid
 from datamodules.media import Backend, read_clip
 from datamodules.regions import Placement, bounding_box
 from datamodules.regvid.masklets import Masklets, fill_gaps
@@ -48,7 +48,7 @@ class MarkedVideo:
             number: Of the region, from 0.
             time: Of the frame, from 0.
         """
-        geometry = geometry_on(self.regions[number], self.frames[time])
+        geometry = shown_on(self.regions[number], self.frames[time])
         if geometry is None:
             return None
         down, across = (shown / real for shown, real in zip(self.plain.shape[1:3], self.source, strict=True))
@@ -59,8 +59,8 @@ class MarkedVideo:
 class Mark:
     """Reads frames of a video and marks its regions on them.
 
-    A region is drawn where it is known to be: on its prompted frame, and wherever its track says. It has one colour on
-    all frames. Numbers never cover each other; see `datamodules.regvid.labels`.
+    A region is drawn as it is pointed at on its prompted frames, and wherever its track has it on others. It has one
+    colour on all frames. Numbers never cover each other; see `datamodules.regvid.labels`.
 
     Args:
         frames: Most frames, spread uniformly with every prompted one among them.
@@ -112,8 +112,7 @@ class Mark:
 
     def _mark(self, video: RegionSample) -> MarkedVideo:
         nouns = _nouns(video.regions)
-        prompted = sorted({region.frame for region in video.regions})
-        clip = read_clip(video.media, self.frames, prompted, self.backend)
+        clip = read_clip(video.media, self.frames, video.prompted_frames, self.backend)
         if not clip.frames:
             raise DataError("has no picture to mark")
         regions = video.regions if self.masklets is None else fill_gaps(self.masklets, clip, video.regions)
@@ -143,7 +142,7 @@ def _masks(placement: Placement, frames: tuple[int, ...], regions: tuple[Region,
     """(T, N, H, W) on the shown frames; empty where a region is not known to be."""
     masks = np.zeros((len(frames), len(regions), placement.height, placement.width), dtype=np.bool_)
     for (time, frame), (number, region) in product(enumerate(frames), enumerate(regions)):
-        geometry = geometry_on(region, frame)
+        geometry = shown_on(region, frame)
         if geometry is None:
             continue
         try:
@@ -151,6 +150,6 @@ def _masks(placement: Placement, frames: tuple[int, ...], regions: tuple[Region,
         except DataError as error:
             raise DataError(f"region {number} on frame {frame}: {error}") from None
         masks[time, number] = solid(coverage[: placement.height, : placement.width])
-        if frame == region.frame and not masks[time, number].any():
+        if frame in region.prompts and not masks[time, number].any():
             raise DataError(f"region {number} is empty on its prompted frame {frame}")
     return masks

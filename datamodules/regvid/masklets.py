@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from datamodules.regions import Placement, run_length_code
-from datamodules.types import Box, Clip, DataError, Mask, Region
+from datamodules.types import Box, Clip, DataError, Geometry, Mask, Region
 
 if TYPE_CHECKING:
     from transformers import Sam2VideoInferenceSession, Sam2VideoModel
@@ -34,12 +34,12 @@ class Masklets(Protocol):
         """Follows regions through a clip.
 
         Args:
-            clip: The frames, each region's prompted one among them.
-            regions: What to follow, each from its prompted frame.
+            clip: The frames, each region's prompted ones among them.
+            regions: What to follow, each from its prompted frames.
 
         Returns:
             For each region, by source frame, its mask at the clip's size, or None where it is not visible. The
-            prompted frame may be left out.
+            prompted frames may be left out.
         """
         ...
 
@@ -47,25 +47,37 @@ class Masklets(Protocol):
 def fill_gaps(masklets: Masklets, clip: Clip, regions: tuple[Region, ...]) -> tuple[Region, ...]:
     """The regions with tracks that know every frame of the clip; what was annotated stays as it is.
 
+    Boxes to point with are no annotation of where an object is if they are all there is: a mask found there takes their
+    place in the track, so that a track is of masks on all frames.
+
     Args:
         masklets: What finds them; asked only about regions of which some frame is not known.
-        clip: The frames, each region's prompted one among them.
+        clip: The frames, each region's prompted ones among them.
         regions: In pixels of the clip.
     """
-    gaps = [
-        number
-        for number, region in enumerate(regions)
-        if any(frame != region.frame and frame not in region.track for frame in clip.frames)
-    ]
+    gaps = [number for number, region in enumerate(regions) if any(frame not in region.track for frame in clip.frames)]
     if not gaps:
         return regions
     found = masklets(clip, tuple(regions[number] for number in gaps))
     filled = list(regions)
     for number, track in zip(gaps, found, strict=True):
-        region = regions[number]
-        elsewhere = {frame: mask for frame, mask in track.items() if frame != region.frame}
-        filled[number] = replace(region, track={**elsewhere, **region.track})
+        filled[number] = _filled(regions[number], track)
     return tuple(filled)
+
+
+def _filled(region: Region, found: Mapping[int, Mask | None]) -> Region:
+    # where it is pointed at it is visible, whatever a model says
+    seen = {frame: mask for frame, mask in found.items() if mask is not None or frame not in region.prompts}
+    known = region.track
+    if all(place is None or _only_prompted(region, frame) for frame, place in known.items()):
+        known = {frame: place for frame, place in known.items() if place is None or frame not in seen}
+    return replace(region, track={**seen, **known})
+
+
+def _only_prompted(region: Region, frame: int) -> bool:
+    """Whether the track tells no more of a frame than the box that is pointed with."""
+    prompt = region.prompts.get(frame)
+    return isinstance(prompt, Box) and prompt == region.track[frame]
 
 
 class Sam2Masklets:
@@ -125,10 +137,12 @@ class Sam2Masklets:
 
     @torch.inference_mode()
     def _follow(self, session: Sam2VideoInferenceSession, clip: Clip, region: Region) -> dict[int, Mask | None]:
-        start = clip.frames.index(region.frame)
         session.reset_tracking_data()
-        _point_at(session, region, start, self._side)
-        self._sam(session, frame_idx=start)
+        for frame, prompt in sorted(region.prompts.items()):
+            time = clip.frames.index(frame)
+            _point_at(session, prompt, time, self._side)
+            self._sam(session, frame_idx=time)
+        start = clip.frames.index(min(region.prompts))
         found: dict[int, Mask | None] = {}
         for reverse in (False, True):
             for output in self._sam.propagate_in_video_iterator(session, start_frame_idx=start, reverse=reverse):
@@ -136,21 +150,21 @@ class Sam2Masklets:
         return found
 
 
-def _point_at(session: Sam2VideoInferenceSession, region: Region, start: int, side: int) -> None:
-    """Gives the one object of the session on its prompted frame, in pixels of the model's square."""
+def _point_at(session: Sam2VideoInferenceSession, prompt: Geometry, time: int, side: int) -> None:
+    """Gives the one object of the session on a prompted frame, in pixels of the model's square."""
     height, width = session.video_height, session.video_width
     number = session.obj_id_to_idx(0)
-    if isinstance(region.geometry, Box):
+    if isinstance(prompt, Box):
         scale = torch.tensor([side / width, side / height])
-        corners = torch.tensor(region.geometry.xyxy).view(1, 1, 2, 2) * scale
+        corners = torch.tensor(prompt.xyxy).view(1, 1, 2, 2) * scale
         labels = torch.tensor(CORNERS, dtype=torch.int32).view(1, 1, 2)
-        session.add_point_inputs(number, start, {"point_coords": corners, "point_labels": labels})
+        session.add_point_inputs(number, time, {"point_coords": corners, "point_labels": labels})
     else:
         from pycocotools import mask as coco_mask
 
-        inside = coco_mask.decode(run_length_code(region.geometry, (height, width)))
+        inside = coco_mask.decode(run_length_code(prompt, (height, width)))
         mask = _resized(torch.from_numpy(inside).float(), (side, side)) >= 0.5
-        session.add_mask_inputs(number, start, mask.view(1, 1, side, side))
+        session.add_mask_inputs(number, time, mask.view(1, 1, side, side))
     session.obj_with_new_inputs = [0]
 
 

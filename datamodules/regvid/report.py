@@ -111,9 +111,8 @@ def _draw(sample: RegionSample, record: int, folder: Path) -> Shown:
     """One sample's frames with its regions, as a picture in the folder."""
     from experiments.pictures import draw_sample, save
 
-    prompted = sorted({region.frame for region in sample.regions})
     try:
-        clip = read_clip(sample.media, max(FRAMES, len(prompted)), prompted)
+        clip = read_clip(sample.media, max(FRAMES, len(sample.prompted_frames)), sample.prompted_frames)
     except DataError as error:
         raise sample.error(str(error)) from None
     picture = save(draw_sample(replace(sample, conversation=()), clip), folder / "pictures" / f"{record:06}.png")

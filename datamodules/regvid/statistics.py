@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from datamodules.reading.fields import integer, mapping, member
-from datamodules.types import DataError, Geometry, Media, RegionSample
+from datamodules.types import DataError, Media, Pointed, RegionSample
 
 PAPER = {"videos": 98_000, "regions": 214_000, "samples": 294_000}
 PAPER_SOURCES = {
@@ -31,8 +31,6 @@ PAPER_SOURCES = {
 PAPER_WORDS = {"detailed": "about 90 asked for", "brief": "under 20 asked for"}
 
 _NOT_STATED = "\u2013"
-
-RegionKey: TypeAlias = tuple[int, Geometry]
 
 
 class Row(NamedTuple):
@@ -153,14 +151,14 @@ def count(samples: Iterable[RegionSample], verification: Verification | None = N
         verification: What the verify stage came to.
     """
     kinds: Counter[str] = Counter()
-    regions: dict[Media, set[RegionKey]] = {}
+    regions: dict[Media, set[Pointed]] = {}
     sources: dict[Media, str] = {}
     words: dict[str, list[int]] = {}
     characters: dict[str, list[int]] = {}
     for sample in samples:
         kind = kind_of(sample)
         kinds[kind] += 1
-        regions.setdefault(sample.media, set()).update((region.frame, region.geometry) for region in sample.regions)
+        regions.setdefault(sample.media, set()).update(region.pointed for region in sample.regions)
         if "video" in sample.meta:
             sources.setdefault(sample.media, str(sample.meta["video"]).split("/")[0])
         answers = [turn.answer for turn in sample.conversation]

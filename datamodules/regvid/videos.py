@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Geometry, Media, NoPicture, Region, RegionSample, Turn
+from datamodules.types import DataError, Media, NoPicture, Pointed, Region, RegionSample, Turn
 
 Progress: TypeAlias = Callable[[Iterable[int], str, int], Iterable[int]]
 
@@ -66,7 +66,7 @@ def gather(
             has a noun.
     """
     places: dict[tuple[str, Media], Place] = {}
-    nameless: set[tuple[Media, int, Geometry]] = set()
+    nameless: set[tuple[Media, Pointed]] = set()
     for name, source in sources.items():
         source.prepare()
         for record in progress(range(len(source)), name, len(source)):
@@ -75,7 +75,7 @@ def gather(
                 continue
             # media without a file would show only when the data is written, after it was paid for
             dump_record(sample, root)
-            nameless |= {(sample.media, region.frame, region.geometry) for region in sample.regions if not noun(region)}
+            nameless |= {(sample.media, region.pointed) for region in sample.regions if not noun(region)}
             if any(map(noun, sample.regions)):
                 place = Place(name, _id(name, sample), [])
                 places.setdefault((name, sample.media), place).records.append(record)
@@ -85,16 +85,16 @@ def gather(
 
 
 def merged(samples: Sequence[RegionSample], video: str) -> RegionSample:
-    """One sample with all regions that have a noun; those with the same place on the same frame are one.
+    """One sample with all regions that have a noun; those pointed at alike on the same frames are one.
 
     Args:
         samples: About the same media.
         video: The id.
     """
-    regions: dict[tuple[int, Geometry], Region] = {}
+    regions: dict[Pointed, Region] = {}
     for sample in samples:
         for region in filter(noun, sample.regions):
-            regions.setdefault((region.frame, region.geometry), replace(region, category=noun(region)))
+            regions.setdefault(region.pointed, replace(region, category=noun(region)))
     first = samples[0]
     return RegionSample(video, first.media, tuple(regions.values()), _NOTHING_ASKED, origin=first.origin)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from datamodules.formats.region_jsonl import RegionJsonl
-from datamodules.reading.coco_index import Prompt
+from datamodules.reading.prompts import Prompt
 from datamodules.shapes.questions import groups_of
 from datamodules.shapes.scene import Kind, set_of
 from datamodules.shapes.showing import Showing

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from datamodules.placeholders import PLACEHOLDER, mentions
-from datamodules.reading.coco_index import Prompt
-from datamodules.types import Box, Geometry, Mask, Region, RegionSample, Turn
+from datamodules.reading.prompts import Prompt
+from datamodules.types import Region, RegionSample, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """Turns samples with masks into what is asked for.
+    """Turns samples with masks into what is asked for; where the figures are stays their masks.
 
     Attributes:
         prompt: Masks, or the boxes around them.
@@ -37,13 +37,5 @@ def _named(turn: Turn, regions: tuple[Region, ...]) -> Turn:
 
 
 def _boxed(region: Region) -> Region:
-    track = {frame: None if geometry is None else _box(geometry) for frame, geometry in region.track.items()}
-    return replace(region, geometry=_box(region.geometry), track=track)
-
-
-def _box(geometry: Geometry) -> Box:
-    from pycocotools.mask import toBbox
-
-    assert isinstance(geometry, Mask), "figures have masks"
-    x, y, width, height = toBbox({"size": list(geometry.size), "counts": geometry.counts}).tolist()
-    return Box((x, y, x + width, y + height))
+    """Pointed at by boxes; where it is stays as it was."""
+    return replace(region, prompts={frame: prompt.bounds for frame, prompt in region.prompts.items()})

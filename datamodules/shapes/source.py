@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.reading.coco_index import Prompt
+from datamodules.reading.prompts import Prompt
 from datamodules.shapes.figure import Scene
 from datamodules.shapes.questions import Question, ask, groups_of
 from datamodules.shapes.render import render
@@ -127,7 +127,7 @@ def _region(scene: Scene, number: int, masks: NDArray[np.bool_]) -> Region:
     """The figure with its track; `masks` (T, H, W)."""
     first, *later = _encoded(masks)
     assert first is not None, "a figure starts visibly"
-    return Region(first, category=scene.figures[number].name, track=dict(enumerate(later, start=1)))
+    return Region.at(first, category=scene.figures[number].name, track=dict(enumerate(later, start=1)))
 
 
 def _encoded(masks: NDArray[np.bool_]) -> list[Mask | None]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from datamodules.shards.storage import Storage
 from datamodules.types import DataError
 
-FORMAT = 1
+FORMAT = 2  # 1 told a prompt and no truth on prompted frames
 INDEX, ARRAYS, MANIFEST = "index.json", "source.npz", "source.json"
 
 Form: TypeAlias = Literal["compressed", "decoded"]
@@ -134,7 +134,8 @@ def _manifest(storage: Storage) -> Manifest:
         if told["format"] == FORMAT:
             UUID(told["writing"])  # it becomes the name of a folder
             return Manifest(**told)
-    raise DataError(f"{storage.location(MANIFEST)}: format {told['format']}, this version reads {FORMAT}")
+    versions = f"format {told['format']}, this version reads {FORMAT}: shard the source again"
+    raise DataError(f"{storage.location(MANIFEST)}: {versions}")
 
 
 @contextmanager

@@ -61,8 +61,11 @@ def parse_sample(record: Mapping[str, Any], media: Media) -> RegionSample:
 
 def _dump_region(region: Region) -> dict[str, Any]:
     return {
-        "at": dump_geometry(region.geometry),
-        "frame": region.frame,
+        # null: just what the track has there
+        "prompts": {
+            str(frame): None if prompt == region.track.get(frame) else dump_geometry(prompt)
+            for frame, prompt in region.prompts.items()
+        },
         "category": region.category,
         "track": {str(frame): None if place is None else dump_geometry(place) for frame, place in region.track.items()},
     }
@@ -70,7 +73,19 @@ def _dump_region(region: Region) -> dict[str, Any]:
 
 def _parse_region(record: Mapping[str, Any], where: str) -> Region:
     track = {int(frame): _parse_place(place, f"{where}.track[{frame}]") for frame, place in record["track"].items()}
-    return Region(parse_geometry(record["at"], where), record["frame"], record["category"], track)
+    prompts = {
+        int(frame): _parse_prompt(prompt, track.get(int(frame)), f"{where}.prompts[{frame}]")
+        for frame, prompt in record["prompts"].items()
+    }
+    return Region(prompts, track, record["category"])
+
+
+def _parse_prompt(record: dict[str, Any] | None, place: Geometry | None, where: str) -> Geometry:
+    if record is not None:
+        return parse_geometry(record, where)
+    if place is None:
+        raise DataError(f"{where}: null, but the track has nothing there")
+    return place
 
 
 def _parse_place(record: dict[str, Any] | None, where: str) -> Geometry | None:

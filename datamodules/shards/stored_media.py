@@ -94,9 +94,8 @@ def _compressed(samples: Sequence[RegionSample]) -> StoredMedia:
 
 
 def _read_clip(sample: RegionSample, num_frames: int, backend: Backend | None) -> Any:
-    prompted = sorted({region.frame for region in sample.regions})
     try:
-        return read_clip(sample.media, num_frames, prompted, backend)
+        return read_clip(sample.media, num_frames, sample.prompted_frames, backend)
     except DataError as error:
         raise sample.error(str(error)) from None
 

@@ -42,7 +42,7 @@ def make_samples(module: RegionModule, count: int) -> list[RegionSample]:
         RegionSample(
             str(number),
             Pixels(rng.integers(0, 256, (1, side, side, 3), dtype=np.uint8)),
-            (Region(Box((0, 0, side / 2, side / (1 + number % 3)))),),
+            (Region.at(Box((0, 0, side / 2, side / (1 + number % 3)))),),
             (Turn(f"Describe <region> in {'very ' * (number % 4)}few words"),),
         )
         for number in range(count)

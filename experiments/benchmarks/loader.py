@@ -125,7 +125,7 @@ def make_regions(kind: str, size: tuple[int, int], numbers: Sequence[int]) -> tu
     boxes = [(width * k / 5, height / 4, width * (k + 1.5) / 5, height * 0.8) for k in range(4)]
     geometries: list[Geometry] = [Box(box) if kind == KINDS[1] else _ellipse(box, size) for box in boxes]
     tracked = numbers[1:] if kind == KINDS[2] else ()
-    return tuple(Region(geometry, numbers[0], track=dict.fromkeys(tracked, geometry)) for geometry in geometries)
+    return tuple(Region.at(geometry, numbers[0], track=dict.fromkeys(tracked, geometry)) for geometry in geometries)
 
 
 def _ellipse(box: tuple[float, float, float, float], size: tuple[int, int]) -> Mask:

@@ -109,7 +109,7 @@ def _sample(module: RegionModule, step: Step, name: str, rng: Generator) -> Regi
 def _region(frames: int, side: int, rng: Generator) -> Region:
     x, y = rng.integers(0, side // 2, 2).tolist()
     box = Box((x, y, x + side // 3, y + side // 3))
-    return Region(box, track=dict.fromkeys(range(1, frames), box))
+    return Region.at(box, track=dict.fromkeys(range(1, frames), box))
 
 
 def _letters(count: int, rng: Generator) -> str:

@@ -58,7 +58,7 @@ def make_batches(module: RegionModule, options: Sequence[str]) -> tuple[RegionBa
     """The question with its options, and the same question once with every option as its answer."""
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     half = SIDE // 2
-    regions = (Region(Box((0, 0, half, half))), Region(Box((half, half, SIDE, SIDE))))
+    regions = (Region.at(Box((0, 0, half, half))), Region.at(Box((half, half, SIDE, SIDE))))
     process = module.processor(FRAMES)
 
     def batch(answer: str, choices: Sequence[str]) -> RegionBatch:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
+from datamodules.drawing import shown_on
 from datamodules.pointing import Pointing
 from datamodules.types import Clip, Region, RegionBatch, StandIn
 from lightning_modules.region_references.reference import Reference, RegionReference, frame_owner
@@ -26,7 +27,7 @@ class RoiFeature(RegionReference):
     Args:
         width: D.
         tokens: `average`: one placeholder, over the prompted frames. `frame`: a placeholder for every frame on which
-            the region is known to be, which tells the model more than any other reference is told.
+            the region is pointed at or known to be, which tells the model more than any other reference is told.
     """
 
     def __init__(self, width: int, tokens: RoiTokens = "average") -> None:
@@ -47,7 +48,7 @@ class RoiFeature(RegionReference):
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderPerFrame(Pointing):
-    """Slot `region * T + time` of a clip of T frames, for every time at which the region is known to be there."""
+    """Slot `region * T + time` of a clip of T frames, for every time at which the region is prompted or known."""
 
     def stand_ins(self, regions: tuple[Region, ...], clip: Clip) -> tuple[StandIn, ...]:
         """The slots of each region's frames in temporal order."""
@@ -65,7 +66,7 @@ class PlaceholderPerFrame(Pointing):
 
 
 def _times(region: Region, frames: tuple[int, ...]) -> list[int]:
-    return [time for time, frame in enumerate(frames) if frame == region.frame or region.track.get(frame) is not None]
+    return [time for time, frame in enumerate(frames) if shown_on(region, frame) is not None]
 
 
 def _on_average(batch: RegionBatch, visual: torch.Tensor) -> torch.Tensor:
@@ -77,8 +78,12 @@ def _on_average(batch: RegionBatch, visual: torch.Tensor) -> torch.Tensor:
 
 
 def _by_frame(batch: RegionBatch, visual: torch.Tensor) -> torch.Tensor:
-    """(B, N * T, D): the same mean on each frame alone, by slot; T is the sample's own number of frames."""
-    weights = batch.guide_weights
+    """(B, N * T, D): the same mean on each frame alone, by slot; T is the sample's own number of frames.
+
+    On prompted frames it is of what the user points with, on others of where the region is known to be.
+    """
+    prompted = batch.mark_weights.sum(1, keepdim=True) > 0
+    weights = torch.where(prompted, batch.mark_weights, batch.guide_weights)
     sums = _sums(weights / _positive(weights.sum(1)).unsqueeze(1), visual)
     clips = [clip.transpose(0, 1).flatten(0, 1) for clip in torch.split(sums, batch.frame_counts.tolist())]
     return pad_sequence(clips, batch_first=True)

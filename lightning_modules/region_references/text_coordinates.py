@@ -42,12 +42,10 @@ class WrittenBoxes(Pointing):
         )
 
     def longest_stand_ins(self, regions: tuple[Region, ...], frames: int) -> tuple[StandIn, ...]:
-        """Boxes of the longest numbers on the last frame, or on all."""
+        """Boxes of the longest numbers, on as many of the last frames as have a prompt, or on all."""
+        told = [frames if region.everywhere else min(len(region.prompts), frames) for region in regions]
         return tuple(
-            StandIn(
-                _written(dict.fromkeys(range(0 if region.everywhere else frames - 1, frames), (SCALE,) * 4), frames)
-            )
-            for region in regions
+            StandIn(_written(dict.fromkeys(range(frames - count, frames), (SCALE,) * 4), frames)) for count in told
         )
 
 

@@ -43,7 +43,7 @@ def samples(group: str, number: int = 150) -> list[RegionSample]:
 
 def mask(sample: RegionSample, frame: int) -> NDArray[np.bool_]:
     region = sample.regions[0]
-    place = region.geometry if frame == 0 else region.track[frame]
+    place = region.track[frame]
     if place is None:
         return np.zeros((32, 32), np.bool_)
     assert isinstance(place, Mask)
@@ -204,7 +204,7 @@ def test_the_first_samples_show_fewer_frames() -> None:
     lengths = [len(sample.media.array) for index in range(10) if isinstance((sample := stream[index]).media, Pixels)]
     assert lengths == [1] * 4 + [HARD_FRAMES] * 6
     assert {stream[index].group for index in range(4)} == {"frame0"}
-    assert stream[0].regions[0].track == {}
+    assert list(stream[0].regions[0].track) == [0]
     with pytest.raises(DataError, match="warmup_frames 0"):
         ShapesStream("hard", 10, warmup_frames=0)
 
@@ -217,12 +217,11 @@ def test_boxes_lie_around_the_masks_and_names_before_the_mentions() -> None:
     for index in range(60):
         before, after = plain[index], shown[index]
         for one, other in zip(before.regions, after.regions, strict=True):
-            assert isinstance(one.geometry, Mask) and isinstance(other.geometry, Box)
-            rows, columns = np.nonzero(decode({"size": [32, 32], "counts": one.geometry.counts}))
-            assert other.geometry.xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            assert [frame for frame, place in one.track.items() if place is None] == [
-                frame for frame, place in other.track.items() if place is None
-            ]
+            assert isinstance(one.prompts[0], Mask) and isinstance(other.prompts[0], Box)
+            rows, columns = np.nonzero(decode({"size": [32, 32], "counts": one.prompts[0].counts}))
+            assert other.prompts[0].xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert list(other.prompts) == [0]
+            assert other.track == one.track, "where a figure is does not depend on what it is pointed at with"
         words = before.conversation[-1].question.split()
         named = [
             f"{before.regions[int(word[7:-1] or 0)].category} {word}" if word[:7] == "<region" else word

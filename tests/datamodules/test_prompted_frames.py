@@ -21,7 +21,7 @@ TRACK = {1: Box((4, 0, 12, 8)), 2: None, 3: Box((8, 8, 16, 16))}
 def moving() -> RegionSample:
     """Prompted on frame 0; on frames 1 and 3 it is elsewhere, on frame 2 hidden, and the other region's are unknown."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
-    regions = (Region(Box((0, 0, 8, 8)), track=TRACK), Region(Box((8, 8, 16, 16)), frame=3))
+    regions = (Region.at(Box((0, 0, 8, 8)), track=TRACK), Region.at(Box((8, 8, 16, 16)), frame=3))
     return RegionSample("a", Pixels(pixels), regions, (Turn("<region0> <region1>", "x"),))
 
 

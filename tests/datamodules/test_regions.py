@@ -49,7 +49,7 @@ def test_weights_equal_the_canvas_at_odd_sizes(height: int, width: int, side: in
     masks = rng.random((3, height, width)) < 0.5
     masks[:, 0, 0] = True  # never empty, and overlapping
     marks = rng.normal(size=(3, 5))
-    regions = tuple(Region(encode(mask)) for mask in masks)
+    regions = tuple(Region.at(encode(mask)) for mask in masks)
     weights = region_weights(regions, clip(height, width), Placement.of((height, width), side), grid).mark[0]
 
     coverage = np.stack([brute_force_coverage(mask, side) for mask in masks])
@@ -97,7 +97,7 @@ def test_a_small_region_keeps_its_weight() -> None:
     """One pixel of a 1000-pixel frame is 0.336 ** 2 pixels of the model's image, and that much in all tokens."""
     mask = np.zeros((1000, 1000), bool)
     mask[501, 333] = True
-    weights = region_weights((Region(encode(mask)),), clip(1000, 1000), Placement.of((1000, 1000), 336), 24).mark
+    weights = region_weights((Region.at(encode(mask)),), clip(1000, 1000), Placement.of((1000, 1000), 336), 24).mark
     assert weights.sum() * 14**2 == pytest.approx(0.336**2, rel=1e-4)
 
 
@@ -112,8 +112,8 @@ def test_resize_equals_pillow() -> None:
 def test_tracks_say_which_frames_are_known() -> None:
     """Guide targets exist from the prompted frame on, where every region is known; marks on prompted frames alone."""
     box = Box((0, 0, 4, 4))
-    tracked = Region(box, frame=2, track={0: box, 4: None, 6: box})
-    other = Region(Box((4, 4, 8, 8)), frame=2, track={4: Box((4, 4, 8, 8))})
+    tracked = Region.at(box, frame=2, track={0: box, 4: None, 6: box})
+    other = Region.at(Box((4, 4, 8, 8)), frame=2, track={4: Box((4, 4, 8, 8))})
     weights = region_weights((tracked, other), clip(8, 8, (0, 2, 4, 6)), Placement.of((8, 8), 8), 2)
     assert weights.known.tolist() == [
         False,
@@ -147,4 +147,4 @@ def test_without_regions_there_is_nothing_to_mark_or_guide() -> None:
 )
 def test_bad_geometry_is_one_error_with_both_numbers(geometry: Geometry, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        region_weights((Region(geometry),), clip(8, 10), Placement.of((8, 10), 8), 2)
+        region_weights((Region.at(geometry),), clip(8, 10), Placement.of((8, 10), 8), 2)

@@ -64,7 +64,7 @@ def observe(sample: RegionSample, number: int) -> Facts:
     """Reads one region's attributes off its masks and the pixels under them."""
     assert isinstance(sample.media, Pixels)
     frames, region = sample.media.array, sample.regions[number]
-    masks = [decoded(region.geometry), decoded(region.track.get(len(frames) - 1, region.geometry))]
+    masks = [decoded(region.track[frame]) for frame in (0, len(frames) - 1)]
     first, last = centroid(masks[0]), centroid(masks[1])
     step = (last - first) / max(len(frames) - 1, 1)
     colour, end_colour = (colour_of(frames[time][masks[time]]) for time in (0, -1))

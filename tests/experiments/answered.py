@@ -15,7 +15,7 @@ SIDE, GRID = 8, 2
 
 def sample(name: str, group: str = "colour", regions: int = 1) -> RegionSample:
     pixels = np.full((2, SIDE, SIDE, 3), 99, dtype=np.uint8)
-    where = tuple(Region(Box((number, 0, number + 4, 4)), track={1: None}) for number in range(regions))
+    where = tuple(Region.at(Box((number, 0, number + 4, 4)), track={1: None}) for number in range(regions))
     return RegionSample(name, Pixels(pixels), where, (Turn("what?", "red"),), group=group)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from datamodules.types import Box, Region
-from experiments.outlines import half_of_largest, mask_on, outline, place_labels, shrunk
+from datamodules.types import Box
+from experiments.outlines import half_of_largest, mask_of, outline, place_labels, shrunk
 
 
 def edges_by_brute_force(mask: NDArray[np.bool_]) -> set[tuple[int, int, int, int]]:
@@ -63,16 +63,15 @@ def test_shrinking_takes_the_mean() -> None:
 
 def test_thin_and_small_regions_survive_shrinking() -> None:
     """A line of one pixel covers a quarter of what it is shrunk to, and is there; beside a large one half is needed."""
-    thin = Region(Box((8, 0, 9, 40)))
-    assert np.nonzero(mask_on(thin, 0, (40, 40), (10, 10)))[1].tolist() == [2] * 10
-    large = Region(Box((0, 0, 21, 40)))
-    assert mask_on(large, 0, (40, 40), (10, 10)).all(0).tolist() == [True] * 5 + [False] * 5
+    thin = Box((8, 0, 9, 40))
+    assert np.nonzero(mask_of(thin, (40, 40), (10, 10)))[1].tolist() == [2] * 10
+    large = Box((0, 0, 21, 40))
+    assert mask_of(large, (40, 40), (10, 10)).all(0).tolist() == [True] * 5 + [False] * 5
 
 
-def test_a_region_is_only_where_it_is_known_to_be() -> None:
-    region = Region(Box((0, 0, 2, 2)), frame=3, track={4: None, 5: Box((2, 2, 4, 4))})
-    assert [int(mask_on(region, frame, (4, 4), (4, 4)).sum()) for frame in (2, 3, 4, 5)] == [0, 4, 0, 4]
-    assert mask_on(region, 5, (4, 4), (4, 4))[2:, 2:].all()
+def test_what_is_nowhere_has_no_pixel() -> None:
+    assert mask_of(Box((2, 2, 4, 4)), (4, 4), (4, 4)).nonzero()[0].tolist() == [2, 2, 3, 3]
+    assert not mask_of(None, (4, 4), (4, 4)).any()
 
 
 def filled(box: tuple[int, int, int, int], size: tuple[int, int] = (40, 60)) -> NDArray[np.bool_]:

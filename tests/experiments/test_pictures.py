@@ -41,7 +41,7 @@ def lines(figure: Figure) -> list[str]:
 
 def test_painted_outlines_land_on_the_boundary() -> None:
     box = (8, 12, 24, 28)
-    picture, scale = panel(draw_sample(sample(Region(Box(box))), clip()), 0)
+    picture, scale = panel(draw_sample(sample(Region.at(Box(box))), clip()), 0)
     colour = has_colour(picture, 0)
     x0, y0, x1, y1 = (edge * scale for edge in box)
     painted = colour[round(y0) - 3 :]  # the number stands above the box
@@ -62,7 +62,7 @@ def test_small_pictures_are_enlarged_without_blurring() -> None:
 def test_large_frames_keep_their_geometry() -> None:
     pixels = np.zeros((1, 1080, 1920, 3), dtype=np.uint8)
     pixels[0, :, 960:] = 255
-    region = Region(Box((960, 0, 1920, 1080)))
+    region = Region.at(Box((960, 0, 1920, 1080)))
     figure = draw_sample(sample(region), Clip(pixels, (0,)))
     picture, scale = panel(figure, 0)
     assert picture.shape[1] / picture.shape[0] == pytest.approx(16 / 9, rel=0.01)
@@ -75,7 +75,7 @@ def test_large_frames_keep_their_geometry() -> None:
 def test_heat_colours_the_tokens_it_stands_for() -> None:
     heat = np.zeros((1, 2, 2, 1), dtype=np.float32)
     heat[0, 0, 1] = 1.0
-    picture, _ = panel(draw_heat(sample(Region(Box((2, 20, 8, 26)))), clip(), heat, Placement.of((32, 32), 32)), 1)
+    picture, _ = panel(draw_heat(sample(Region.at(Box((2, 20, 8, 26)))), clip(), heat, Placement.of((32, 32), 32)), 1)
     height, width = picture.shape[:2]
     assert picture[height // 4, 3 * width // 4] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
     assert picture[3 * height // 4, 3 * width // 4] == pytest.approx(np.full(3, DIMMED), abs=2)
@@ -86,7 +86,7 @@ def test_heat_of_a_padded_frame_lies_where_the_frame_lay() -> None:
     pixels = np.full((1, 16, 32, 3), GREY, dtype=np.uint8)
     heat = np.zeros((1, 4, 4, 1), dtype=np.float32)
     heat[0, 1] = 1.0
-    asked = RegionSample("a", Pixels(pixels), (Region(Box((0, 0, 32, 8))),), (Turn("what is <region>"),))
+    asked = RegionSample("a", Pixels(pixels), (Region.at(Box((0, 0, 32, 8))),), (Turn("what is <region>"),))
     placement = Placement.of((16, 32), 32, "pad")
     figure = draw_heat(asked, Clip(pixels, (0,)), heat, placement)
     picture, _ = panel(figure, 1)
@@ -100,7 +100,7 @@ def test_heat_of_a_padded_frame_lies_where_the_frame_lay() -> None:
 
 def test_heat_panels_say_how_well_they_fit() -> None:
     """Region 0 fills the left half and is lost later; region 1 is prompted on frame 1 and annotated nowhere else."""
-    regions = (Region(Box((0, 0, 16, 32)), track={1: None}), Region(Box((16, 0, 32, 32)), frame=1))
+    regions = (Region.at(Box((0, 0, 16, 32)), track={1: None}), Region.at(Box((16, 0, 32, 32)), frame=1))
     heat = np.zeros((3, 2, 2, 2), dtype=np.float32)
     heat[0, 0, :, 0] = 0.5  # the upper half instead of the left one: one token of three
     heat[1, 0, 0, 0] = 1.0
@@ -125,7 +125,7 @@ def test_heat_panels_say_how_well_they_fit() -> None:
 def test_outlines_are_seen_on_dark_and_on_bright_frames(brightness: int) -> None:
     """Between the frame and the colour of the line lies a dark halo, which a bright frame needs."""
     pixels = np.full((1, 200, 200, 3), brightness, dtype=np.uint8)
-    picture, _ = panel(draw_sample(sample(Region(Box((50, 50, 150, 150)))), Clip(pixels, (0,))), 0)
+    picture, _ = panel(draw_sample(sample(Region.at(Box((50, 50, 150, 150)))), Clip(pixels, (0,))), 0)
     row = picture[picture.shape[0] // 2].astype(int)
     [first, *_] = np.flatnonzero(has_colour(row, 0))
     assert row[first - 1].max() < 30
@@ -135,7 +135,7 @@ def test_outlines_are_seen_on_dark_and_on_bright_frames(brightness: int) -> None
 @pytest.mark.parametrize(("frames", "regions"), [(1, 1), (1, 16), (4, 2), (5, 1), (9, 1), (16, 2)])
 def test_all_frames_and_regions_have_a_panel_in_the_picture(frames: int, regions: int) -> None:
     boxes = [
-        Region(Box((number, 0, number + 8, 8)), track=dict.fromkeys(range(1, frames))) for number in range(regions)
+        Region.at(Box((number, 0, number + 8, 8)), track=dict.fromkeys(range(1, frames))) for number in range(regions)
     ]
     heat = np.full((frames, 2, 2, regions), 0.5, dtype=np.float32)
     figure = draw_heat(sample(*boxes, frames=frames), clip(frames), heat, Placement.of((32, 32), 32))
@@ -154,7 +154,7 @@ def test_all_frames_and_regions_have_a_panel_in_the_picture(frames: int, regions
 
 
 def test_numbers_are_drawn_on_the_colour_of_their_region() -> None:
-    boxes = [Region(Box((4 + 9 * number, 12, 10 + 9 * number, 20))) for number in range(3)]
+    boxes = [Region.at(Box((4 + 9 * number, 12, 10 + 9 * number, 20))) for number in range(3)]
     picture, scale = panel(draw_sample(sample(*boxes), clip()), 0)
     for number in range(3):
         above = picture[round(12 * scale) - 13 : round(12 * scale) - 3]
@@ -164,7 +164,7 @@ def test_numbers_are_drawn_on_the_colour_of_their_region() -> None:
 
 def test_every_word_of_a_long_caption_is_in_the_picture() -> None:
     words = [f"word{number}" for number in range(400)]
-    asked = sample(Region(Box((2, 2, 9, 9))), question=" ".join(words))
+    asked = sample(Region.at(Box((2, 2, 9, 9))), question=" ".join(words))
     figure = draw_sample(asked, clip(), "well " * 99)
     shown = " ".join(lines(figure)).split()
     assert [word for word in shown if word.startswith("word")] == words
@@ -176,14 +176,14 @@ def test_every_word_of_a_long_caption_is_in_the_picture() -> None:
 
 
 def test_captions_are_plain_text() -> None:
-    asked = sample(Region(Box((2, 2, 9, 9))), question="is <region> worth $5 or $6?")
+    asked = sample(Region.at(Box((2, 2, 9, 9))), question="is <region> worth $5 or $6?")
     found = lines(draw_sample(asked, clip(), "a $dog"))
     assert found == ["sample", "a", "question", "is [0] worth $5 or $6?", "answer", "a cat", "model", "a $dog"]
 
 
 def test_all_right_answers_and_earlier_turns_are_written() -> None:
     turns = (Turn("what is <region>", "a cat"), Turn("and what does it", "sleeps", ("sleeps", "it rests")))
-    asked = RegionSample("a", Pixels(clip().pixels), (Region(Box((2, 2, 9, 9))),), turns)
+    asked = RegionSample("a", Pixels(clip().pixels), (Region.at(Box((2, 2, 9, 9))),), turns)
     found = [line for line in lines(draw_sample(asked, clip())) if line not in ("sample", "a", "question", "answer")]
     assert found == ["what is [0]", "a cat", "and what does it", "sleeps", "it rests"]
 
@@ -204,7 +204,7 @@ def test_a_conversation_without_a_picture_has_no_panels() -> None:
 
 
 def test_save_writes_a_png_in_a_new_folder(tmp_path: Path) -> None:
-    path = save(draw_sample(sample(Region(Box((0, 0, 32, 32)))), clip()), tmp_path / "new" / "a.png")
+    path = save(draw_sample(sample(Region.at(Box((0, 0, 32, 32)))), clip()), tmp_path / "new" / "a.png")
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.width == round((WIDEST + 2 * MARGIN) * DPI)
@@ -215,7 +215,7 @@ def test_a_real_video_with_a_mask_on_every_frame(real_data: Path) -> None:
     """Heat that is the mask itself fits where it is; masks are outlined at their place in the picture."""
     paths = tuple(sorted((real_data / "dam_video" / "frames").iterdir()))
     masks = [read_mask(str(path)) for path in sorted((real_data / "dam_video" / "masks").iterdir())]
-    asked = RegionSample("dam", Frames(paths), (Region(masks[0], track=dict(enumerate(masks))),), (Turn("<region>?"),))
+    asked = RegionSample("dam", Frames(paths), (Region({0: masks[0]}, dict(enumerate(masks))),), (Turn("<region>?"),))
     seen = read_clip(asked.media, 12, [0])
     placement = Placement.of((1080, 1920), 336)
     heat = region_weights(asked.regions, seen, placement, 24).guide.reshape(12, 24, 24, 1)
@@ -233,7 +233,7 @@ def test_a_real_video_with_a_mask_on_every_frame(real_data: Path) -> None:
 @pytest.mark.real_data
 def test_a_thin_bicycle_and_its_rider_are_outlined(real_data: Path) -> None:
     bike = real_data / "cutie"
-    regions = tuple(Region(read_mask(f"{bike}/masks/bike/00000.png:{number}")) for number in (1, 2))
+    regions = tuple(Region.at(read_mask(f"{bike}/masks/bike/00000.png:{number}")) for number in (1, 2))
     asked = RegionSample("bike", Frames((bike / "images/bike/00000.jpg",)), regions, (Turn("<region0> <region1>"),))
     picture, scale = panel(draw_sample(asked, read_clip(asked.media, 1, [0])), 0)
     values = np.asarray(Image.open(bike / "masks/bike/00000.png"))

@@ -111,9 +111,8 @@ def test_an_object_by_hand(tmp_path: Path, data: Path) -> None:
     [sample] = _samples(ActionGenome(tmp_path, "test", videos=data / "videos"))
     assert sample.media == Video(data / "videos" / "SQU0.mp4", (0, 7))
     region = sample.regions[0]
-    assert (region.frame, region.category) == (3, "closet/cabinet")
-    assert region.geometry == Box((50.0, 10.5, 56.0, 20.5))
-    assert region.track == {0: None, 3: region.geometry, 6: Box((1.0, 2.0, 4.0, 6.0))}
+    assert (region.prompts, region.category) == ({3: Box((50.0, 10.5, 56.0, 20.5))}, "closet/cabinet")
+    assert region.track == {0: None, 3: region.prompts[3], 6: Box((1.0, 2.0, 4.0, 6.0))}
     turn = sample.conversation[0]
     assert turn.question == "What is the category of <region>?"
     assert (turn.answer, turn.references) == ("closet or cabinet", ("closet or cabinet", "closet", "cabinet"))
@@ -129,11 +128,11 @@ def test_a_relationship_by_hand(tmp_path: Path, data: Path, caplog: pytest.LogCa
     assert caplog.messages[-1] == (
         f"{tmp_path / 'annotations' / PEOPLE}: test: 1 relationships, 1 left out on frames without a person"
     )
-    assert [region.geometry for region in sample.regions] == [
+    assert [region.prompts[3] for region in sample.regions] == [
         Box((5.0, 6.0, 12.0, 14.0)),
         Box((50.0, 10.5, 56.0, 20.5)),
     ]
-    assert [region.frame for region in sample.regions] == [3, 3]
+    assert [min(region.prompts) for region in sample.regions] == [3, 3]
     assert sample.media.span == (3, 4)
     turn = sample.conversation[0]
     assert turn.question == "How does the person <region0> relate to <region1>?"

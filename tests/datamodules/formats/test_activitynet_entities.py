@@ -106,7 +106,7 @@ def test_a_segment_by_hand(data: Path) -> None:
     sample = _source(data)[1]
     assert sample.media == Video(data / "videos" / "v_00000000000.mp4", (2, 7))
     # (0.5 + 0.15, 0.95 and 1.15 s) x 4 frames a second
-    assert [region.frame for region in sample.regions] == [2, 3, 4]
+    assert [min(region.prompts) for region in sample.regions] == [2, 3, 4]
     turn = sample.conversation[0]
     assert turn.question == "Describe the clip in which <region0>, <region1> and <region2> can be seen."
     assert turn.references == (turn.answer,) == ("a red square a green square a blue square .",)
@@ -125,8 +125,8 @@ def test_the_ten_frames_are_those_shown_in_the_middle_of_each_tenth(data: Path, 
     _rewrite(tmp_path, **lists)
     [sample] = _samples(_source(tmp_path))
     # 0.45, 1.35, 2.25 ... 8.55
-    assert [region.frame for region in sample.regions] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
-    assert sample.regions[0].geometry == Box((7.0, 7.0, 14.0, 14.0))
+    assert [min(region.prompts) for region in sample.regions] == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
+    assert sample.regions[0].prompts == {0: Box((7.0, 7.0, 14.0, 14.0))}
     with pytest.raises(DataError, match=r"no segment of the 3 videos of 'validation' can be used"):
         len(_source(tmp_path, max_frames=9))
 
@@ -136,8 +136,8 @@ def test_boxes_are_clipped_and_ends_past_the_last_frame_mean_the_last_frame(data
     lists = {"process_bnd_box": [[-5, 90, 9999, 180]], "process_clss": [["man", "boy", "man"]], "crowds": [0]}
     _rewrite(tmp_path, timestamps=[0, 2.9], frame_ind=[9], **lists)
     [sample] = _samples(_source(tmp_path, samples="object", question="Who is <region>?"))
-    assert sample.regions[0].geometry == Box((0.0, 7.0, 56.0, 14.0))
-    assert (sample.regions[0].frame, sample.media.span) == (8, (0, 9))
+    assert sample.regions[0].prompts == {8: Box((0.0, 7.0, 56.0, 14.0))}
+    assert sample.media.span == (0, 9)
     turn = sample.conversation[0]
     assert (turn.question, turn.answer, turn.references) == ("Who is <region>?", "man", ("man", "boy"))
 

@@ -72,7 +72,7 @@ def test_people_of_movies_and_clips_land_on_their_squares(data: Path) -> None:
     samples = _samples(_source(data))
     colours = [sample.conversation[0].answer.split()[2] for sample in samples]
     assert sum(assert_on_pixels(s, [colour], 0.97) for s, colour in zip(samples, colours, strict=True)) == 15
-    assert {sample.regions[0].frame for sample in samples} == {4, 8}
+    assert {sample.prompted_frames for sample in samples} == {(4,), (8,)}
     assert len({sample.id for sample in samples}) == 15
 
 
@@ -82,8 +82,7 @@ def test_a_person_by_hand(data: Path, tmp_path: Path) -> None:
     [sample] = _samples(AvaKinetics(tmp_path / ROWS, data / "videos", actions=tmp_path / "list.csv", window=0.6))
     # the second after the clip's start, 0.6 s before and after it: frames are shown at 0, 0.25, 0.5 ...
     assert sample.media == Video(data / "videos" / "dancing" / "clip_000001_000012_000022.mp4", (1, 7))
-    assert sample.regions[0].frame == 4
-    assert sample.regions[0].geometry == Box((0.0, 10.0, 28.0, 30.0))
+    assert sample.regions[0].prompts == {4: Box((0.0, 10.0, 28.0, 30.0))}
     assert sample.conversation[0].question == "What is <region> doing?"
     assert sample.conversation[0].answer == "stand; talk to (e.g., self)"
     assert sample.meta == {"action_ids": [1, 2]}

@@ -90,11 +90,11 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     samples = {sample.id: sample for sample in map(source.__getitem__, range(len(source)))}
     assert list(samples) == ["v/b", "v/a", "v/c"]
     [b], [a], [c] = (samples[key].regions for key in samples)
-    assert (b.frame, b.geometry) == (0, Box((2.0, 0.0, 8.0, 3.5)))
-    assert b.track == {1: Box((0.0, 0.0, 4.0, 3.5)), 2: None, 3: None}
-    assert (a.frame, a.geometry) == (1, Box((0.0, 0.0, 2.0, 3.5)))
-    assert a.track == {0: None, 3: None}, "a crowd is no single object, but it is there"
-    assert c.geometry == Box((1.0, 0.0, 2.0, 3.5))
+    assert b.prompts == {0: Box((2.0, 0.0, 8.0, 3.5))}
+    assert b.track == {**b.prompts, 1: Box((0.0, 0.0, 4.0, 3.5)), 2: None, 3: None}
+    assert a.prompts == {1: Box((0.0, 0.0, 2.0, 3.5))}
+    assert a.track == {0: None, **a.prompts, 3: None}, "a crowd is no single object, but it is there"
+    assert list(c.prompts.values()) == [Box((1.0, 0.0, 2.0, 3.5))]
     sample = samples["v/a"]
     folder = tmp_path / "images" / "track" / "train" / "v"
     assert sample.media == Frames(tuple(folder / f"v-{index}.jpg" for index in range(4)))
@@ -114,7 +114,7 @@ def test_parts_of_the_download_may_lie_elsewhere(tmp_path: Path) -> None:
     source_of(tmp_path)
     folders = {"labels": tmp_path / "labels" / "box_track_20" / "train", "images": tmp_path / "images/track/train"}
     source = Bdd100kMot(tmp_path / "elsewhere", "val", question="<region>?", **folders)
-    assert source[1].regions[0].frame == 1
+    assert source[1].prompted_frames == (1,)
     assert source[1].conversation[0].question == "<region>?"
 
 
@@ -205,5 +205,5 @@ def test_the_real_file(tmp_path: Path, real_data: Path, caplog: pytest.LogCaptur
             if item["attributes"]["crowd"]:
                 del expected[place]
         [region] = sample.regions
-        assert {**region.track, region.frame: region.geometry} == expected
-        assert region.frame == min(place for place, box in expected.items() if box is not None)
+        assert region.track == expected
+        assert list(region.prompts) == [min(place for place, box in expected.items() if box is not None)]

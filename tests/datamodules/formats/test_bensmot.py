@@ -80,7 +80,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
         id="dancing/a_0/7",
         media=Frames(tuple(folder / "imgs" / name for name in PICTURES), (1, 5)),
         regions=(
-            Region(
+            Region.at(
                 geometry=Box((0.0, 2.0, 8.0, 8.0)),
                 frame=2,
                 category="woman",

@@ -187,8 +187,8 @@ def test_the_first_frame_that_shows_it_is_prompted(written: Path, tmp_path: Path
     tracks = {"person_1": {"12": {"box": [1, 2, 3, 4]}, "4": {"box": [0, 0, 2, 2]}, "0": None}}
     (tmp_path / "regions.json").write_text(json.dumps({VIDEOS["valid"][0]: tracks}))
     [region] = _source(written, geometry="json", regions=tmp_path / "regions.json")[0].regions
-    assert (region.frame, region.geometry) == (4, Box((0, 0, 2, 2)))
-    assert region.track == {0: None, 12: Box((1, 2, 3, 4))}
+    assert region.prompts == {4: Box((0, 0, 2, 2))}
+    assert region.track == {0: None, **region.prompts, 12: Box((1, 2, 3, 4))}
 
 
 def test_a_folder_of_json_files_says_the_same(written: Path, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_labels_as_bytes(written: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / name, **arrays)
     expected = _source(written, geometry="label_maps")[0].regions
     assert _source(written, geometry="label_maps", regions=tmp_path)[0].regions == expected
-    assert isinstance(expected[0].geometry, Mask)
+    assert isinstance(expected[0].prompts[0], Mask)
 
 
 def test_nothing_is_opened_before_use_and_the_pickle_is_small(written: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     assert source[2] == RegionSample(
         id="50",
         media=Frames((Path("/images/sub/é.jpg"),)),
-        regions=(Region(Polygon((tuple(RING), tuple(RING))), category="Hot Dog"),),
+        regions=(Region.at(Polygon((tuple(RING), tuple(RING))), category="Hot Dog"),),
         conversation=(Turn("What is the category of <region>?", "hot dog"),),
         task="classify",
         protocol="instances.json, mask, whole image",
@@ -103,15 +103,15 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
 
 def test_every_kind_of_segmentation(tmp_path: Path) -> None:
     source = _source(tmp_path)
-    masks = [source[0].regions[0].geometry, source[1].regions[0].geometry]
+    masks = [source[0].regions[0].prompts[0], source[1].regions[0].prompts[0]]
     assert masks == [Mask((10, 20), COMPRESSED["counts"].encode())] * 2
-    assert source[3].regions[0].geometry == Box((0.0, 0.0, 2.0, 0.5))
+    assert source[3].regions[0].prompts[0] == Box((0.0, 0.0, 2.0, 0.5))
 
 
 def test_boxes_are_clipped_where_rounding_put_them_outside(tmp_path: Path) -> None:
     source = _source(tmp_path, prompt="box")
-    assert source[0].regions[0].geometry == Box((3.0, 2.0, 9.0, 5.0))
-    assert source[4].regions[0].geometry == Box((0.0, 9.0, 20.0, 10.0))
+    assert source[0].regions[0].prompts[0] == Box((3.0, 2.0, 9.0, 5.0))
+    assert source[4].regions[0].prompts[0] == Box((0.0, 9.0, 20.0, 10.0))
     assert source[4].meta["bbox"] == [-0.5, 9.0, 20.9, 1.99]
 
 
@@ -317,7 +317,7 @@ def test_real_instances_agree_with_pycocotools(
         [annotation] = reference.loadAnns(annotation_id)
         x, y, width, height = annotation["bbox"]
         assert sample.id == str(annotation_id)
-        assert sample.regions[0].geometry == Box((x, y, x + width, y + height))
+        assert sample.regions[0].prompts[0] == Box((x, y, x + width, y + height))
         assert sample.conversation[0].answer == reference.cats[annotation["category_id"]]["name"]
         assert isinstance(sample.media, Frames)
         assert sample.media.paths[0].is_file()
@@ -329,6 +329,6 @@ def test_real_masks_cover_what_their_annotation_says(real_data: Path) -> None:
     areas = {a["id"]: a["area"] for a in json.loads(path.read_text())["annotations"]}
     source = CocoInstances(path, real_data / "panopticapi" / "input_images")
     for sample in map(source.__getitem__, range(len(source))):
-        mask = sample.regions[0].geometry
+        mask = sample.regions[0].prompts[0]
         assert isinstance(mask, Mask)
         assert coco.area({"size": mask.size, "counts": mask.counts}) == areas[int(sample.id)]

@@ -73,7 +73,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     assert source[0] == RegionSample(
         id="1025983634/7",
         media=Frames((tmp_path / "frames/a/000000.jpg", tmp_path / "frames/a/000001.jpg")),
-        regions=(Region(Box((50, 50, 100, 75)), 1, "square", {0: None}),),
+        regions=(Region.at(Box((50, 50, 100, 75)), 1, "square", {0: None}),),
         conversation=(Turn("Give a short description of <region>.", "square", ("square",)),),
         task="caption",
         protocol="ElysiumTrack val500, reference object_class",

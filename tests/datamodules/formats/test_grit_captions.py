@@ -104,13 +104,13 @@ def test_degenerate_boxes_are_left_out_on_request_and_counted(tmp_path: Path, ca
         annotation["bbox"] = box
     source = _source(tmp_path, document)
     assert len(source) == 9
-    assert source[0].regions[0].geometry == Box((3.0, 3.0, 3.99, 8.0))
+    assert source[0].regions[0].prompts[0] == Box((3.0, 3.0, 3.99, 8.0))
     with pytest.raises(DataError, match=r"annotation 8: bbox: box \[56.0, 3.0, 61.0, 8.0\] is not on the frame"):
         source[6]
     with caplog.at_level("INFO"):
         source = _source(tmp_path, document, drop_degenerate=True, regions="one_per_image")
         assert [source[index].id for index in range(len(source))] == ["3", "6", "9"]
-    assert source[0].regions[0].geometry == Box((0.0, 0.0, 2.5, 2.5))
+    assert source[0].regions[0].prompts[0] == Box((0.0, 0.0, 2.5, 2.5))
     assert "9 regions, 3 degenerate ones dropped" in caplog.text
     assert source[0].protocol.endswith("first region of each image, degenerate boxes dropped, box")
     document["annotations"] = document["annotations"][:3]

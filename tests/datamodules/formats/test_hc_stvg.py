@@ -77,7 +77,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     assert HcStvg(tmp_path, "val")[1] == RegionSample(
         id="1_vfjywN5CN0Y.mkv",
         media=Video(tmp_path / "video/1/1_vfjywN5CN0Y.mkv", (2, 9)),
-        regions=(Region(box, 2, "person", dict.fromkeys(range(3, 9), box)),),
+        regions=(Region.at(box, 2, "person", dict.fromkeys(range(3, 9), box)),),
         conversation=(Turn("Give a short description of <region>.", "A green square.", ("A green square.",)),),
         task="caption",
         protocol="HC-STVG v2 val",
@@ -120,7 +120,7 @@ def test_a_version_has_its_splits(tmp_path: Path) -> None:
 def test_a_box_is_clipped_and_one_without_area_is_no_box(tmp_path: Path) -> None:
     boxes = [[0, 0, 0, 0], [-4, 30, 10, 20], [5, 5, 10, -1]]
     region = _source(tmp_path, {"a.mp4": RECORD | {"bbox": boxes}})[0].regions[0]
-    assert region == Region(Box((0, 30, 6, 40)), 3, "person", {2: None, 4: None})
+    assert region == Region.at(Box((0, 30, 6, 40)), 3, "person", {2: None, 4: None})
 
 
 RECORD = _record(0, 1, 2)

@@ -96,17 +96,17 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     [region] = sample.regions
     folder = tmp_path / "train" / "JPEGImages" / "a"
     assert sample.media == Frames((folder / "0.jpg", folder / "1.jpg", folder / "2.jpg"))
-    assert isinstance(region.geometry, Mask)
-    decoded = coco_mask.decode({"size": [2, 3], "counts": region.geometry.counts})
+    assert isinstance(region.prompts[2], Mask)
+    decoded = coco_mask.decode({"size": [2, 3], "counts": region.prompts[2].counts})
     assert decoded.tolist() == [[0, 1, 0], [1, 0, 0]]
-    assert (region.frame, region.track, region.category) == (2, {0: None, 1: None}, "street sign")
+    assert (region.track, region.category) == ({0: None, 1: None, 2: region.prompts[2]}, "street sign")
     assert (sample.id, sample.task) == ("4", "answer")
     assert sample.conversation[0].question == "What is the category of <region>?"
     assert sample.conversation[0].answer == "street sign"
     assert sample.protocol == "LV-VIS train, category, mask"
     assert sample.origin == f"{tmp_path}/train_instances.json: annotations[0]"
     [later] = source_of(tmp_path)[1].regions
-    assert (later.frame, list(later.track)) == (0, [1, 2])
+    assert (list(later.prompts), list(later.track)) == ([0], [0, 1, 2])
 
 
 def test_parts_of_the_download_may_lie_elsewhere(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, document: Any, me
     source = source_of(tmp_path, document)
     assert len(source) == 2
     if message is None:
-        assert source[0].regions[0].frame == 2
+        assert source[0].prompted_frames == (2,)
         return
     with pytest.raises(DataError) as error:
         source[0]
@@ -193,6 +193,6 @@ def test_a_real_code_covers_what_pycocotools_says(tmp_path: Path, real_data: Pat
     video = {"id": 9, "file_names": ["a/0.jpg", "a/1.jpg"], "height": height, "width": width, "length": 2}
     annotation = {"id": 4, "video_id": 9, "category_id": 77, "segmentations": [None, code]}
     sample = source_of(tmp_path, DOCUMENT | {"videos": [video], "annotations": [annotation]})[0]
-    mask = sample.regions[0].geometry
+    mask = sample.regions[0].prompts[0]
     assert isinstance(mask, Mask)
     assert (mask.size, mask.counts.decode()) == ((height, width), code["counts"])

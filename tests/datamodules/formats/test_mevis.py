@@ -69,9 +69,10 @@ def test_every_square_is_where_its_expression_says(tmp_path: Path) -> None:
         scene, expression = squares(index // 7), index % 7
         if expression == 6:
             [region] = source[index].regions
-            assert isinstance(region.geometry, Mask)
-            code = {"size": list(region.geometry.size), "counts": region.geometry.counts}
-            assert np.array_equal(coco_mask.decode(code), scene.masks[[0, 2], region.frame].any(axis=0))
+            ((frame, prompt),) = region.prompts.items()
+            assert isinstance(prompt, Mask)
+            code = {"size": list(prompt.size), "counts": prompt.counts}
+            assert np.array_equal(coco_mask.decode(code), scene.masks[[0, 2], frame].any(axis=0))
         else:
             compared += assert_on_pixels(source[index], [scene.colours[expression // 2]])
     assert compared == 18 * FRAMES
@@ -91,8 +92,8 @@ def test_grouped_references(tmp_path: Path) -> None:
 
 def test_the_prompted_frame_is_the_first_that_shows_the_object(tmp_path: Path) -> None:
     source = source_of(tmp_path, question="Describe <region>.")
-    assert [source[index].regions[0].frame for index in range(2)] == [1, 0]
-    assert source[0].regions[0].track == {0: None}
+    assert [source[index].prompted_frames for index in range(2)] == [(1,), (0,)]
+    assert source[0].regions[0].track == {0: None, **source[0].regions[0].prompts}
     assert source[0].conversation[0].question == "Describe <region>."
     assert source[0].media.span is None
 

@@ -46,7 +46,7 @@ def test_regions_land_on_their_squares(tmp_path: Path, prompt: Literal["mask", "
     assert compared == 9
     kinds = (Polygon, Mask, Box) if prompt == "mask" else (Box, Box, Box)
     for number, sample in enumerate(samples):
-        assert tuple(type(region.geometry) for region in sample.regions) == kinds
+        assert tuple(type(region.prompts[0]) for region in sample.regions) == kinds
         assert sample.conversation == (
             Turn("What is <region0>?", f"<region0> is a {squares(number).colours[0]} square."),
             Turn("And <region2>?", "One as well."),
@@ -76,7 +76,7 @@ def test_a_conversation_by_hand(tmp_path: Path) -> None:
     assert (sample.id, sample.task, sample.group) == ("COCO_train2014_000000000009-0", "answer", "")
     assert sample.media == Frames((Path("/train2017/000000000009.jpg"),))
     # the second box leaves the frame, which is 10 high
-    assert [region.geometry for region in sample.regions] == [Box((1.0, 2.0, 4.0, 6.0)), Box((1.0, 2.0, 4.5, 10.0))]
+    assert [region.prompts[0] for region in sample.regions] == [Box((1.0, 2.0, 4.0, 6.0)), Box((1.0, 2.0, 4.5, 10.0))]
     assert sample.conversation == (Turn("What is <region0> near?", "<region1>"), Turn("Why?", "So."))
     assert sample.protocol == "Osprey conversations, conversation.json, box"
 

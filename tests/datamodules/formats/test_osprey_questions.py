@@ -43,7 +43,7 @@ def test_regions_land_on_their_squares(tmp_path: Path, prompt: Literal["mask", "
         compared += assert_on_pixels(sample, [colour])
         assert sample.conversation[0].answer == f"This is a {colour} square."
         expected = Polygon if prompt == "mask" and number % 3 != 1 else Box
-        assert isinstance(sample.regions[0].geometry, expected)
+        assert isinstance(sample.regions[0].prompts[0], expected)
     assert compared == 9
 
 
@@ -66,7 +66,7 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
     expected = RegionSample(
         id="5",
         media=Frames((Path("/val2017/000000057870.jpg"),)),
-        regions=(Region(Polygon(((1.0, 2.0, 3.0, 4.0, 5.0, 6.0),))),),
+        regions=(Region.at(Polygon(((1.0, 2.0, 3.0, 4.0, 5.0, 6.0),))),),
         conversation=(Turn("Describe <region>.", "A chair.", ("A chair.",)),),
         task="caption",
         protocol="Osprey region questions, mask",
@@ -75,7 +75,7 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
     )
     assert _files(tmp_path)[0] == expected
     boxed = OspreyQuestions(tmp_path / "questions.json", Path("/val2017"), prompt="box")[0]
-    assert boxed.regions[0].geometry == Box((1.5, 2.0, 4.5, 6.25))
+    assert boxed.regions[0].prompts[0] == Box((1.5, 2.0, 4.5, 6.25))
     assert boxed.conversation[0] == Turn("Describe <region>.")
     assert boxed.protocol == "Osprey region questions, box"
 
@@ -146,7 +146,7 @@ def test_the_published_questions_cover_their_boxes(real_data: Path) -> None:
     assert len(masks) == len(boxes) == 80
     told = {row["question_id"]: row["text"] for row in json.loads(answers.read_text())}
     for masked, boxed in zip(masks, boxes, strict=True):
-        polygon, box = masked.regions[0].geometry, boxed.regions[0].geometry
+        polygon, box = masked.regions[0].prompts[0], boxed.regions[0].prompts[0]
         assert isinstance(polygon, Polygon) and isinstance(box, Box)
         points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in polygon.rings])
         assert np.allclose([*points.min(0), *points.max(0)], box.xyxy, atol=0.02)

@@ -99,7 +99,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     [region] = sample.regions
     folder = tmp_path / "train" / "JPEGImages" / "v"
     assert sample.media == Frames((folder / "00000.jpg", folder / "00005.jpg"))
-    assert (sample.id, region.frame, region.track) == ("v/1", 1, {0: None})
+    assert (sample.id, list(region.prompts), region.track) == ("v/1", [1], {0: None, **region.prompts})
     assert region.category == "giant_panda"
     assert sample.protocol == "Ref-YouTube-VOS train, one reference an expression, mask"
 

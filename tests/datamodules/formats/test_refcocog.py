@@ -124,7 +124,7 @@ def test_every_sentence_is_about_the_pixels_of_its_square(tmp_path: Path, split:
     source = RefCocog(tmp_path, split, by=by, prompt=prompt)
     compared = 0
     for sample in map(source.__getitem__, range(len(source))):
-        assert isinstance(sample.regions[0].geometry, (Box,) if prompt == "box" else (Mask, Polygon))
+        assert isinstance(sample.regions[0].prompts[0], (Box,) if prompt == "box" else (Mask, Polygon))
         compared += assert_on_pixels(sample, [sample.conversation[-1].answer.split()[1]])
     assert compared == len(source) == SCENES * 3
     assert {source[index].protocol for index in range(9)} == {
@@ -211,7 +211,7 @@ def test_boxes_that_stick_out_are_clipped(tmp_path: Path) -> None:
     document = instances()
     document["annotations"][10]["bbox"] = [-5.5, 30, 100, 100]
     _write(tmp_path, document, references())
-    assert RefCocog(tmp_path, "val", prompt="box")[0].regions[0].geometry == Box((0.0, 30.0, WIDTH, HEIGHT))
+    assert RefCocog(tmp_path, "val", prompt="box")[0].regions[0].prompts[0] == Box((0.0, 30.0, WIDTH, HEIGHT))
 
 
 def test_a_sentence_that_mentions_a_region_is_an_error(tmp_path: Path) -> None:

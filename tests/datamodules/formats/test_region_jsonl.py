@@ -77,9 +77,9 @@ def test_a_record_by_hand() -> None:
         id="clip-0001",
         media=Video(ROOT / "clips/0001.mp4", (8, 96)),
         regions=(
-            Region(Box((10.0, 20.0, 30.5, 40.0)), frame=8),
-            Region(Mask((3, 2), COUNTS.encode()), frame=9),
-            Region(
+            Region.at(Box((10.0, 20.0, 30.5, 40.0)), frame=8),
+            Region.at(Mask((3, 2), COUNTS.encode()), frame=9),
+            Region.at(
                 Polygon(((1.0, 2.0, 3.5, 2.0, 3.5, 8.0),)),
                 frame=8,
                 category="person",
@@ -166,13 +166,13 @@ def test_media_elsewhere_are_written_with_their_whole_path(tmp_path: Path, monke
         ),
         (
             _changed(VIDEO, "regions", 1, "frame", value=7),
-            "regions[1].frame: 7 is outside the frames [8, 96)",
+            "regions[1]: prompted on frame 7, outside the frames [8, 96)",
         ),
         (
             _changed(VIDEO, "regions", 1, "frame", value=96),
-            "regions[1].frame: 96 is outside the frames [8, 96)",
+            "regions[1]: prompted on frame 96, outside the frames [8, 96)",
         ),
-        (_changed(IMAGE, "regions", 0, "frame", value=1), "regions[0].frame: 1 is outside the frames [0, 1)"),
+        (_changed(IMAGE, "regions", 0, "frame", value=1), "regions[0]: prompted on frame 1, outside the frames [0, 1)"),
         (_changed(IMAGE, "regions", 0, "category", value=3), "regions[0].category: expected a string, got 3"),
         (
             _changed(IMAGE, "regions", 0, "box", value=[3, 0, 1, 1]),

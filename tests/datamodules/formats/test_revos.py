@@ -123,7 +123,7 @@ def test_several_annotations_are_one_region(tmp_path: Path) -> None:
         [region] = source[number].regions
         both = squares(number).masks[:2].any(axis=0)
         for frame in range(FRAMES):
-            mask = region.geometry if frame == region.frame else region.track[frame]
+            mask = region.track[frame]
             assert isinstance(mask, Mask)
             code = {"size": list(mask.size), "counts": mask.counts}
             assert np.array_equal(coco_mask.decode(code), both[frame])
@@ -133,9 +133,14 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
     sample = source_of(tmp_path)[1]
     [region] = sample.regions
     assert sample.media == Frames(tuple(tmp_path / "JPEGImages" / "a" / f"0000{number}.jpg" for number in range(4)))
-    assert region.frame == 1
-    assert pixels(region.geometry) == [5]
-    assert {frame: mask and pixels(mask) for frame, mask in region.track.items()} == {0: None, 2: [0, 4], 3: [1]}
+    assert list(region.prompts) == [1]
+    assert pixels(region.prompts[1]) == [5]
+    assert {frame: mask and pixels(mask) for frame, mask in region.track.items()} == {
+        0: None,
+        1: [5],
+        2: [0, 4],
+        3: [1],
+    }
     assert (sample.id, sample.task, sample.group) == ("a/1", "caption", "referring")
     assert sample.conversation[0].question == "Give a short description of <region>."
     assert sample.conversation[0].references == ("both",)

@@ -101,7 +101,7 @@ def test_a_box_that_sticks_out_is_clipped_and_one_outside_spoils_only_itself(tmp
     changed["annotations"][1]["bbox"] = [9, 5, 0, 4]
     _write(tmp_path, changed)
     source = V3Det(tmp_path, "val")
-    assert source[0].regions[0].geometry == Box((0.0, 5.0, 11.0, HEIGHT))
+    assert source[0].regions[0].prompts[0] == Box((0.0, 5.0, 11.0, HEIGHT))
     with pytest.raises(DataError) as error:
         source[1]
     assert str(error.value) == (

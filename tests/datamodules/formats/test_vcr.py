@@ -98,7 +98,7 @@ def test_regions_land_on_their_squares(
         order = orders[str(sample.meta["part"]), number % 2]
         compared += assert_on_pixels(sample, [scene.colours[square] for square in order])
         if prompt == "mask":
-            boxes = [isinstance(region.geometry, Box) for region in sample.regions]
+            boxes = [isinstance(region.prompts[0], Box) for region in sample.regions]
             assert boxes == [square == number // 2 % 3 for square in order]
     assert compared == (18 if split == "test" else 18 + 15)
 
@@ -215,8 +215,8 @@ def test_boxes_are_clipped_and_polygons_below_four_points_are_passed_over(tmp_pa
     metadata["segms"][1] = [[[1, 2], [3, 2], [3, 4]], [[5, 6], [9, 6], [9, 8], [5, 8]], []]
     path.write_text(json.dumps(metadata))
     boxed, masked = (Vcr(tmp_path, "val", prompt=prompt)[0] for prompt in ("box", "mask"))
-    assert boxed.regions[0].geometry == Box((0.0, 3.0, WIDTH, HEIGHT))
-    assert masked.regions[1].geometry == Polygon(((5.0, 6.0, 9.0, 6.0, 9.0, 8.0, 5.0, 8.0),))
+    assert boxed.regions[0].prompts[0] == Box((0.0, 3.0, WIDTH, HEIGHT))
+    assert masked.regions[1].prompts[0] == Polygon(((5.0, 6.0, 9.0, 6.0, 9.0, 8.0, 5.0, 8.0),))
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
         id="7000000000/2/0",
         media=Video(tmp_path / "video/1000/7000000000.mp4", (2, 9)),
         regions=(
-            Region(
+            Region.at(
                 geometry=Box((43, 13, 49, 21)),
                 frame=2,
                 category="ball/sports_ball",
@@ -165,7 +165,7 @@ def test_the_region_is_given_where_its_object_first_shows(tmp_path: Path) -> Non
     vidor, record = copy.deepcopy(VIDOR), copy.deepcopy(RECORDS)
     vidor["trajectories"].reverse()
     sample = _source(tmp_path, record, vidor)[2]
-    assert sample.regions[0].frame == 4
+    assert sample.prompted_frames == (4,)
     assert [frame for frame, box in sample.regions[0].track.items() if box is None] == [2, 3]
 
 
@@ -176,7 +176,7 @@ def test_a_box_is_clipped_and_one_without_area_is_no_box(tmp_path: Path) -> None
     boxes[1] |= {"xmin": -3, "ymax": HEIGHT + 9}
     boxes[2] |= {"xmin": WIDTH, "xmax": WIDTH + 5}
     region = _source(tmp_path, RECORDS, vidor)[0].regions[0]
-    assert (region.frame, region.geometry) == (1, Box((0, 5, 29, HEIGHT)))
+    assert region.prompts == {1: Box((0, 5, 29, HEIGHT))}
     assert (region.track[0], region.track[2]) == (None, None)
 
 

@@ -23,6 +23,7 @@ from videorefer_files import SAMPLED, VIDEOS, write_videorefer_bench_d
 
 CODE = {"size": [4, 6], "counts": [3, 2, 19]}
 MASK = Mask((4, 6), coco_mask.frPyObjects(CODE, 4, 6)["counts"])
+TRACK = {2: None, 4: None, 6: MASK, 36: MASK}
 RECORD: dict[str, Any] = {
     "id": 7,
     "video": "a_0:01:09.633_0:01:14.333.mp4",
@@ -54,7 +55,7 @@ def test_masks_lie_on_their_squares(tmp_path: Path, mode: Any, frame: int) -> No
         sample = source[index]
         colour = squares(index // 3).colours[index % 3]
         assert assert_on_pixels(sample, [colour]) == len(SAMPLED)
-        assert sample.regions[0].frame == frame
+        assert sample.prompted_frames == (frame,)
         assert sample.conversation[0].references == (f"a {colour} square",)
         assert sample.media == Video(tmp_path / "Panda-70M-part" / VIDEOS[index // 3])
     absent = [
@@ -70,17 +71,17 @@ def test_a_record_by_hand(tmp_path: Path) -> None:
     question = "Please give a detailed description of the highlighted object <region> in the video."
     assert sample.conversation == (Turn(question, "a cub", ("a cub",)),)
     [region] = sample.regions
-    assert (region.geometry, region.frame, region.track) == (MASK, 36, {2: None, 4: None, 6: MASK})
+    assert (region.prompts, region.track) == ({36: MASK}, TRACK)
 
 
 def test_the_first_visible_frame(tmp_path: Path) -> None:
     [region] = _source(tmp_path, mode="multi_frame")[0].regions
-    assert (region.geometry, region.frame, region.track) == (MASK, 6, {2: None, 4: None, 36: MASK})
+    assert (region.prompts, region.track) == ({6: MASK}, TRACK)
 
 
 def test_numbers_may_be_numbers_or_text(tmp_path: Path) -> None:
     sample = _source(tmp_path, RECORD | {"id": "x7", "frame_idx": 6})[0]
-    assert (sample.id, sample.regions[0].frame) == ("x7", 6)
+    assert (sample.id, sample.prompted_frames) == ("x7", (6,))
 
 
 def test_the_question_is_an_option(tmp_path: Path) -> None:
@@ -142,9 +143,9 @@ def test_real_masks_of_a_folder_of_frames(tmp_path: Path, real_data: Path) -> No
     source.videos = folder
     sample = source[0]
     [region] = sample.regions
-    clip = read_clip(sample.media, 4, [region.frame])
+    clip = read_clip(sample.media, 4, sample.prompted_frames)
     placement = Placement.of((clip.pixels.shape[1], clip.pixels.shape[2]), 336)
-    track_of_all: dict[int, Geometry | None] = {**region.track, region.frame: region.geometry}
+    track_of_all: dict[int, Geometry | None] = region.track
     for frame in clip.frames:
         geometry = track_of_all[frame]
         assert geometry is not None

@@ -47,7 +47,7 @@ def test_masks_lie_on_their_squares(tmp_path: Path, mode: Any, frame: int) -> No
         asked = (1,) if index % 2 == 0 else (2, 0)
         colours = [squares(index // 2).colours[square] for square in asked]
         assert assert_on_pixels(sample, colours) == len(SAMPLED) * len(asked)
-        assert {region.frame for region in sample.regions} == {frame}
+        assert sample.prompted_frames == (frame,)
         names = tuple(tmp_path / FOLDERS[index // 2] / f"{number:05d}.jpg" for number in range(FRAMES))
         assert sample.media == Frames(names)
 
@@ -60,8 +60,8 @@ def test_a_record_by_hand(tmp_path: Path) -> None:
     asked = f"Does <region0> meet <region1>? (A) A helmet (B) <region1> meets <region0> (C) no. {REQUEST}"
     assert sample.conversation == (Turn(asked, "B", ("B",)),)
     assert sample.protocol == "VideoRefer-Bench-Q, single_frame masks"
-    assert [region.frame for region in sample.regions] == [57, 57]
-    assert set(sample.regions[0].track) == {0, 60}
+    assert [min(region.prompts) for region in sample.regions] == [57, 57]
+    assert set(sample.regions[0].track) == {0, 57, 60}
 
 
 def test_by_likelihood(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_by_likelihood(tmp_path: Path) -> None:
 
 
 def test_each_object_on_the_first_frame_that_shows_it(tmp_path: Path) -> None:
-    assert [region.frame for region in _source(tmp_path, mode="multi_frame")[0].regions] == [0, 3]
+    assert [min(region.prompts) for region in _source(tmp_path, mode="multi_frame")[0].regions] == [0, 3]
 
 
 def test_one_object_without_a_name(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_folder_of_frames_or_a_video(tmp_path: Path) -> None:
     for number in (11, 2, 100):
         (folder / f"{number:05d}.jpg").touch()
     (folder / "._00002.jpg").touch()
-    with pytest.raises(DataError, match=r"regions\[0\]\.frame: 57 is outside the frames \[0, 3\)"):
+    with pytest.raises(DataError, match=r"regions\[0\]: prompted on frame 57, outside the frames \[0, 3\)"):
         _source(tmp_path)[0]
     media = _source(tmp_path, RECORD | {"annotation": [OBJECT, {"0": LATE["57"]}], "frame_idx": "0"})[0].media
     assert isinstance(media, Frames)

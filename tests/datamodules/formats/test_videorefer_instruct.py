@@ -41,8 +41,8 @@ def test_regions_lie_on_their_squares(tmp_path: Path) -> None:
     assert compared == [1, 10, 1, 0, 0, 0]
     assert [sample.id for sample in samples] == ["0-0", "0-1", "2-2", "3-3", "4-4", "5-5"]
     assert [type(sample.media) for sample in samples] == [Video, Video, Frames, Frames, Video, NoPicture]
-    assert isinstance(samples[2].regions[0].geometry, Polygon)
-    assert samples[0].regions[0].frame == 4
+    assert isinstance(samples[2].regions[0].prompts[0], Polygon)
+    assert list(samples[0].regions[0].prompts) == [4]
 
 
 def test_mentions_are_numbered_through_the_conversation(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, change: dict[str, Any], message: 
 
 def test_an_object_of_an_image_is_on_its_only_frame(tmp_path: Path) -> None:
     record = {key: value for key, value in RECORD.items() if key != "video"} | {"image": "images/a.jpg"}
-    with pytest.raises(DataError, match=r"regions\[0\]\.frame: 3 is outside the frames \[0, 1\)"):
+    with pytest.raises(DataError, match=r"regions\[0\]: prompted on frame 3, outside the frames \[0, 1\)"):
         _source(tmp_path, record)[0]
 
 

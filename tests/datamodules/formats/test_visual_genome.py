@@ -114,7 +114,7 @@ def test_boxes_that_stick_out_are_clipped(tmp_path: Path) -> None:
     changed[0]["regions"][0]["height"] = 500
     _write(tmp_path, changed, image_data())
     _with_pictures(tmp_path)
-    box = VisualGenomeRegions(tmp_path)[0].regions[0].geometry
+    box = VisualGenomeRegions(tmp_path)[0].regions[0].prompts[0]
     assert isinstance(box, Box)
     assert (box.xyxy[0], box.xyxy[3]) == (0.0, HEIGHT)
 

@@ -34,7 +34,7 @@ def video(*regions: Region, media: Pixels | None = None, number: int = 4) -> Reg
 def moving(number: int, start: tuple[float, float, float, float] = (10, 20, 60, 70), step: float = 10) -> Region:
     x0, y0, x1, y1 = start
     track = {frame: Box((x0 + step * frame, y0, x1 + step * frame, y1)) for frame in range(1, number)}
-    return Region(Box(start), track=track)
+    return Region.at(Box(start), track=track)
 
 
 def changed(marked: MarkedVideo) -> NDArray[np.bool_]:
@@ -55,7 +55,7 @@ def plate(label: Label) -> tuple[slice, slice]:
 
 
 def test_frames_are_sampled_with_the_prompted_ones_among_them() -> None:
-    marked = Mark(frames=4, side=128)(video(Region(Box((5, 5, 40, 40)), frame=17), number=31))
+    marked = Mark(frames=4, side=128)(video(Region.at(Box((5, 5, 40, 40)), frame=17), number=31))
     assert marked.frames == (0, 10, 17, 30)
     assert marked.video_id == "clip-7"
     assert marked.nouns == ("thing",)
@@ -75,23 +75,23 @@ def test_frames_are_brought_to_the_longer_side(side: int, height: int, width: in
 
 
 def test_a_box_is_told_in_pixels_of_the_shown_frame() -> None:
-    region = Region(Box((10, 20, 60, 70)), frame=1, track={0: None, 2: Polygon(((4.0, 8, 20, 8, 20, 40),))})
+    region = Region.at(Box((10, 20, 60, 70)), frame=1, track={0: None, 2: Polygon(((4.0, 8, 20, 8, 20, 40),))})
     marked = Mark(side=64)(video(region))
     assert marked.source == SIZE
     assert [marked.box(0, time) for time in range(4)] == [None, (5, 10, 30, 35), (2, 4, 10, 20), None]
 
 
 def test_a_region_is_drawn_only_where_it_is_known_to_be() -> None:
-    prompted = Mark(side=128)(video(Region(Box((10, 20, 60, 70)), frame=1)))
+    prompted = Mark(side=128)(video(Region.at(Box((10, 20, 60, 70)), frame=1)))
     assert changed(prompted).any((1, 2)).tolist() == [False, True, False, False]
-    tracked = Mark(side=128)(video(Region(Box((10, 20, 60, 70)), track={1: None, 3: Box((0, 0, 50, 50))})))
+    tracked = Mark(side=128)(video(Region.at(Box((10, 20, 60, 70)), track={1: None, 3: Box((0, 0, 50, 50))})))
     assert changed(tracked).any((1, 2)).tolist() == [True, False, False, True]
 
 
 def test_outline_and_tint_by_hand() -> None:
     """Grey ground, a box from 32 to 96: outside of it a line of 1 pixel and its dark rim, inside a tint of a half."""
     grey = Pixels(np.full((1, 128, 128, 3), 100, np.uint8))
-    marked = Mark(side=128, opacity=0.5)(video(Region(Box((32, 32, 96, 96))), media=grey))
+    marked = Mark(side=128, opacity=0.5)(video(Region.at(Box((32, 32, 96, 96))), media=grey))
     colour = 255 * np.array(region_colour(0))
     row = marked.marked[0, 40]
     assert (row[:30] == 100).all()
@@ -105,7 +105,7 @@ def test_outline_and_tint_by_hand() -> None:
 
 def test_every_region_of_equal_ones_can_be_seen() -> None:
     box = Box((20, 20, 100, 80))
-    marked = Mark(side=128)(video(Region(box), Region(box), number=1)).marked[0]
+    marked = Mark(side=128)(video(Region.at(box), Region.at(box), number=1)).marked[0]
     for number in range(2):
         colour = np.round(255 * np.array(region_colour(number), dtype=np.float32))
         assert (marked[:18] == colour).all(-1).sum() + (marked[19] == colour).all(-1).sum() > 20
@@ -113,12 +113,12 @@ def test_every_region_of_equal_ones_can_be_seen() -> None:
 
 def test_an_image_is_a_video_of_one_frame(tmp_path: Path) -> None:
     Image.fromarray(frames(1).array[0]).save(tmp_path / "a.png")
-    image = RegionSample("a", Frames((tmp_path / "a.png",)), (Region(Box((1, 1, 60, 60)), category="cat"),), ())
+    image = RegionSample("a", Frames((tmp_path / "a.png",)), (Region.at(Box((1, 1, 60, 60)), category="cat"),), ())
     assert Mark(side=128)(image).marked.shape == (1, *SIZE, 3)
 
 
 def test_marking_twice_gives_the_same_bits() -> None:
-    asked = video(moving(4), Region(Box((30, 30, 34, 34)), frame=2))
+    asked = video(moving(4), Region.at(Box((30, 30, 34, 34)), frame=2))
     np.testing.assert_array_equal(Mark()(asked).marked, Mark()(asked).marked)
 
 
@@ -212,12 +212,12 @@ def test_a_number_beside_its_region_is_led_to_it() -> None:
     ("regions", "problem"),
     [
         ((), "has no region to mark"),
-        ((moving(4), Region(Box((0, 0, 9, 9)), category=" ")), "region 1 has no category"),
-        ((Region(Box((0, 0, 400, 9))),), r"region 0 on frame 0: box .* lies outside the frame of width 128"),
-        ((Region(Mask((9, 9), b"a1"), track={}),), r"mask of 9 x 9 on a frame of 96 x 128"),
-        ((Region(Polygon(((5.0, 5, 5, 5, 5, 5),))),), "region 0 is empty on its prompted frame 0"),
-        (tuple(Region(Box((0, 0, 9, 9)), frame=frame) for frame in range(4)), "4 frames are prompted, but 3 are"),
-        (tuple(Region(Box((0, 0, 128, 96))) for _ in range(40)), "40 numbers of"),
+        ((moving(4), Region.at(Box((0, 0, 9, 9)), category=" ")), "region 1 has no category"),
+        ((Region.at(Box((0, 0, 400, 9))),), r"region 0 on frame 0: box .* lies outside the frame of width 128"),
+        ((Region.at(Mask((9, 9), b"a1"), track={}),), r"mask of 9 x 9 on a frame of 96 x 128"),
+        ((Region.at(Polygon(((5.0, 5, 5, 5, 5, 5),))),), "region 0 is empty on its prompted frame 0"),
+        (tuple(Region.at(Box((0, 0, 9, 9)), frame=frame) for frame in range(4)), "4 frames are prompted, but 3 are"),
+        (tuple(Region.at(Box((0, 0, 128, 96))) for _ in range(40)), "40 numbers of"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_sample(regions: tuple[Region, ...], problem: str) -> None:
@@ -226,7 +226,7 @@ def test_what_is_wrong_is_told_with_the_sample(regions: tuple[Region, ...], prob
 
 
 def test_text_alone_cannot_be_marked() -> None:
-    asked = replace(video(Region(Box((0, 0, 9, 9)))), media=NoPicture())
+    asked = replace(video(Region.at(Box((0, 0, 9, 9)))), media=NoPicture())
     with pytest.raises(DataError, match="no picture to mark"):
         Mark()(asked)
 
@@ -249,15 +249,16 @@ class Sliding:
     def _mask(self, region: Region, frame: int) -> Mask:
         from pycocotools import mask as coco_mask
 
-        assert isinstance(region.geometry, Box)
-        x0, y0, x1, y1 = (round(value) for value in region.geometry.xyxy)
+        (prompt,) = region.prompts.values()
+        assert isinstance(prompt, Box)
+        x0, y0, x1, y1 = (round(value) for value in prompt.xyxy)
         inside = np.zeros(SIZE, dtype=np.uint8, order="F")
         inside[y0:y1, x0 + 20 * frame : x1 + 20 * frame] = 1
         return Mask(SIZE, coco_mask.encode(inside)["counts"])
 
 
 def test_masklets_are_drawn_and_handed_on() -> None:
-    marked = Mark(side=128, masklets=Sliding())(video(Region(Box((10, 20, 40, 60))), number=3))
+    marked = Mark(side=128, masklets=Sliding())(video(Region.at(Box((10, 20, 40, 60))), number=3))
     assert changed(marked).any((1, 2)).all()
     assert [marked.box(0, time) for time in range(3)] == [
         (10, 20, 40, 60), (30, 20, 60, 60), (50, 20, 80, 60),

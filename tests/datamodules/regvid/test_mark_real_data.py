@@ -34,7 +34,7 @@ def masks(video: MarkedVideo, time: int) -> list[NDArray[np.bool_]]:
     height, width = video.plain.shape[1:3]
     placement = Placement(video.source, max(height, width), 0, 0, height, width)
     frame = video.frames[time]
-    geometries = [region.geometry if frame == region.frame else region.track.get(frame) for region in video.regions]
+    geometries = [region.track.get(frame) for region in video.regions]
     shown = [np.zeros(video.source) if item is None else placement.coverage(item) for item in geometries]
     return [coverage[:height, :width] > 0.5 for coverage in shown]
 
@@ -49,7 +49,7 @@ def plates(picture: NDArray[np.uint8], number: int) -> NDArray[np.bool_]:
 def test_a_car_is_marked_on_every_frame(data: Path) -> None:
     folder = data / "dam_video"
     found = dict(enumerate(map(read_mask, map(str, sorted((folder / "masks").iterdir())))))
-    region = Region(found[0], category="car", track=found)
+    region = Region.at(found[0], category="car", track=found)
     asked = RegionSample("dam", Frames(tuple(sorted((folder / "frames").iterdir()))), (region,), (Turn("?"),))
     video = Mark()(asked)
     assert video.marked.shape == (12, 288, 512, 3)
@@ -65,7 +65,7 @@ def test_bike_and_rider_have_their_numbers_apart(data: Path) -> None:
     folder = data / "cutie"
     files = tuple(sorted((folder / "images" / "bike").iterdir()))
     given = [read_mask(f"{folder}/masks/bike/00000.png:{number}") for number in (1, 2)]
-    regions = tuple(Region(mask, category=noun) for mask, noun in zip(given, ("bicycle", "boy"), strict=True))
+    regions = tuple(Region.at(mask, category=noun) for mask, noun in zip(given, ("bicycle", "boy"), strict=True))
     video = Mark(side=1024)(RegionSample("bike", Frames(files), regions, (Turn("?"),)))
     np.testing.assert_array_equal(video.marked[1:], video.plain[1:])
     for number, mask in enumerate(masks(video, 0)):

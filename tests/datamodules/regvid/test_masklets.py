@@ -88,23 +88,23 @@ def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 
 @pytest.mark.parametrize("prompted", FRAMES)
 def test_a_region_is_followed_over_all_frames(sam: Sam2Masklets, prompted: int) -> None:
-    (found,) = sam(clip(), (Region(Box((10, 10, 50, 40)), frame=prompted),))
+    (found,) = sam(clip(), (Region.at(Box((10, 10, 50, 40)), frame=prompted),))
     assert sorted(found) == list(FRAMES)
     assert {mask.size for mask in found.values() if mask is not None} == {(48, 96)}
 
 
 def test_a_mask_that_is_given_lies_where_it_was_given(sam: Sam2Masklets) -> None:
     triangle = Polygon(((20.0, 4, 90, 24, 20, 44),))
-    (found,) = sam(clip(), (Region(triangle, frame=6),))
+    (found,) = sam(clip(), (Region.at(triangle, frame=6),))
     expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([list(triangle.rings[0])], 48, 96)))
     assert iou(decoded(found[6]), expected.astype(np.bool_)) > 0.85
 
 
 def test_regions_are_followed_independently(sam: Sam2Masklets) -> None:
     regions = (
-        Region(Box((10, 10, 50, 40)), 6),
-        Region(Box((60, 5, 90, 30)), 12),
-        Region(Polygon(((1.0, 1, 9, 1, 9, 9),)), 3),
+        Region.at(Box((10, 10, 50, 40)), 6),
+        Region.at(Box((60, 5, 90, 30)), 12),
+        Region.at(Polygon(((1.0, 1, 9, 1, 9, 9),)), 3),
     )
     together = sam(clip(), regions)
     assert together == tuple(sam(clip(), (region,))[0] for region in regions)
@@ -116,7 +116,7 @@ def test_a_box_is_found_as_transformers_finds_it(sam: Sam2Masklets, folder: Path
     from transformers import Sam2VideoInferenceSession, Sam2VideoModel
 
     frames = clip(SIDE, SIDE)
-    (found,) = sam(frames, (Region(Box((10, 20, 50, 60)), frame=FRAMES[0]),))
+    (found,) = sam(frames, (Region.at(Box((10, 20, 50, 60)), frame=FRAMES[0]),))
     model = Sam2VideoModel.from_pretrained(folder).eval()
     pixels = (torch.from_numpy(frames.pixels).permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(3, 1, 1)) / (
         torch.tensor(STD).view(3, 1, 1)
@@ -134,11 +134,11 @@ def test_a_box_is_found_as_transformers_finds_it(sam: Sam2Masklets, folder: Path
 def test_a_box_is_given_in_the_models_own_pixels(sam: Sam2Masklets) -> None:
     """Frames of one grey are the same at any size, so that only the box can differ; every third row has its twin."""
     small, large = (Clip(np.full((4, *size, 3), 99, np.uint8), FRAMES) for size in ((64, 64), (192, 320)))
-    (there,) = sam(small, (Region(Box((8, 16, 40, 60)), frame=3),))
-    (here,) = sam(large, (Region(Box((40, 48, 200, 180)), frame=3),))
+    (there,) = sam(small, (Region.at(Box((8, 16, 40, 60)), frame=3),))
+    (here,) = sam(large, (Region.at(Box((40, 48, 200, 180)), frame=3),))
     for frame in FRAMES:
         assert iou(decoded(here[frame])[1::3, 2::5], decoded(there[frame])) > 0.99
-    (other,) = sam(large, (Region(Box((8, 16, 40, 60)), frame=3),))
+    (other,) = sam(large, (Region.at(Box((8, 16, 40, 60)), frame=3),))
     assert iou(decoded(other[3])[1::3, 2::5], decoded(there[3])) < 0.9
 
 
@@ -149,24 +149,24 @@ def test_what_is_out_of_sight_has_no_mask(folder: Path, tmp_path: Path) -> None:
     torch.nn.init.constant_(model.mask_decoder.pred_obj_score_head.proj_out.bias, -1e4)
     model.save_pretrained(tmp_path)
     sam = Sam2Masklets(str(tmp_path), device="cpu")
-    (found,) = sam(clip(), (Region(Polygon(((20.0, 4, 90, 24, 20, 44),)), frame=6),))
+    (found,) = sam(clip(), (Region.at(Polygon(((20.0, 4, 90, 24, 20, 44),)), frame=6),))
     assert {frame: mask is None for frame, mask in found.items()} == {3: True, 6: False, 9: True, 12: True}
 
 
 def test_half_precision(folder: Path) -> None:
-    (found,) = Sam2Masklets(str(folder), device="cpu", dtype="bfloat16")(clip(), (Region(Box((10, 10, 50, 40)), 6),))
+    (found,) = Sam2Masklets(str(folder), device="cpu", dtype="bfloat16")(clip(), (Region.at(Box((10, 10, 50, 40)), 6),))
     assert sorted(found) == list(FRAMES)
 
 
 def test_an_image_has_one_frame(sam: Sam2Masklets) -> None:
     image = Clip(clip().pixels[:1], (0,))
-    (found,) = sam(image, (Region(Box((10, 10, 50, 40))),))
+    (found,) = sam(image, (Region.at(Box((10, 10, 50, 40))),))
     assert list(found) == [0]
 
 
 def test_a_model_that_is_not_there_and_an_unknown_dtype(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"masklets: {tmp_path}: no SAM 2 to load"):
-        Sam2Masklets(str(tmp_path))(clip(), (Region(Box((1, 1, 9, 9)), 3),))
+        Sam2Masklets(str(tmp_path))(clip(), (Region.at(Box((1, 1, 9, 9)), 3),))
     with pytest.raises(DataError, match="dtype 'float8' is neither"):
         Sam2Masklets(dtype="float8")
 
@@ -189,16 +189,16 @@ class Found:
 
 def test_only_what_is_not_known_is_filled() -> None:
     box = Box((1, 1, 9, 9))
-    known = Region(box, 6, "cat", {3: box, 9: None, 12: box})
-    partly = Region(box, 3, "dog", {9: None, 12: box, 40: box})
+    known = Region.at(box, 6, "cat", {3: box, 9: None, 12: box})
+    partly = Region.at(box, 3, "dog", {9: None, 12: box, 40: box})
     masklets = Found()
     filled = fill_gaps(masklets, clip(), (known, partly))
     assert masklets.asked == [partly]
-    assert filled == (known, Region(box, 3, "dog", {6: Found.mask, 9: None, 12: box, 40: box}))
+    assert filled == (known, Region.at(box, 3, "dog", {6: Found.mask, 9: None, 12: box, 40: box}))
 
 
 def test_nobody_is_asked_where_all_is_known() -> None:
     masklets = Found()
-    regions = (Region(Box((1, 1, 9, 9)), 3, track=dict.fromkeys(FRAMES[1:])),)
+    regions = (Region.at(Box((1, 1, 9, 9)), 3, track=dict.fromkeys(FRAMES[1:])),)
     assert fill_gaps(masklets, clip(), regions) == regions
     assert not masklets.asked

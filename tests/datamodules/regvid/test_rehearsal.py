@@ -48,7 +48,7 @@ def box_line(scenes: Scenes, region: int) -> str:
     """Where the region is on the first frame, from the data set's own file."""
     source = RegionJsonl(annotation_path(scenes.root, "video", "test"))
     samples = [sample for sample in (source[row] for row in range(len(source))) if sample.id.startswith(VIDEO)]
-    masks = dict.fromkeys(place.geometry for sample in samples for place in sample.regions)
+    masks = dict.fromkeys(place.prompts[0] for sample in samples for place in sample.regions)
     mask = list(masks)[region - 1]
     assert isinstance(mask, Mask)
     x, y, width, height = toBbox({"size": mask.size, "counts": mask.counts})

@@ -18,7 +18,7 @@ FUNNEL = {
     "describe": {"not seen": 3},
 }
 TALK = (Turn("Is <region1> a dog?", "yes"), Turn("Does <region0> bark?", "no it doesn't"))
-CAT, DOG = Region(Box((1, 1, 9, 9)), category="cat"), Region(Box((5, 5, 15, 15)), category="dog")
+CAT, DOG = Region.at(Box((1, 1, 9, 9)), category="cat"), Region.at(Box((5, 5, 15, 15)), category="dog")
 
 
 def sample(name: str, video: str, kind: str, regions: tuple[Region, ...], *turns: Turn, **fields: Any) -> RegionSample:
@@ -71,7 +71,7 @@ def test_the_papers_sources_add_up_to_its_videos() -> None:
 
 def test_a_region_is_one_place_on_one_frame_and_a_clip_one_video() -> None:
     code = Mask((16, 16), b"abc")
-    regions = (Region(code, 0), Region(code, 1), Region(Box((1, 1, 9, 9)), track={1: None}))
+    regions = (Region.at(code, 0), Region.at(code, 1), Region.at(Box((1, 1, 9, 9)), track={1: None}))
     turn = Turn("Describe <region0>, <region1> and <region2>.", "no")
     file = (Path("a.png"),) * 9
     clips = [RegionSample(str(end), Frames(file, (0, end)), regions, (turn,)) for end in (3, 5)]

@@ -22,7 +22,7 @@ def about(name: str, file: str, *regions: Region, span: tuple[int, int] | None =
 
 
 def ball(x: int = 0, frame: int = 0, category: str | None = "ball") -> Region:
-    return Region(Box((x, 0, x + 4, 4)), frame=frame, category=category)
+    return Region.at(Box((x, 0, x + 4, 4)), frame=frame, category=category)
 
 
 def test_samples_of_the_same_media_are_one_video(tmp_path: Path) -> None:

@@ -154,8 +154,10 @@ def test_a_sample_that_json_would_change_is_refused(tmp_path: Path) -> None:
         sample = replace(question(name, NoPicture(), regions=()), meta=meta)
         with pytest.raises(DataError, match=f"sample '{name}': {message}"):
             shard(Listed(sample), str(tmp_path))
-    inverted = question("box", NoPicture(), regions=(Region(Box((4.0, 0.0, 2.0, 8.0))),))
-    with pytest.raises(DataError, match=r"sample 'box': cannot be written as JSON: regions\[0\].box: inverted"):
+    inverted = question("box", NoPicture(), regions=(Region.at(Box((4.0, 0.0, 2.0, 8.0))),))
+    with pytest.raises(
+        DataError, match=r"sample 'box': cannot be written as JSON: regions\[0\].track\[0\].box: inverted"
+    ):
         shard(Listed(inverted), str(tmp_path))
 
 

@@ -180,7 +180,7 @@ def test_a_damaged_chunk_is_named(shards: Path) -> None:
         ("index.json", b'{"chunks": [{}]}', "index.json: damaged: 'filename'"),
         ("source.npz", b"PK", "source.npz: damaged: "),
         ("source.json", b"[]", "source.json: damaged: "),
-        ("source.json", b'{"format": 2}', "source.json: format 2, this version reads 1"),
+        ("source.json", b'{"format": 1}', "source.json: format 1, this version reads 2: shard the source again"),
     ],
 )
 def test_what_stands_beside_the_chunks_is_named(shards: Path, name: str, content: bytes, message: str) -> None:

@@ -53,7 +53,7 @@ def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) ->
     module = tiny_module(tmp_path, region_reference="roi_feature", roi_tokens="frame")
     moving = sample(boxes=((0, 0, 4, 4), (4, 0, 8, 4)), question="<region1> or <region0>", frames=3)
     track = {1: None, 2: Box((12, 12, 16, 16))}
-    moving = replace(moving, regions=(moving.regions[0], Region(moving.regions[1].geometry, track=track)))
+    moving = replace(moving, regions=(moving.regions[0], Region.at(moving.regions[1].prompts[0], track=track)))
     batch = make_batch(module, moving, sample("bb"))
     assert [stand_in.slots for stand_in in batch.stand_ins[0]] == [(0, 1, 2), (3, 5)]
     assert [slot for slot in batch.placeholder[0].tolist() if slot >= 0] == [3, 5, 0, 1, 2]

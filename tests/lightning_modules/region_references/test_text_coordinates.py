@@ -36,7 +36,7 @@ def square_mask() -> Mask:
 def test_hundredths_of_the_frame(tmp_path: Path, geometry: Geometry, text: str) -> None:
     module = tiny_module(tmp_path, region_reference="text_coordinates")
     frame = Pixels(np.zeros((1, HEIGHT, WIDTH, 3), np.uint8))
-    batch = make_batch(module, RegionSample("a", frame, (Region(geometry),), (Turn("is <region> ok", "yes"),)))
+    batch = make_batch(module, RegionSample("a", frame, (Region.at(geometry),), (Turn("is <region> ok", "yes"),)))
     assert batch.prompts == (f"<image>is {text} ok",)
     assert module.renderer.decode(batch.input_ids[0].tolist()) == f"is {text} ok yes"
     assert not (batch.placeholder >= 0).any()
@@ -46,7 +46,7 @@ def test_index_and_frame_are_told_where_there_are_several(tmp_path: Path) -> Non
     """The region as an answer is its index; its box is shown behind it, and not learnt."""
     module = tiny_module(tmp_path, region_reference="text_coordinates")
     video = Pixels(np.zeros((3, 16, 16, 3), np.uint8))
-    regions = (Region(Box((0, 0, 8, 8)), frame=1), Region(Box((8, 4, 16, 16)), frame=2))
+    regions = (Region.at(Box((0, 0, 8, 8)), frame=1), Region.at(Box((8, 4, 16, 16)), frame=2))
     asked = RegionSample("a", video, regions, (Turn("<region0> or <region1>", "<region1>!"),))
     batch = make_batch(module, asked)
     first, second = "[0] frame 2: [0, 0, 50, 50]", "[1] frame 3: [50, 25, 100, 100]"

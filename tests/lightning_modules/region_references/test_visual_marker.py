@@ -22,7 +22,7 @@ RED, GREEN = (torch.tensor(COLOURS[name]) for name in ("red", "green"))
 def drawn(marker: Marker, *boxes: tuple[float, float, float, float], side: int = SIDE) -> torch.Tensor:
     """Boxes on one grey picture: (S, S, 3)."""
     image = torch.full((1, 3, side, side), 100, dtype=torch.uint8)
-    regions = tuple(Region(Box(box)) for box in boxes)
+    regions = tuple(Region.at(Box(box)) for box in boxes)
     return DrawnMarkers(marker).draw(image, regions, (0,), Placement.of((side, side), side))[0].permute(1, 2, 0)
 
 
@@ -84,7 +84,7 @@ def test_the_prompted_frame_alone_is_drawn_on(tmp_path: Path, marker: Marker) ->
     two = sample(
         boxes=((0, 0, 8, 8), (8, 8, 16, 16)), question="is <region1> on <region0>", answer="<region0>", frames=3
     )
-    regions = (two.regions[0], Region(two.regions[1].geometry, frame=2))
+    regions = (two.regions[0], Region.at(two.regions[1].prompts[0], frame=2))
     two = type(two)(two.id, two.media, regions, two.conversation)
     marked, unmarked = make_batch(module, two), make_batch(plain, two)
     changed = (marked.pixel_values != unmarked.pixel_values).any(1)
@@ -115,5 +115,5 @@ def test_markers_lie_where_the_frame_lies() -> None:
     """A wide frame is padded above and below; the outline follows, and may run on the padding."""
     placement = Placement.of((6, 12), SIDE, "pad")
     image = placement.image(np.full((1, 6, 12, 3), 100, np.uint8), (100, 100, 100))
-    picture = DrawnMarkers().draw(image, (Region(Box((2, 0, 5, 2))),), (0,), placement)[0].permute(1, 2, 0)
+    picture = DrawnMarkers().draw(image, (Region.at(Box((2, 0, 5, 2))),), (0,), placement)[0].permute(1, 2, 0)
     assert spelt(picture)[2:6] == [".rrrrr......", ".r...r......", ".r...r......", ".rrrrr......"]
