@@ -67,10 +67,12 @@ def question(name: str, media: Media, frame: int = 0, regions: tuple[Region, ...
 def everything(name: str, media: Media) -> RegionSample:
     """A sample that uses every field."""
     track = {2: None, 4: MASK, 6: Polygon(((0.0, 0.0, 4.5, 0.0, 4.0, 4.0), (6.0, 6.0, 8.0, 6.0, 8.0, 8.0)))}
+    box = Box((1.0, 2.0, 3.0, 4.0))
+    twice = Region({1: box, 3: MASK}, {2: None, 3: MASK})
     return RegionSample(
         id=name,
         media=media,
-        regions=(Region.at(MASK, 1, "dog", track), Region.at(Box((1.0, 2.0, 3.0, 4.0)), 1)),
+        regions=(Region.at(MASK, 1, "dog", track), Region.at(box, 1), Region.at(box, 1, track={1: MASK}), twice),
         conversation=(Turn("why", "so"), Turn("which", "<region1>", ("this \U0001f600", "that"))),
         options=("<region0>", "<region1>"),
         label=1,

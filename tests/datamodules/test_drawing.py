@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.drawing import BLACK, WHITE, contrast, in_stripes, ink_on, region_colour, solid, surrounding
+from datamodules.drawing import BLACK, WHITE, contrast, in_stripes, ink_on, region_colour, shown_on, solid, surrounding
+from datamodules.types import Box, Region
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,10 @@ def test_surrounding_equals_brute_force(width: int) -> None:
 def test_where_areas_meet_they_take_turns() -> None:
     areas = torch.tensor([[[1, 1, 1, 1, 0]], [[1, 1, 1, 1, 1]]], dtype=torch.bool)
     assert in_stripes(areas, 2).int().tolist() == [[[1, 1, 0, 0, 0]], [[0, 0, 1, 1, 1]]]
+
+
+def test_a_region_is_shown_as_it_is_pointed_at_and_elsewhere_where_it_is() -> None:
+    box, place = Box((0, 0, 9, 9)), Box((2, 2, 4, 4))
+    region = Region({3: box}, {3: place, 4: None, 5: place})
+    assert [shown_on(region, frame) for frame in (2, 3, 4, 5)] == [None, box, None, place]
+    assert shown_on(Region({3: box}), 3) == box

@@ -54,6 +54,14 @@ def test_a_verdict_is_no_iou_where_the_truth_is_not_known_or_nowhere() -> None:
     assert said[3] == "not annotated, peak 0.12"
 
 
+def test_a_verdict_compares_with_where_the_region_is_not_with_what_is_pointed_with() -> None:
+    heat = np.array([[0.9, 0.0], [0.0, 0.0]], dtype=np.float32)
+    whole, placement = Box((0, 0, 16, 16)), Placement.of((16, 16), 16)
+    known = Region.at(whole, track={0: Box((0, 0, 8, 8))})
+    assert verdict(known, 0, heat, placement) == "IoU\u00a01.00, peak\u00a00.90"
+    assert verdict(Region({0: whole}), 0, heat, placement) == "not\u00a0annotated, peak\u00a00.90"
+
+
 def test_the_square_in_pixels_of_the_frame() -> None:
     assert square_of(Placement.of((16, 32), 64)) == (0, 32, 16, 0)
     # 16 x 32 fills the middle half of a padded square: 8 pixels of the frame lie above it and 8 below

@@ -52,6 +52,21 @@ def test_painted_outlines_land_on_the_boundary() -> None:
     assert (inside == GREY).all()
 
 
+def test_a_prompted_frame_shows_what_is_pointed_with_and_a_heat_map_where_it_is() -> None:
+    """A box all around; what it holds is the left half, which the heat map fits."""
+    region = Region.at(Box((0, 0, 32, 32)), track={0: Box((0, 0, 16, 32)), 1: Box((0, 0, 16, 32))})
+    heat = np.zeros((2, 2, 2, 1), dtype=np.float32)
+    heat[:, :, 0] = 1.0
+    figure = draw_heat(sample(region, frames=2), clip(2), heat, Placement.of((32, 32), 32))
+    assert titles(figure)[2:4] == ["[0] frame 0: IoU 1.00, peak 1.00", "[0] frame 1: IoU 1.00, peak 1.00"]
+    edges = []
+    for number in range(2):
+        picture, scale = panel(figure, number)
+        below = has_colour(picture, 0)[round(20 * scale) :]
+        edges.append((np.nonzero(below.any(0))[0].max() + 1) / scale)
+    assert edges == pytest.approx([32, 16], abs=0.5)
+
+
 def test_small_pictures_are_enlarged_without_blurring() -> None:
     pixels = np.zeros((1, 4, 4, 3), dtype=np.uint8)
     pixels[0, ::2] = 255

@@ -15,7 +15,8 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 from datamodules.formats.coco_instances import CocoInstances
-from datamodules.types import Box, DataError, Frames, Mask, Polygon, Region, RegionSample, Turn
+from datamodules.regions import Placement, region_weights
+from datamodules.types import Box, Clip, DataError, Frames, Mask, Polygon, Region, RegionSample, Turn
 
 RING = [1, 1, 5, 1, 5.5, 4]
 PIXELS = np.zeros((10, 20), np.uint8, order="F")
@@ -106,6 +107,21 @@ def test_every_kind_of_segmentation(tmp_path: Path) -> None:
     masks = [source[0].regions[0].prompts[0], source[1].regions[0].prompts[0]]
     assert masks == [Mask((10, 20), COMPRESSED["counts"].encode())] * 2
     assert source[3].regions[0].prompts[0] == Box((0.0, 0.0, 2.0, 0.5))
+
+
+def test_what_is_pointed_with_does_not_change_where_the_object_is(tmp_path: Path) -> None:
+    """With boxes to point with the guide head learnt boxes: an ablation of the two changed the target as well."""
+    boxed, masked = _source(tmp_path, prompt="box"), _source(tmp_path)
+    clip = Clip(np.zeros((1, 10, 20, 3), np.uint8), (0,))
+    for index in range(3):
+        both = (source[index].regions for source in (boxed, masked))
+        box, mask = (region_weights(regions, clip, Placement.of((10, 20), 20), 5) for regions in both)
+        np.testing.assert_array_equal(box.guide, mask.guide)
+        np.testing.assert_array_equal(mask.mark, mask.guide)
+        assert box.known.tolist() == mask.known.tolist() == [True]
+    # the triangle, which was last
+    assert box.mark.sum() > 1.5 * mask.mark.sum() > 0
+    assert boxed[3].regions == masked[3].regions, "without a mask the object is in its box"
 
 
 def test_boxes_are_clipped_where_rounding_put_them_outside(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_every_sentence_is_about_the_pixels_of_its_square(tmp_path: Path, name: 
     assert len(source) == SCENES * 3
     for sample in map(source.__getitem__, range(len(source))):
         assert isinstance(sample.regions[0].prompts[0], kinds)
+        assert isinstance(sample.regions[0].track[0], (Mask, Polygon) if "mask" in name else Box)
         assert assert_on_pixels(sample, [sample.conversation[0].answer.split()[1]]) == 1
     assert source[0].protocol == f"finetune_refcocog_{name}, one reference an expression, {prompt}"
 

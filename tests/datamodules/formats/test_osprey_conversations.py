@@ -47,6 +47,7 @@ def test_regions_land_on_their_squares(tmp_path: Path, prompt: Literal["mask", "
     kinds = (Polygon, Mask, Box) if prompt == "mask" else (Box, Box, Box)
     for number, sample in enumerate(samples):
         assert tuple(type(region.prompts[0]) for region in sample.regions) == kinds
+        assert tuple(type(region.track[0]) for region in sample.regions) == (Polygon, Mask, Box)
         assert sample.conversation == (
             Turn("What is <region0>?", f"<region0> is a {squares(number).colours[0]} square."),
             Turn("And <region2>?", "One as well."),

@@ -44,6 +44,7 @@ def test_regions_land_on_their_squares(tmp_path: Path, prompt: Literal["mask", "
         assert sample.conversation[0].answer == f"This is a {colour} square."
         expected = Polygon if prompt == "mask" and number % 3 != 1 else Box
         assert isinstance(sample.regions[0].prompts[0], expected)
+        assert isinstance(sample.regions[0].track[0], Polygon if number % 3 != 1 else Box)
     assert compared == 9
 
 

@@ -125,6 +125,7 @@ def test_every_sentence_is_about_the_pixels_of_its_square(tmp_path: Path, split:
     compared = 0
     for sample in map(source.__getitem__, range(len(source))):
         assert isinstance(sample.regions[0].prompts[0], (Box,) if prompt == "box" else (Mask, Polygon))
+        assert isinstance(sample.regions[0].track[0], (Mask, Polygon))
         compared += assert_on_pixels(sample, [sample.conversation[-1].answer.split()[1]])
     assert compared == len(source) == SCENES * 3
     assert {source[index].protocol for index in range(9)} == {

@@ -56,6 +56,16 @@ FRAMES: dict[str, Any] = {
 }
 
 
+POINTED: dict[str, Any] = VIDEO | {
+    "regions": [
+        {"box": [1, 2, 3, 4], "frame": 9, "track": {"9": {"mask": {"size": [3, 2], "counts": COUNTS}}, "12": None}},
+        {"prompts": {"8": {"box": [1, 2, 3, 4]}, "12": {"box": [2, 2, 3, 4]}}, "track": {"8": {"box": [1, 2, 3, 4]}}},
+        {"prompts": {"9": {"polygon": [[1, 2, 3.5, 2, 3.5, 8]]}}, "category": "cat"},
+    ]
+}
+"""Pointed at with something else than what is known, on several frames, and where nothing is known."""
+
+
 def _parse(record: Any) -> RegionSample:
     return parse_record(record, ROOT, "a.jsonl:7")
 
@@ -99,6 +109,16 @@ def test_a_record_by_hand() -> None:
     )
 
 
+def test_what_is_pointed_with_and_where_the_region_is() -> None:
+    """Beside a geometry the track may know better on its frame; beside `prompts` nothing but the track is known."""
+    box, mask = Box((10.0, 20.0, 30.5, 40.0)), Mask((3, 2), COUNTS.encode())
+    better = _changed(VIDEO, "regions", 0, "track", value={"8": {"mask": {"size": [3, 2], "counts": COUNTS}}})
+    assert _parse(better).regions[0] == Region({8: box}, {8: mask})
+    several = {"prompts": {"8": {"box": [10, 20, 30.5, 40]}, "12": {"box": [1, 2, 3, 4]}}, "track": {"9": None}}
+    prompted = _changed(VIDEO, "regions", 0, value=several)
+    assert _parse(prompted).regions[0] == Region({8: box, 12: Box((1.0, 2.0, 3.0, 4.0))}, {9: None})
+
+
 def test_the_kinds_of_media() -> None:
     assert _parse(IMAGE).media == Frames((ROOT / "a.jpg",))
     assert _parse(FRAMES).media == Frames(tuple(ROOT / f"f/{i}.jpg" for i in range(3)), (1, 3))
@@ -120,7 +140,7 @@ def test_the_task_follows_from_what_is_given(extra: dict[str, Any], task: str) -
     assert _parse(IMAGE | extra).task == task
 
 
-@pytest.mark.parametrize("record", [VIDEO, IMAGE, FRAMES, IMAGE | {"image": "/else/a.jpg"}])
+@pytest.mark.parametrize("record", [VIDEO, IMAGE, FRAMES, POINTED, IMAGE | {"image": "/else/a.jpg"}])
 def test_there_and_back_is_exact(record: dict[str, Any]) -> None:
     sample = _parse(record)
     written = json.loads(json.dumps(dump_record(sample, ROOT)))
@@ -179,6 +199,25 @@ def test_media_elsewhere_are_written_with_their_whole_path(tmp_path: Path, monke
             "regions[0].box: inverted or empty, x 3 to 1",
         ),
         (_changed(VIDEO, "regions", 2, "track", "8", value=None), "regions[2].track: not visible on frame 8"),
+        (_changed(POINTED, "regions", 1, "track", "12", value=None), "regions[1].track: not visible on frame 12"),
+        (_changed(POINTED, "regions", 1, "prompts", value={}), "regions[1].prompts: expected one frame or more, got 0"),
+        (
+            _changed(POINTED, "regions", 1, "prompts", "12", value=None),
+            "regions[1].prompts['12']: expected a geometry, got null",
+        ),
+        (_changed(POINTED, "regions", 1, "frame", value=8), "regions[1]: 'frame' beside 'prompts'"),
+        (
+            _changed(POINTED, "regions", 1, "box", value=[1, 2, 3, 4]),
+            "regions[1]: expected 1 of prompts, box, mask, polygon, found 2 (prompts, box)",
+        ),
+        (
+            _changed(POINTED, "regions", 1, "prompts", "96", value={"box": [1, 2, 3, 4]}),
+            "regions[1]: prompted on frame 96, outside the frames [8, 96)",
+        ),
+        (
+            _changed(POINTED, "regions", 1, "prompts", "0", value={"box": [1, 2, 3, 4]}),
+            "regions[1]: prompted on frame 0, outside the frames [8, 96)",
+        ),
         (
             _changed(VIDEO, "regions", 2, "track", "-1", value=None),
             "regions[2].track: '-1' is not a frame number",
@@ -248,7 +287,9 @@ SCALARS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(["<region>", "<region7>", "0", "12", COUNTS, 10**400, -1, "caption"]),
 )
-KEYS = st.sampled_from([*VIDEO, "image", "frames", "task", "box", "mask", "polygon", "size", "counts", "12", "x"])
+KEYS = st.sampled_from(
+    [*VIDEO, "image", "frames", "task", "box", "mask", "polygon", "prompts", "size", "counts", "12", "x"]
+)
 JUNK = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=3),
@@ -262,7 +303,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @settings(max_examples=800, deadline=None, derandomize=True)
-@given(st.data(), st.sampled_from([VIDEO, IMAGE, FRAMES]))
+@given(st.data(), st.sampled_from([VIDEO, IMAGE, FRAMES, POINTED]))
 def test_a_damaged_record_is_a_sample_or_a_data_error(data: st.DataObject, record: dict[str, Any]) -> None:
     for _ in range(data.draw(st.integers(1, 2))):
         path = data.draw(st.sampled_from(_places(record) or [("id",)]))

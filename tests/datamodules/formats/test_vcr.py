@@ -100,6 +100,8 @@ def test_regions_land_on_their_squares(
         if prompt == "mask":
             boxes = [isinstance(region.prompts[0], Box) for region in sample.regions]
             assert boxes == [square == number // 2 % 3 for square in order]
+        known = [isinstance(region.track[0], Polygon) for region in sample.regions]
+        assert known == [square != number // 2 % 3 for square in order], "whatever is pointed with"
     assert compared == (18 if split == "test" else 18 + 15)
 
 

@@ -257,13 +257,20 @@ class Sliding:
         return Mask(SIZE, coco_mask.encode(inside)["counts"])
 
 
+def test_a_region_is_shown_as_it_is_pointed_at_and_then_where_it_is() -> None:
+    """On its prompted frame the box is told that somebody drew, not the mask that a masklet found."""
+    box, place = Box((10, 20, 40, 60)), Box((12, 24, 20, 30))
+    marked = Mark(side=128)(video(Region({0: box}, {0: place, 1: place}), number=3))
+    assert [marked.box(0, time) for time in range(3)] == [box.xyxy, place.xyxy, None]
+
+
 def test_masklets_are_drawn_and_handed_on() -> None:
     marked = Mark(side=128, masklets=Sliding())(video(Region.at(Box((10, 20, 40, 60))), number=3))
     assert changed(marked).any((1, 2)).all()
     assert [marked.box(0, time) for time in range(3)] == [
         (10, 20, 40, 60), (30, 20, 60, 60), (50, 20, 80, 60),
     ]  # fmt: skip
-    assert sorted(marked.regions[0].track) == [1, 2]
+    assert sorted(marked.regions[0].track) == [0, 1, 2]
 
 
 def test_masklets_come_from_a_configuration() -> None:

@@ -100,6 +100,16 @@ def test_a_mask_that_is_given_lies_where_it_was_given(sam: Sam2Masklets) -> None
     assert iou(decoded(found[6]), expected.astype(np.bool_)) > 0.85
 
 
+def test_all_prompts_of_a_region_are_given(sam: Sam2Masklets) -> None:
+    """What is drawn on two frames lies on both where it was drawn."""
+    shapes = {6: (20.0, 4, 90, 24, 20, 44), 12: (4.0, 4, 60, 4, 4, 40)}
+    (found,) = sam(clip(), (Region({frame: Polygon((ring,)) for frame, ring in shapes.items()}),))
+    assert sorted(found) == list(FRAMES)
+    for frame, ring in shapes.items():
+        expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([list(ring)], 48, 96)))
+        assert iou(decoded(found[frame]), expected.astype(np.bool_)) > 0.85
+
+
 def test_regions_are_followed_independently(sam: Sam2Masklets) -> None:
     regions = (
         Region.at(Box((10, 10, 50, 40)), 6),
@@ -195,6 +205,26 @@ def test_only_what_is_not_known_is_filled() -> None:
     filled = fill_gaps(masklets, clip(), (known, partly))
     assert masklets.asked == [partly]
     assert filled == (known, Region.at(box, 3, "dog", {6: Found.mask, 9: None, 12: box, 40: box}))
+
+
+def test_a_box_to_point_with_is_no_mask_among_masks() -> None:
+    """The box of the prompted frame would be in the track beside masks of all others; it stays what is pointed with."""
+    box = Box((1, 1, 9, 9))
+    (filled,) = fill_gaps(Found(), clip(), (Region.at(box, 6, "cat", {9: None}),))
+    assert filled == Region({6: box}, {3: Found.mask, 6: Found.mask, 9: None, 12: Found.mask}, "cat")
+    (drawn,) = fill_gaps(Found(), clip(), (Region.at(Mask((48, 96), b"drawn"), 6),))
+    assert drawn.track == dict.fromkeys(FRAMES, Found.mask) | drawn.prompts, "a mask was annotated"
+
+
+def test_what_is_pointed_at_is_visible() -> None:
+    class Lost(Found):
+        mask = None  # type: ignore[assignment]  # finds nothing
+
+    box = Box((1, 1, 9, 9))
+    (filled,) = fill_gaps(Lost(), clip(), (Region.at(box, 6),))
+    assert filled == Region.at(box, 6, track=dict.fromkeys((3, 9, 12)))
+    (unknown,) = fill_gaps(Lost(), clip(), (Region({6: box}),))
+    assert unknown == Region({6: box}, dict.fromkeys((3, 9, 12)))
 
 
 def test_nobody_is_asked_where_all_is_known() -> None:

@@ -62,3 +62,15 @@ def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) ->
     assert text[0, [0, 1, 2, 3, 5]].tolist() == [0.0, 16.0, 32.0, 1.0, 47.0]
     assert text[1, 0] == (48 + 49 + 52 + 53) / 4
     assert module.backbone(batch).logits.isfinite().all()
+
+
+def test_a_placeholder_of_a_prompted_frame_shows_what_is_pointed_with(tmp_path: Path) -> None:
+    """A box over two tokens, of which the region is in the right one, if that is known; on the next frame it is known."""
+    module = tiny_module(tmp_path, region_reference="roi_feature", roi_tokens="frame")
+    later = {1: Box((8, 0, 12, 4))}
+    for track in (later, later | {0: Box((4, 0, 8, 4))}):
+        asked = replace(sample(frames=3), regions=(Region({0: Box((0, 0, 8, 4))}, track),))
+        batch = make_batch(module, asked)
+        assert batch.stand_ins[0][0].slots == (0, 1)
+        visual = torch.arange(3 * 16).view(3, 16, 1).expand(-1, -1, 3).float()
+        assert unprojected("frame")(batch, visual).text[0, :2, 0].tolist() == [0.5, 18.0]
