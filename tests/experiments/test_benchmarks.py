@@ -183,8 +183,8 @@ def test_loader_reads_every_kind_of_regions(clip: Path) -> None:
     assert [row[:2] for row in rows] == [[kind, "0"] for kind in loader.KINDS]
     none, boxes, masks = (loader.make_regions(kind, (96, 160), (0, 23, 46, 69)) for kind in loader.KINDS)
     assert (len(none), len(boxes), len(masks)) == (0, 4, 4)
-    assert not boxes[0].track
-    assert list(masks[3].track) == [23, 46, 69]
+    assert list(boxes[0].track) == [0]
+    assert list(masks[3].track) == [0, 23, 46, 69]
 
 
 @pytest.mark.slow

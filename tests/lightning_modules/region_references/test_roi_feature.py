@@ -65,7 +65,7 @@ def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) ->
 
 
 def test_a_placeholder_of_a_prompted_frame_shows_what_is_pointed_with(tmp_path: Path) -> None:
-    """A box over two tokens, of which the region is in the right one, if that is known; on the next frame it is known."""
+    """A box over two tokens, whether or not it is known that the region is in one of them; on the next it is known."""
     module = tiny_module(tmp_path, region_reference="roi_feature", roi_tokens="frame")
     later = {1: Box((8, 0, 12, 4))}
     for track in (later, later | {0: Box((4, 0, 8, 4))}):
