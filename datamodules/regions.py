@@ -20,22 +20,49 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from datamodules.drawing import solid
+from datamodules.polygons import polygon_coverage
 from datamodules.types import Box, Clip, DataError, Geometry, Mask, Polygon, Region
 
 Fit: TypeAlias = Literal["squash", "pad"]
 
-OVERHANG = 1.0  # pixels a box may reach over the frame's edge: annotations are rounded
+OVERHANG = 1.0  # pixels a box or polygon may reach over the frame's edge, where it is cut: annotations are rounded
 
 
 def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """(x0, y0, x1, y1) around a region in pixels of a frame of `size` (height, width).
 
     Raises:
-        DataError: A mask of another size than the frame.
+        DataError: A box or a polygon has a coordinate that is not finite, reaches more than `OVERHANG` over the
+            frame's edge, or is none: an inverted box, a ring of less than three points. A mask of another size than
+            the frame.
     """
     if isinstance(geometry, Mask):
         run_length_code(geometry, size)  # refuses a mask of another size
-    return geometry.bounds.xyxy
+        return geometry.bounds.xyxy
+    if isinstance(geometry, Box):
+        kind, (x0, y0, x1, y1) = "box", geometry.xyxy
+    else:
+        points = np.concatenate(_rings(geometry))
+        # a coordinate that is not a number is the least and the most
+        kind, (x0, y0), (x1, y1) = "polygon", points.min(0).tolist(), points.max(0).tolist()
+    if not np.isfinite((x0, y0, x1, y1)).all():
+        raise DataError(f"{kind} {[x0, y0, x1, y1]} has a coordinate that is not finite")
+    if isinstance(geometry, Box) and not (x0 < x1 and y0 < y1):
+        raise DataError(f"box {[x0, y0, x1, y1]} is inverted or empty: x0 < x1 and y0 < y1 are needed")
+    if min(x0, y0) < -OVERHANG or x1 > size[1] + OVERHANG or y1 > size[0] + OVERHANG:
+        raise DataError(f"{kind} {[x0, y0, x1, y1]} lies outside the frame of width {size[1]} and height {size[0]}")
+    return x0, y0, x1, y1
+
+
+def _rings(polygon: Polygon) -> list[NDArray[np.float64]]:
+    """(n, 2) points each."""
+    if not polygon.rings:
+        raise DataError("polygon has 0 rings, 1 or more are needed")
+    for number, ring in enumerate(polygon.rings):
+        if len(ring) % 2 or len(ring) < 6:
+            raise DataError(f"polygon's ring {number} has {len(ring)} numbers, an even number of at least 6 is needed")
+    return [np.reshape(np.asarray(ring, dtype=np.float64), (-1, 2)) for ring in polygon.rings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +106,9 @@ class Placement:
         """The share of every pixel of the square that the region covers: (S, S) float32 in [0, 1].
 
         Raises:
-            DataError: The box leaves the frame or is inverted, or the mask has another size than the frame.
+            DataError: As `bounding_box`.
         """
-        if isinstance(geometry, Box):
-            return self._box_coverage(geometry)
-        return self._mask_coverage(run_length_code(geometry, self.source))
-
-    def _box_coverage(self, box: Box) -> NDArray[np.float32]:
-        x0, y0, x1, y1 = box.xyxy
-        height, width = self.source
-        if not (x0 < x1 and y0 < y1):
-            raise DataError(f"box {list(box.xyxy)} is inverted or empty: x0 < x1 and y0 < y1 are needed")
-        if min(x0, y0) < -OVERHANG or x1 > width + OVERHANG or y1 > height + OVERHANG:
-            raise DataError(f"box {list(box.xyxy)} lies outside the frame of width {width} and height {height}")
-        rows = _interval_coverage(y0, y1, height, self.height)
-        columns = _interval_coverage(x0, x1, width, self.width)
-        return self._on_square(np.outer(rows, columns))
-
-    def _mask_coverage(self, code: dict[str, object]) -> NDArray[np.float32]:
-        from pycocotools import mask as coco_mask
-
-        x, y, width, height = (int(value) for value in coco_mask.toBbox(code))
-        # all that follows is linear in the mask, and zero outside its bounding box
-        inside = coco_mask.decode(code)[y : y + height, x : x + width].astype(np.float32)
-        rows = _touched(y, height, self.source[0], self.height)
-        columns = _touched(x, width, self.source[1], self.width)
-        by_row = _area_matrix(self.source[0], self.height)[rows, y : y + height]
-        by_column = _area_matrix(self.source[1], self.width)[columns, x : x + width]
-        # torch keeps to one thread in a loader's process, numpy's product would take all cores in each of them
-        product = torch.from_numpy(by_row) @ torch.from_numpy(inside) @ torch.from_numpy(by_column).T
-        covered = np.zeros((self.height, self.width), dtype=np.float32)
-        covered[rows, columns] = product.numpy()
-        return self._on_square(covered)
+        return self._on_square(_frame_coverage(geometry, self.source, (self.height, self.width)))
 
     def _on_square(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if values.shape == (self.side, self.side):
@@ -120,27 +118,54 @@ class Placement:
         return square
 
 
-def run_length_code(geometry: Polygon | Mask | Box, size: tuple[int, int]) -> dict[str, object]:
+def run_length_code(geometry: Geometry, size: tuple[int, int]) -> dict[str, object]:
     """The region as COCO's compressed run-length code at the frame's `size` (height, width).
 
-    Raises:
-        DataError: A mask of another size than the frame.
-    """
-    from pycocotools import mask as coco_mask
+    A box or a polygon is made of the pixels that it covers by half, or as much as any if it is smaller than that.
 
-    height, width = size
+    Raises:
+        DataError: As `bounding_box`.
+    """
     if isinstance(geometry, Mask):
         if geometry.size != size:
             mask_height, mask_width = geometry.size
+            height, width = size
             raise DataError(f"mask of {mask_height} x {mask_width} on a frame of {height} x {width} (height x width)")
         return {"size": list(size), "counts": geometry.counts}
-    if isinstance(geometry, Box):
-        x0, y0, x1, y1 = geometry.xyxy
-        rings: list[list[float]] = [[x0, y0, x1, y0, x1, y1, x0, y1]]
-    else:
-        rings = [list(ring) for ring in geometry.rings]
-    code: dict[str, object] = coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
+    from pycocotools import mask as coco_mask
+
+    inside = solid(_frame_coverage(geometry, size, size))
+    code: dict[str, object] = coco_mask.encode(np.asfortranarray(inside.astype(np.uint8)))
     return code
+
+
+def _frame_coverage(geometry: Geometry, source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:
+    """The share of every pixel that a region covers once its frame of size `source` is brought to `target`."""
+    if isinstance(geometry, Mask):
+        return _mask_coverage(run_length_code(geometry, source), source, target)
+    x0, y0, x1, y1 = bounding_box(geometry, source)
+    if isinstance(geometry, Polygon):
+        return polygon_coverage(_rings(geometry), source, target)
+    rows = _interval_coverage(y0, y1, source[0], target[0])
+    columns = _interval_coverage(x0, x1, source[1], target[1])
+    return np.outer(rows, columns)
+
+
+def _mask_coverage(code: dict[str, object], source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = (int(value) for value in coco_mask.toBbox(code))
+    # all that follows is linear in the mask, and zero outside its bounding box
+    inside = coco_mask.decode(code)[y : y + height, x : x + width].astype(np.float32)
+    rows = _touched(y, height, source[0], target[0])
+    columns = _touched(x, width, source[1], target[1])
+    by_row = _area_matrix(source[0], target[0])[rows, y : y + height]
+    by_column = _area_matrix(source[1], target[1])[columns, x : x + width]
+    # torch keeps to one thread in a loader's process, numpy's product would take all cores in each of them
+    product = torch.from_numpy(by_row) @ torch.from_numpy(inside) @ torch.from_numpy(by_column).T
+    covered = np.zeros(target, dtype=np.float32)
+    covered[rows, columns] = product.numpy()
+    return covered
 
 
 def pooled_weights(coverages: NDArray[np.float32], grid: int) -> NDArray[np.float32]:

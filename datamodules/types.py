@@ -51,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Polygon:
-    """The union of closed rings, each (x, y, x, y, ...) in pixels."""
+    """The union of closed rings, each (x, y, x, y, ...) in pixels; one that crosses itself fills by even-odd."""
 
     rings: tuple[tuple[float, ...], ...]
 

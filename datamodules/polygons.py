@@ -1,0 +1,124 @@
+"""The share of every pixel that a polygon covers, exact by area: a polygon is as exact as a box.
+
+A ring fills what lies inside it by the even-odd rule, as COCO's rasteriser does: where it crosses itself, what it goes
+around twice is outside. A polygon is the union of its rings. Which way a ring turns means nothing, so a ring inside
+another is no hole.
+
+Shapely makes of that simple outlines, which turn so that their signed areas add up to the area inside. What they cover
+of a pixel is an integral along them (Green's theorem): every edge is cut where it crosses the lines between pixels, and
+each piece adds to the pixel in which it lies, and by its height to all pixels right of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+_NOTHING = 1e-9  # shares of a pixel below that are rounding errors of a sum that is 0
+
+
+def polygon_coverage(
+    rings: Sequence[NDArray[np.float64]], source: tuple[int, int], target: tuple[int, int]
+) -> NDArray[np.float32]:
+    """The share of every pixel that the union of rings covers; what lies outside the frame counts nowhere.
+
+    Args:
+        rings: (n, 2) points (x, y) each, n at least 3 and finite, in pixels of a frame of size `source`; they close
+            themselves.
+        source: (height, width) of the frame.
+        target: (height, width) that the frame is brought to.
+
+    Returns:
+        `target`, in [0, 1].
+    """
+    scale = np.array([target[1] / source[1], target[0] / source[0]])
+    edges = _outlines([ring * scale for ring in rings])
+    covered = np.zeros(target, dtype=np.float32)
+    if len(edges.start):
+        corners = np.stack([edges.start.min(0), np.ceil(edges.start.max(0))])
+        (left, top), (right, bottom) = np.clip(corners, 0, target[::-1]).astype(int).tolist()
+        pieces = _cut(Edges(edges.start - (left, top), edges.end - (left, top)))
+        shares = _integral(pieces, bottom - top, right - left)
+        covered[top:bottom, left:right] = np.where(shares < _NOTHING, 0, np.minimum(shares, 1))
+    return covered
+
+
+class Edges(NamedTuple):
+    """Straight lines from `start` to `end`, (n, 2) points (x, y) each."""
+
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+
+
+def _outlines(rings: Sequence[NDArray[np.float64]]) -> Edges:
+    """The edges of the union's outlines; x to the right and y up, the inside lies on their left."""
+    areas = [_inside(ring) for ring in rings]
+    union = areas[0] if len(areas) == 1 else shapely.union_all(areas)
+    outlines = shapely.get_rings(shapely.orient_polygons(shapely.get_parts(union)))
+    points, outline = shapely.get_coordinates(outlines, return_index=True)
+    same = outline[1:] == outline[:-1]
+    return Edges(points[:-1][same], points[1:][same])
+
+
+def _inside(ring: NDArray[np.float64]) -> shapely.Geometry:
+    """What a ring encloses by the even-odd rule."""
+    polygon = shapely.polygons(ring)
+    if shapely.is_valid(polygon):
+        return polygon
+    # the ring with nodes where it meets itself cuts the plane into faces, each of which is inside or outside as a whole
+    faces = shapely.get_parts(shapely.polygonize([shapely.union_all([shapely.get_exterior_ring(polygon)])]))
+    odd = _crossings(ring, shapely.get_coordinates(shapely.point_on_surface(faces))) % 2 == 1
+    return shapely.union_all(faces[odd])
+
+
+def _crossings(ring: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How often a ring crosses the line from each of (k, 2) points to the right."""
+    (x0, y0), (x1, y1) = ring.T[:, :, None], np.roll(ring, -1, axis=0).T[:, :, None]
+    x, y = points.T
+    passes = (y0 <= y) != (y1 <= y)
+    # the same as x < x0 + (y - y0) / (y1 - y0) * (x1 - x0), for an edge that is not level
+    right_of = ((x1 - x0) * (y - y0) > (x - x0) * (y1 - y0)) == (y1 > y0)
+    count: NDArray[np.int64] = np.count_nonzero(passes & right_of, axis=0)
+    return count
+
+
+def _cut(edges: Edges) -> Edges:
+    """The edges in pieces, of which each lies in one pixel, its border included."""
+    count = len(edges.start)
+    run = edges.end - edges.start
+    low, high = np.minimum(edges.start, edges.end), np.maximum(edges.start, edges.end)
+    first = np.floor(low) + 1
+    # the lines of both axes that each edge crosses, those of x first
+    lines = np.maximum(np.ceil(high) - first, 0).astype(np.int64).T.ravel()
+    crossing = np.repeat(np.arange(2 * count), lines)
+    nth = np.arange(len(crossing)) - np.repeat(np.cumsum(lines) - lines, lines)
+    place = (first.T.ravel()[crossing] + nth - edges.start.T.ravel()[crossing]) / run.T.ravel()[crossing]
+    edge = np.concatenate([np.arange(count), crossing % count])
+    along = np.concatenate([np.zeros(count), np.clip(place, 0, 1)])
+    order = np.lexsort((along, edge))
+    edge, along = edge[order], along[order]
+    start = edges.start[edge] + along[:, None] * run[edge]
+    end = np.roll(start, -1, axis=0)
+    last = edge != np.roll(edge, -1)
+    last[-1] = True
+    end[last] = edges.end[edge[last]]
+    return Edges(start, end)
+
+
+def _integral(pieces: Edges, height: int, width: int) -> NDArray[np.float64]:
+    """(height, width), the area inside in each pixel; pieces beyond the left edge count, as they end what is inside."""
+    x, y = ((pieces.start + pieces.end) / 2).T
+    row = np.floor(y).astype(np.int64)
+    within = (row >= 0) & (row < height)
+    row, x = row[within], np.clip(x[within], 0, width)
+    column = np.floor(x).astype(np.int64)
+    fallen = (pieces.start - pieces.end)[within, 1]
+    # what a pixel gains on the one left of it: most in the piece's own, the rest of its height in the next
+    cell = row * (width + 2) + column
+    cells, gains = np.concatenate([cell, cell + 1]), np.concatenate([fallen * (column + 1 - x), fallen * (x - column)])
+    gained = np.bincount(cells, gains, height * (width + 2)).reshape(height, width + 2)
+    return np.cumsum(gained[:, :width], axis=1)
