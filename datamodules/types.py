@@ -251,6 +251,8 @@ class RegionSample:
         group: What the number is reported under (for example the kind of question); the source's name if left out.
         answering: How one of the options is chosen.
         protocol: What of the data a number depends on (data set, split, named choices); printed beside the number.
+        cluster: What it shares with other samples beyond a media file (for example the video that several clips were
+            cut from); see `datamodules.clusters`.
         meta: What a metric needs beyond the text, JSON values only (for example a COCO image id).
         origin: File and record, for error messages.
     """
@@ -265,6 +267,7 @@ class RegionSample:
     group: str = ""
     answering: Answering = "likelihood"
     protocol: str = ""
+    cluster: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
 

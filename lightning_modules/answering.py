@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from datamodules.clusters import cluster_of
 from datamodules.conversation import ConversationRenderer
 from datamodules.types import RegionBatch, RegionSample
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
@@ -77,5 +78,6 @@ def _prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScor
         option_lengths=scores.lengths,
         answering=sample.answering,
         protocol=sample.protocol,
+        cluster=cluster_of(sample),
         meta=dict(sample.meta),
     )

@@ -39,6 +39,8 @@ class Prediction:
         option_lengths: Number of tokens of each option, or empty.
         answering: How one of the options is chosen: by `likelihood`, or by the `letter` that was generated.
         protocol: What of the data the number depends on; printed beside it.
+        cluster: The name of what it shares with the predictions that are no evidence independent of it; empty in files
+            of earlier versions, which do not say.
         meta: What a metric needs beyond the text; JSON values only.
     """
 
@@ -54,6 +56,7 @@ class Prediction:
     option_lengths: tuple[int, ...] = ()
     answering: Answering = "likelihood"
     protocol: str = ""
+    cluster: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -189,7 +192,7 @@ class PredictionMetric(Metric, ABC):
 
 
 def _check_same_sample(kept: Prediction, dropped: Prediction) -> None:
-    for name in ("task", "group", "references", "options", "label"):
+    for name in ("task", "group", "references", "options", "label", "cluster"):
         one, other = getattr(kept, name), getattr(dropped, name)
         if one != other:
             raise kept.error(f"two different samples have this id: {name} {one!r} and {other!r}")

@@ -106,6 +106,7 @@ _READ: Mapping[str, Callable[[object, str], Any]] = {
     "option_lengths": _lengths,
     "answering": _one_of(*get_args(Answering)),
     "protocol": fields.text,
+    "cluster": fields.text,
     "meta": _meta,
 }
 assert _READ.keys() == {item.name for item in dataclasses.fields(Prediction)}, "a field is read or there is none"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.mask import encode
 
+from datamodules.clusters import cluster_of
 from datamodules.media import read_clip
 from datamodules.shards.storage import open_storage
 from datamodules.shards.stored_media import Storing
@@ -138,8 +139,9 @@ def clip_of(sample: RegionSample) -> Clip:
 
 
 def assert_same(found: RegionSample, wanted: RegionSample) -> None:
-    """All fields but the media equal, and the media's pixels bit for bit."""
-    assert replace(found, media=wanted.media) == wanted
+    """All fields but the media equal, what is shared by name, and the media's pixels bit for bit."""
+    assert replace(found, media=wanted.media, cluster=wanted.cluster) == wanted
+    assert found.cluster == cluster_of(wanted)
     assert found.media.span == wanted.media.span
     read, original = clip_of(found), clip_of(wanted)
     assert read.frames == original.frames

@@ -98,6 +98,7 @@ class AvaKinetics(RecordSource):
             conversation=(Turn(self.question, answer, (answer,)),),
             task="answer",
             protocol=protocol,
+            cluster=f"YouTube {video}",
             meta={"action_ids": sorted(actions)},
         )
 

@@ -46,6 +46,7 @@ PARTS = {
 """The questions of a video in their order: what a prediction's name ends with -> where question and options stand."""
 
 _TAG = re.compile(r"\[(.+?)\]")
+_SECONDS = re.compile(r"_\d{6}_\d{6}$")
 _OPTIONS = 5
 
 
@@ -59,7 +60,7 @@ class CausalVidQa(RecordSource):
     mentioned first, each prompted on the first frame that shows it.
 
     The videos of the release have their objects' boxes painted on them. Clean pixels, which marked regions ask for, are
-    those of Kinetics-700, cut by the seconds in a video's name.
+    those of Kinetics-700, cut by the seconds in a video's name; samples are clustered by the name without them.
 
     Args:
         root: The folder that holds `data`.
@@ -132,6 +133,7 @@ class CausalVidQa(RecordSource):
             label=label,
             task="choice",
             protocol=self._protocol,
+            cluster=f"YouTube {_SECONDS.sub('', record.video)}",
             meta=meta | ({"without_region": tagged.unknown} if self.missing == "text" else {}),
         )
         return lettered(sample) if self.answering == "letter" else sample

@@ -54,7 +54,8 @@ class HcStvg(RecordSource):
     """A video of HC-STVG a sample: the person its sentence is about, on the frames the sentence is about.
 
     The person is given on the first of these frames. A box is clipped to the frame; one that has no area there says
-    that the person is not visible, and a person who never is, is an error.
+    that the person is not visible, and a person who never is, is an error. Samples are clustered by the film that
+    clips were cut from, which a clip's name tells behind its number: `47_1XZZnWMP4CU.mkv` and `147_1XZZnWMP4CU.mkv`.
 
     Args:
         root: Where the annotations and the videos are.
@@ -123,6 +124,7 @@ class HcStvg(RecordSource):
             conversation=(Turn(self.question, sentence, (sentence,)),),
             task="caption",
             protocol=self._protocol,
+            cluster=f"YouTube {Path(name).stem.partition('_')[2] or name}",
         )
 
     @cached_property

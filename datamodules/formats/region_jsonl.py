@@ -14,7 +14,8 @@
      "references": [["...", "..."]],         optional, for every turn all answers that count as right
      "options": ["...", "..."], "label": 2,  optional, multiple choice for the last turn
      "task": "caption",                      optional, see `RegionSample`
-     "group": "motion", "meta": {}}          optional, see `RegionSample`
+     "group": "motion", "meta": {},          optional, see `RegionSample`
+     "cluster": "film-7"}                    optional, see `RegionSample`
 
 A mask is COCO's run-length code, compressed or a list. `frame` is the source frame on which the user points at the
 region, by default the span's first. In a track, null says that the region is not visible on that source frame; frames
@@ -76,7 +77,7 @@ def dump_record(sample: RegionSample, root: Path) -> dict[str, Any]:
         record["references"] = [list(turn.references) for turn in sample.conversation]
     if sample.options:
         record |= {"options": list(sample.options), "label": sample.label}
-    optional = {"group": sample.group, "meta": dict(sample.meta)}
+    optional = {"group": sample.group, "cluster": sample.cluster, "meta": dict(sample.meta)}
     return record | {"task": sample.task} | {key: value for key, value in optional.items() if value}
 
 

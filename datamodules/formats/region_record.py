@@ -13,7 +13,7 @@ from datamodules.types import DataError, Frames, Geometry, Media, Region, Region
 
 _MEDIA = ("image", "video", "frames")
 _CONTENT = ("regions", "conversation", "references", "options", "label")
-_KEYS = {"id", "span", "task", "group", "meta", *_MEDIA, *_CONTENT}
+_KEYS = {"id", "span", "task", "group", "cluster", "meta", *_MEDIA, *_CONTENT}
 _PROMPT_KEYS = ("prompts", *KINDS)
 _REGION_KEYS = {"frame", "category", "track", *_PROMPT_KEYS}
 
@@ -52,6 +52,7 @@ def _sample(record: dict[str, Any], root: Path, origin: str) -> RegionSample:
         label=label,
         task=_task(record, options),
         group=text(record.get("group", ""), "group"),
+        cluster=text(record.get("cluster", ""), "cluster"),
         meta=mapping(record.get("meta", {}), "meta"),
         origin=origin,
     )

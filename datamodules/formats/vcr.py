@@ -55,6 +55,9 @@ class Vcr(RecordSource):
     the order of first mention; all persons where nothing is mentioned, or where "everyone" is. `meta` has
     the question's `annot_id` and the `part`.
 
+    Several questions are asked about one still, and there are several stills of one clip of a film: they share the
+    clip, by which samples are clustered.
+
     Args:
         root: Folder of the download.
         split: Which file is read.
@@ -110,16 +113,17 @@ class Vcr(RecordSource):
         label = None if self.split == "test" else _label(fields, name)
         question = _question(*(sentence(tokens, names, where) for where, tokens in asked.items()))
         metadata = self.images / filled(member(fields, "metadata_fn"), "metadata_fn")
-        regions = read_regions(metadata, shown, categories, self.prompt)
+        still = filled(member(fields, "img_fn"), "img_fn")
         sample = RegionSample(
             id=f"{annot_id}-{name}",
-            media=Frames((self.images / filled(member(fields, "img_fn"), "img_fn"),)),
-            regions=regions,
+            media=Frames((self.images / still,)),
+            regions=read_regions(metadata, shown, categories, self.prompt),
             conversation=(Turn(question, "" if label is None else texts[label]),),
             options=texts,
             label=label,
             task="choice",
             protocol=self._protocol,
+            cluster=f"VCR {still.rpartition('@')[0] or still}",
             meta={"annot_id": annot_id, "part": name},
         )
         return lettered(sample) if self.answering == "letter" else sample

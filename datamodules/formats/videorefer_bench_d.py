@@ -10,6 +10,7 @@ video.
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -20,9 +21,13 @@ from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
 from datamodules.types import RegionSample, Turn
 
+_TIMES = re.compile(r"_\d+:\d\d:\d\d\.\d+_\d+:\d\d:\d\d\.\d+$")
+
 
 class VideoReferBenchD(RecordSource):
     """Descriptions of one object a video.
+
+    Samples are clustered by the video that theirs was cut from, at the times in its name.
 
     The masks of all annotated frames are the region's track; null says that the object is not visible. Frame numbers
     are taken to count the frames of the video file: published loaders do so, the release does not say.
@@ -58,12 +63,14 @@ class VideoReferBenchD(RecordSource):
         """The description of the record's object."""
         fields = mapping(record.value, "record")
         [value] = array(member(fields, "annotation"), "annotation", 1)
+        video = filled(member(fields, "video"), "video")
         caption = filled(member(fields, "caption"), "caption")
         return RegionSample(
             id=parse_id(fields),
-            media=video_media(self.videos / filled(member(fields, "video"), "video")),
+            media=video_media(self.videos / video),
             regions=(parse_object(value, parse_prompted_frame(fields, self.mode), "annotation[0]"),),
             conversation=(Turn(self.question, caption, (caption,)),),
             task="caption",
             protocol=f"VideoRefer-Bench-D, {self.mode} mask",
+            cluster=f"YouTube {_TIMES.sub('', Path(video).stem)}",
         )

@@ -63,7 +63,17 @@ def _sample(
 ) -> RegionSample:
     task: Task = "answer" if group == "conversation" else "caption"
     meta = {"video": video.id}
-    return RegionSample(name, video.media, regions, turns, task=task, group=group, meta=meta, origin=video.origin)
+    return RegionSample(
+        name,
+        video.media,
+        regions,
+        turns,
+        task=task,
+        group=group,
+        cluster=video.cluster,
+        meta=meta,
+        origin=video.origin,
+    )
 
 
 class OrderedFile:

@@ -96,7 +96,8 @@ def merged(samples: Sequence[RegionSample], video: str) -> RegionSample:
         for region in filter(noun, sample.regions):
             regions.setdefault(region.pointed, replace(region, category=noun(region)))
     first = samples[0]
-    return RegionSample(video, first.media, tuple(regions.values()), _NOTHING_ASKED, origin=first.origin)
+    told = tuple(regions.values())
+    return RegionSample(video, first.media, told, _NOTHING_ASKED, cluster=first.cluster, origin=first.origin)
 
 
 def noun(region: Region) -> str:

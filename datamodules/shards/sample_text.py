@@ -40,6 +40,7 @@ def _record(sample: RegionSample) -> dict[str, Any]:
         "group": sample.group,
         "answering": sample.answering,
         "protocol": sample.protocol,
+        "cluster": sample.cluster,
         "meta": dict(sample.meta),
         "origin": sample.origin,
     }
@@ -55,6 +56,7 @@ def parse_sample(record: Mapping[str, Any], media: Media) -> RegionSample:
             Turn(question, answer, tuple(references)) for question, answer, references in record["conversation"]
         ),
         options=tuple(record["options"]),
+        cluster=record.get("cluster", ""),  # shards of earlier versions have none
         **texts,
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from datamodules.clusters import cluster_of
 from datamodules.media import Backend, read_clip
 from datamodules.shards.item import StoredMedia
 from datamodules.shards.layout import Form
@@ -52,7 +53,7 @@ class Storing:
             DataError: A file cannot be read; the sample is named.
         """
         if self.form == "compressed" or _is_kept(samples[0]):
-            lines = [dump_sample(sample) | {"span": sample.media.span} for sample in samples]
+            lines = [_line(sample) for sample in samples]
             return _compressed(samples), lines
         return self._decoded(samples)
 
@@ -64,8 +65,13 @@ class Storing:
             for number, picture in zip(clip.frames, clip.pixels, strict=True):
                 if number not in files:
                     files[number] = _frame_file(sample, number, picture)
-            lines.append(dump_sample(sample) | {"span": sample.media.span, "frames": clip.frames})
+            lines.append(_line(sample) | {"frames": clip.frames})
         return StoredMedia("sampled", (_name(samples[0]),), files, self.num_frames), lines
+
+
+def _line(sample: RegionSample) -> dict[str, Any]:
+    """A sample as JSON; its media will have other names, so what it shares is told by those they have now."""
+    return dump_sample(replace(sample, cluster=cluster_of(sample))) | {"span": sample.media.span}
 
 
 def _is_kept(sample: RegionSample) -> bool:

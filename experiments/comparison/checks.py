@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from datamodules.types import DataError
 from experiments.comparison.runs import Run
@@ -64,6 +65,38 @@ def _check_same_questions(metric: str, first: Judged, other: Judged) -> None:
         for what, one, two in zip(_ASKED, asked, other.asked[sample], strict=True):
             if one != two:
                 raise _refusal(metric, first.run, other.run, f"sample {sample!r}: {what} {one!r:.80} and {two!r:.80}")
+
+
+def shared_clusters(metric: str, judged: Sequence[Judged]) -> Mapping[str, str]:
+    """The clusters of the samples, which all runs that know them have to agree on; their names may differ.
+
+    Args:
+        metric: Named in the message.
+        judged: Of the same samples, but for those that kept no predictions.
+
+    Returns:
+        Sample id -> the first sample of its cluster; empty where no run says.
+
+    Raises:
+        DataError: Two runs cluster the samples differently; it names both, and a sample with both clusters.
+    """
+    known = [item for item in judged if item.clusters]
+    found = [_by_first(item.clusters) for item in known]
+    for other, clusters in zip(known[1:], found[1:], strict=True):
+        for sample, first in found[0].items():
+            if clusters[sample] != first:
+                one, two = (_described(item.clusters, sample) for item in (known[0], other))
+                raise _refusal(metric, known[0].run, other.run, f"sample {sample!r}: cluster {one} and {two}")
+    return found[0] if found else {}
+
+
+def _by_first(clusters: Mapping[str, str]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    return {sample: first.setdefault(clusters[sample], sample) for sample in sorted(clusters)}
+
+
+def _described(clusters: Mapping[str, str], sample: str) -> str:
+    return f"{clusters[sample]!r} of {Counter(clusters.values())[clusters[sample]]}"
 
 
 def _refusal(metric: str, one: Run, other: Run, difference: str) -> DataError:

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--to", type=Path, metavar="DIR", help="folder of the files; else ROOT/NAME/comparison, none for --runs"
     )
-    arguments.add_argument("--resamples", type=int, default=10_000, metavar="N", help="of the bootstrap over samples")
+    arguments.add_argument("--resamples", type=int, default=10_000, metavar="N", help="of the bootstrap over clusters")
     arguments.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     return arguments
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.types import DataError
-from experiments.comparison.checks import check_alike, check_same_samples
+from experiments.comparison.checks import check_alike, check_same_samples, shared_clusters
 from experiments.comparison.runs import Gathered, Run, point_name
 from experiments.comparison.samples import Judged, judge
 from experiments.comparison.statistics import Interval, Spread, over_seeds, percentile_interval, resampled
@@ -23,7 +23,8 @@ class Difference:
     Attributes:
         seeds: How many.
         over_seeds: Mean and paired t-interval: what other seeds would change.
-        over_samples: Paired bootstrap: what other evaluation samples would change; None without scores of samples.
+        over_samples: Paired bootstrap of whole clusters: what other evaluation samples would change; None without
+            scores of samples.
     """
 
     seeds: int
@@ -64,12 +65,13 @@ class Comparison:
         split: Of the data.
         checkpoint: Which kind was scored.
         n: Samples.
+        clusters: How many there are of those that share a scene, an image or a video; None where no run says.
         commits: Of git, by which the runs were made, sorted.
         rows: The base first, if it has a finished run.
         absent: Each point that is not in the table -> why.
         paper: The published numbers, if there are any.
         no_samples: Why there is no bootstrap over samples; empty where there is one.
-        resamples: How often samples were drawn.
+        resamples: How often clusters were drawn.
         seed: Of the draw.
     """
 
@@ -78,6 +80,7 @@ class Comparison:
     split: str | None
     checkpoint: str
     n: int
+    clusters: int | None
     commits: tuple[str, ...]
     rows: tuple[Row, ...]
     absent: Mapping[str, str]
@@ -96,7 +99,7 @@ def compare(
         gathered: The runs.
         metrics: Names as in `results.json`; what is gathered says one if left out.
         base: The setting to compare with; what is gathered says one if left out.
-        resamples: How often samples are drawn.
+        resamples: How often clusters of samples are drawn.
         seed: Of the draw.
 
     Raises:
@@ -134,8 +137,9 @@ def _compared(
     gathered: Gathered, metric: str, settings: Sequence[str], judged: Sequence[Judged], resamples: int, seed: int
 ) -> Comparison:
     check_same_samples(metric, judged)
+    clusters = shared_clusters(metric, judged)
     runs = [item.run for item in judged]
-    no_samples, drawn = _drawn(judged, resamples, seed)
+    no_samples, drawn = _drawn(judged, clusters, resamples, seed)
     by_setting = {setting: [run for run in runs if run.setting == setting] for setting in settings}
     rows = [
         _row(metric, found, by_setting[settings[0]] if setting != settings[0] else [], drawn, gathered.paper)
@@ -152,6 +156,7 @@ def _compared(
         first.split,
         first.checkpoint,
         first.scores[metric].n,
+        len({clusters[row] for row in judged[0].rows or clusters}) if clusters else None,
         tuple(sorted({run.commit or "unknown" for run in runs})),
         tuple(rows),
         {**gathered.absent, **without},
@@ -165,14 +170,17 @@ def _compared(
 _Drawn = dict[str, NDArray[np.float64]]
 
 
-def _drawn(judged: Sequence[Judged], resamples: int, seed: int) -> tuple[str, _Drawn]:
-    """Each run's numbers on resampled samples, by its key; or why there are none."""
+def _drawn(judged: Sequence[Judged], clusters: Mapping[str, str], resamples: int, seed: int) -> tuple[str, _Drawn]:
+    """Each run's numbers on resampled clusters, by its key; or why there are none."""
     if reason := next((item.reason for item in judged if item.scores is None), ""):
         return reason, {}
     scores = [item.scores for item in judged if item.scores is not None]
-    if len(scores[0].added) == 1:
-        return "1 sample", {}
-    numbers = resampled(scores, resamples, seed)
+    rows = judged[0].rows
+    assert all(item.rows == rows for item in judged), "the same samples, so the same rows"
+    together = [clusters[row] for row in rows] if clusters else rows
+    if len(set(together)) == 1:
+        return "1 cluster" if len(rows) > 1 else "1 sample", {}
+    numbers = resampled(scores, resamples, seed, together)
     return "", {_key(item.run): numbers[:, column] for column, item in enumerate(judged)}
 
 

@@ -42,9 +42,13 @@ def _draw_metric(axes: Axes, comparison: Comparison) -> None:
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     legend = "mean and 95 % interval over seeds; dots: seeds; dashed: base"
-    axes.set_xlabel(f"{legend}; {comparison.split}, n = {comparison.n}", color=INK, fontsize=8)
+    axes.set_xlabel(f"{legend}; {comparison.split}, {_samples(comparison)}", color=INK, fontsize=8)
     axes.set_title(comparison.metric, color=INK, fontsize=10, parse_math=False)
     axes.grid(axis="x", alpha=0.3)
+
+
+def _samples(comparison: Comparison) -> str:
+    return f"n = {comparison.n}" + (f" in {comparison.clusters} clusters" if comparison.clusters else "")
 
 
 def _seeds(count: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,17 @@ class Judged:
         run: The run.
         asked: Sample id -> all that makes its question: task, group, references, options and label;
             empty if no predictions were kept.
-        scores: What each sample adds to the number; None where that cannot be said.
-        reason: Why not.
+        clusters: Sample id -> the name of what it shares with others; empty if the predictions do not say.
+        scores: What each sample, or each item of several, adds to the number; None where that cannot be said.
+        rows: The id of the sample that each row of `scores` is of, or of one of an item's.
+        reason: Why there are no scores.
     """
 
     run: Run
-    asked: Mapping[str, tuple[Any, ...]]
-    scores: SampleSums | None
+    asked: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    scores: SampleSums | None = None
+    rows: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -51,7 +55,7 @@ def judge(run: Run, metrics: Sequence[str]) -> dict[str, Judged]:
     """
     path = run.folder / PREDICTIONS
     if not path.is_file():
-        return {metric: Judged(run, {}, None, f"{run.name} kept no {PREDICTIONS}") for metric in metrics}
+        return {metric: Judged(run, reason=f"{run.name} kept no {PREDICTIONS}") for metric in metrics}
     predictions = sorted(predictions_file.read(path), key=lambda prediction: prediction.id)
     evaluation = _evaluation(run)
     return {metric: _judge(run, metric, predictions, evaluation) for metric in metrics}
@@ -65,22 +69,35 @@ def _judge(run: Run, metric: str, predictions: Sequence[Prediction], evaluation:
         raise DataError(f"{run.name}: its metrics score no task {task!r}, which {metric} is of")
     part = guided(predictions) if task == "guide" else [item for item in predictions if item.task == task]
     group = name.rpartition("/")[0]
-    asked = _asked([item for item in part if group in ("", item.group)])
+    scored = [item for item in part if group in ("", item.group)]
+    asked, clusters = _asked(scored), _clusters(scored)
     if known := rules[task].sample_sums(name, part):
         _check_value(run, metric, known.value)
-        return Judged(run, asked, known)
-    scores = _mean_over_units(run, metric, rules[task], part)
-    return Judged(run, asked, scores, "" if scores else "no mean over samples")
+        assert len(known.added) == len(scored), "a row a sample"
+        return Judged(run, asked, clusters, known, tuple(item.id for item in scored))
+    if units := _mean_over_units(run, metric, rules[task], part):
+        return Judged(run, asked, clusters, *units)
+    return Judged(run, asked, clusters, reason="no mean over samples")
 
 
 def _asked(predictions: Sequence[Prediction]) -> dict[str, tuple[Any, ...]]:
     return {item.id: (item.task, item.group, item.references, item.options, item.label) for item in predictions}
 
 
+def _clusters(predictions: Sequence[Prediction]) -> dict[str, str]:
+    """Empty where no prediction says; a sample that does not say among others that do is a cluster of its own."""
+    if not any(item.cluster for item in predictions):
+        return {}
+    return {item.id: item.cluster or item.id for item in predictions}
+
+
 def _mean_over_units(
     run: Run, metric: str, rule: PredictionMetric, predictions: Sequence[Prediction]
-) -> SampleSums | None:
-    """The number of each unit alone, if the number of many is their mean: of all, and of a random half."""
+) -> tuple[SampleSums, tuple[str, ...]] | None:
+    """The number of each unit alone, if the number of many is their mean: of all, and of a random half.
+
+    With it the id of each unit's first sample.
+    """
     name = metric.partition("/")[2]
     _check_value(run, metric, _value(rule, name, predictions))
     units = _units(rule, predictions)
@@ -91,15 +108,23 @@ def _mean_over_units(
     together = _value(rule, name, [item for number in sorted(half) for item in units[number]])
     if together is None or not _equal(mean([alone[number] for number in half]).value, together):
         return None
-    return mean(list(alone.values()))
+    return mean(list(alone.values())), tuple(units[number][0].id for number in alone)
 
 
 def _units(rule: PredictionMetric, predictions: Sequence[Prediction]) -> list[list[Prediction]]:
-    """What can be scored alone: a sample, or the parts of an item. Sorted."""
+    """What can be scored alone: a sample, or the parts of an item. Sorted.
+
+    Raises:
+        DataError: The parts of an item are in several clusters.
+    """
     key = _ITEM.get(type(rule))
     units: dict[str, list[Prediction]] = {}
     for item in predictions:
         units.setdefault(item.id if key is None else item.need(key), []).append(item)
+    for unit, parts in units.items():
+        if odd := next((part for part in parts if part.cluster != parts[0].cluster), None):
+            other = f"{parts[0].cluster!r} of sample {parts[0].id!r}"
+            raise odd.error(f"cluster {odd.cluster!r} and {other}, but both are parts of {unit!r}")
     return [units[unit] for unit in sorted(units)]
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from metrics.sample_sums import SampleSums
 
 LEVEL = 0.95
-_CHUNK = 2**22  # samples drawn at a time
+_CHUNK = 2**22  # clusters drawn at a time
 
 
 class Interval(NamedTuple):
@@ -45,25 +45,40 @@ def over_seeds(values: Sequence[float]) -> Spread:
     return Spread(mean, deviation, Interval(mean - reach, mean + reach))
 
 
-def resampled(runs: Sequence[SampleSums], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Numbers of all runs on samples drawn anew, with replacement; the same ones for all runs.
+def resampled(
+    runs: Sequence[SampleSums], resamples: int, seed: int, clusters: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """Numbers of all runs on clusters of samples drawn anew, with replacement; the same ones for all runs.
+
+    As many clusters are drawn as there are, each with all its samples, so that the number of samples varies.
 
     Args:
         runs: Of the same samples in the same order.
-        resamples: How often samples are drawn.
+        resamples: How often clusters are drawn.
         seed: Decides which.
+        clusters: That of each sample; each is one of its own if left out.
 
     Returns:
         (resamples, runs).
     """
     columns = np.concatenate([run.added for run in runs], axis=1)
+    if clusters is not None:
+        columns = _summed(columns, clusters)
     sums = np.concatenate([counts @ columns for counts in _draws(len(columns), resamples, seed)])
     of_run = np.split(sums, np.cumsum([run.added.shape[1] for run in runs])[:-1], axis=1)
     return np.stack([run.number(part) for run, part in zip(runs, of_run, strict=True)], axis=1)
 
 
+def _summed(rows: NDArray[np.float64], clusters: Sequence[str]) -> NDArray[np.float64]:
+    """What each cluster adds, in the order of their first samples."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    sums = np.zeros((len(numbers), rows.shape[1]))
+    np.add.at(sums, [numbers[name] for name in clusters], rows)
+    return sums
+
+
 def _draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each of n samples is drawn, (some, n) at a time; the numbers do not depend on how many at a time."""
+    """How often each of n clusters is drawn, (some, n) at a time; the numbers do not depend on how many at a time."""
     generator = np.random.default_rng(seed)
     rows = max(1, _CHUNK // n)
     for start in range(0, resamples, rows):

@@ -44,13 +44,15 @@ def grid(comparison: Comparison) -> Grid:
 
 def facts(comparison: Comparison) -> dict[str, str]:
     """What the numbers stand on."""
-    return _facts(comparison) | _protocols(comparison.rows)
+    unknown = {} if comparison.clusters else {"clusters": "not recorded"}
+    return _facts(comparison) | unknown | _protocols(comparison.rows)
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:
     return {
         "split": str(comparison.split),
         "n": str(comparison.n),
+        "clusters": str(comparison.clusters or ""),
         "checkpoint": comparison.checkpoint,
         "base": comparison.base,
         "commit": ", ".join(comparison.commits),
@@ -69,7 +71,7 @@ def notes(comparison: Comparison) -> list[str]:
     bootstrap = (
         f"no bootstrap over samples: {comparison.no_samples}"
         if comparison.no_samples
-        else f"over samples: paired bootstrap, {comparison.resamples} resamples of the {comparison.n} samples, "
+        else f"over samples: paired bootstrap, {comparison.resamples} resamples of {_resampled(comparison)}, "
         f"the same for all runs, seed {comparison.seed}"
     )
     shown = {row.setting for row in comparison.rows}
@@ -81,6 +83,12 @@ def notes(comparison: Comparison) -> list[str]:
         *(f"not in the table: {point}: {why}" for point, why in comparison.absent.items()),
         *(f"in the paper only: {setting}: {value:g}" for setting, value in paper.items() if setting not in shown),
     ]
+
+
+def _resampled(comparison: Comparison) -> str:
+    if comparison.clusters is None:
+        return f"the {comparison.n} samples one by one, as no run recorded what they share"
+    return f"the {comparison.clusters} whole clusters (one scene, image or video each) of the {comparison.n} samples"
 
 
 def terminal_table(comparison: Comparison) -> Table:

@@ -45,6 +45,7 @@ def test_a_line_gives_back_the_very_prediction(predict: Predict) -> None:
         label=1,
         option_scores=(-0.1, -1e-300),
         option_lengths=(1, 22),
+        cluster=AWKWARD,
         meta={"bbox": [0.1, 2, 3, 4.5], "image_id": 7, "none": None, "nested": {AWKWARD: [True]}},
     )
     line = prediction.to_json()
@@ -161,6 +162,7 @@ def _samples(predict: Predict) -> list[Prediction]:
             option_lengths=tuple(draw.randint(1, 9) for _ in range(3)),
             answering=draw.choice(["likelihood", "letter"]) if task == "choice" else "likelihood",
             protocol=draw.choice(["one", "other"]),
+            cluster=f"image {number // 10}",
             meta={
                 "image_id": number // 10,
                 "bbox": [10.0 * number, 0.0, 8.5, 9.0],

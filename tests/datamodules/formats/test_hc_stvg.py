@@ -71,6 +71,13 @@ def test_every_box_lies_on_its_square(tmp_path: Path, version: Any, split: Any) 
     assert compared == sum(len(_annotated(number, square)) for number in range(3) for square in range(3))
 
 
+def test_clips_of_one_film_share_it(tmp_path: Path) -> None:
+    write_hc_stvg(tmp_path)
+    source = HcStvg(tmp_path, "val")
+    films = [f"YouTube vfjywN5CN{index // 3}Y" for index in range(9)]
+    assert [source[index].cluster for index in range(9)] == films
+
+
 def test_a_sample_by_hand(tmp_path: Path) -> None:
     write_hc_stvg(tmp_path)
     box = Box((23, 23, 31, 31))

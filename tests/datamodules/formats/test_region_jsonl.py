@@ -36,6 +36,7 @@ VIDEO: dict[str, Any] = {
     "options": ["<region0>", "<region2>"],
     "label": 1,
     "group": "relation",
+    "cluster": "film-7",
     "meta": {"source": "made up", "score": [1, 2.5, None]},
 }
 IMAGE: dict[str, Any] = {
@@ -104,6 +105,7 @@ def test_a_record_by_hand() -> None:
         label=1,
         task="refer",
         group="relation",
+        cluster="film-7",
         meta={"source": "made up", "score": [1, 2.5, None]},
         origin="a.jsonl:7",
     )

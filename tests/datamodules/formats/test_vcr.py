@@ -77,6 +77,16 @@ def _record(scene: Squares, question: int, name: str, clip: str) -> dict[str, An
 # --- read back ----------------------------------------------------------------------------------------------------
 
 
+def test_questions_and_stills_of_one_clip_share_it(tmp_path: Path) -> None:
+    write_vcr(tmp_path)
+    source = Vcr(tmp_path, "val")
+    clips = ["VCR lsmdc_val_FILM/FILM_00.00.01.000-00.00.02.500", "VCR lsmdc_val_FILM/FILM_00.01.01.000-00.01.02.500"]
+    assert [source[index].cluster for index in range(8)] == [clips[0]] * 4 + [clips[1]] * 4
+    still = "lsmdc_val_FILM/FILM_00.00.01.000-00.00.02.500@7.jpg"
+    record = json.loads((tmp_path / "val.jsonl").read_text().splitlines()[0]) | {"img_fn": still}
+    assert source.sample(record, 0).cluster == clips[0]
+
+
 @pytest.mark.parametrize("prompt", ["mask", "box"])
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_regions_land_on_their_squares(

@@ -74,6 +74,12 @@ def test_a_record_by_hand(tmp_path: Path) -> None:
     assert (region.prompts, region.track) == ({36: MASK}, TRACK)
 
 
+def test_clips_of_one_video_share_it(tmp_path: Path) -> None:
+    names = ["rLlzmcp3J6s_0:01:09.633_0:01:14.333.mp4", "rLlzmcp3J6s_0:00:02.000_0:00:09.100.mp4", "b_c.mp4"]
+    found = [_source(tmp_path, RECORD | {"video": name})[0].cluster for name in names]
+    assert found == ["YouTube rLlzmcp3J6s", "YouTube rLlzmcp3J6s", "YouTube b_c"]
+
+
 def test_the_first_visible_frame(tmp_path: Path) -> None:
     [region] = _source(tmp_path, mode="multi_frame")[0].regions
     assert (region.prompts, region.track) == ({6: MASK}, TRACK)

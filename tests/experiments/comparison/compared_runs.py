@@ -27,6 +27,11 @@ def answers(right: str, task: str = "answer", **fields: object) -> list[Predicti
     ]
 
 
+def sharing(predictions: Sequence[Prediction], clusters: str) -> list[Prediction]:
+    """The predictions with a cluster each, named by one character; `-` for none."""
+    return [replace(item, cluster=name.replace("-", "")) for item, name in zip(predictions, clusters, strict=True)]
+
+
 def write_run(
     folder: Path,
     predictions: Sequence[Prediction],

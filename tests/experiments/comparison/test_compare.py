@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from compared_runs import METRIC, answers, gathered, run
+from compared_runs import METRIC, answers, gathered, run, sharing
 
 from experiments.comparison.comparison import compare
 
@@ -66,6 +66,42 @@ def test_one_sample_has_no_interval(tmp_path: Path) -> None:
     assert compared.no_samples == "1 sample"
     assert compared.rows[1].difference is not None
     assert compared.rows[1].difference.over_samples is None
+
+
+def test_whole_clusters_are_resampled(tmp_path: Path) -> None:
+    """Scenes x, y, y, y: both gains lie in x and y as 1 of 1 and 1 of 3; drawn are xx, xy, yx and yy alike.
+
+    The differences are 1, 2/4 twice, and 1/3; one by one, the four samples would give 0 as well.
+    """
+    runs = [run(tmp_path, name, 0, sharing(answers(marks), "xyyy")) for name, marks in (("a", "0100"), ("b", "1110"))]
+    (compared,) = compare(gathered(*runs), resamples=2000)
+    assert (compared.n, compared.clusters) == (4, 2)
+    assert compared.rows[1].difference is not None
+    assert compared.rows[1].difference.over_samples == pytest.approx((1 / 3, 1))
+
+
+def test_names_of_clusters_may_differ_and_runs_that_have_none_follow(tmp_path: Path) -> None:
+    marks = {"a": "100110", "b": "110010"}
+    clusters = {"a": "ppqrrq", "b": "xxyzzy"}
+    told = [run(tmp_path / "told", name, 0, sharing(answers(marks[name]), clusters[name])) for name in marks]
+    half = [told[0], run(tmp_path / "half", "b", 0, answers(marks["b"]))]
+    expected, followed = (compare(gathered(*runs))[0] for runs in (told, half))
+    assert expected.clusters == followed.clusters == 3
+    assert expected.rows[1].difference == followed.rows[1].difference
+
+
+def test_clusters_of_one_sample_each_give_what_samples_do(tmp_path: Path) -> None:
+    marks = {"a": "1001011", "b": "1110001"}
+    alone = [run(tmp_path / "alone", name, 0, answers(marks[name])) for name in marks]
+    told = [run(tmp_path / "told", name, 0, sharing(answers(marks[name]), "gfedcba")) for name in marks]
+    old, new = (compare(gathered(*runs))[0] for runs in (alone, told))
+    assert (old.clusters, new.clusters) == (None, 7)
+    assert old.rows == new.rows
+
+
+def test_one_cluster_has_no_interval(tmp_path: Path) -> None:
+    runs = [run(tmp_path, name, 0, sharing(answers(marks), "xx")) for name, marks in (("a", "10"), ("b", "11"))]
+    assert compare(gathered(*runs))[0].no_samples == "1 cluster"
 
 
 def test_without_predictions_there_are_intervals_over_seeds_only(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from compared_runs import METRIC, answers, gathered, run
+from compared_runs import METRIC, answers, gathered, run, sharing
 
 from datamodules.types import DataError
 from experiments.comparison.comparison import compare
@@ -63,6 +63,16 @@ def test_other_samples(tmp_path: Path, seed: int) -> None:
 def test_the_same_sample_with_another_answer(tmp_path: Path) -> None:
     message = refused(tmp_path, of_first(references=("a cow",)))
     assert message == f"{BOTH}sample 's0': references ('a cat',) and ('a cow',)"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_samples_that_share_something_else(tmp_path: Path, seed: int) -> None:
+    one = run(tmp_path, "a", 0, sharing(answers("0110"), "xxyy"))
+    other = run(tmp_path, "b", seed, sharing(answers("0111"), "ppqp"))
+    with pytest.raises(DataError) as caught:
+        compare(gathered(one, other))
+    message = f"'a-seed0' and 'b-seed{seed}' cannot be compared: sample 's3': cluster 'y' of 2 and 'p' of 3"
+    assert str(caught.value) == f"{METRIC} of {message}"
 
 
 def test_samples_may_be_drawn_anew_for_another_seed(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compared_runs import METRIC, answers, run
+from compared_runs import METRIC, answers, run, sharing
 
 from datamodules.types import DataError
 from experiments.comparison.samples import judge
-from metrics import Captioning, CausalVidQa, Evaluation, MultipleChoice, Prediction
+from metrics import Captioning, CausalVidQa, Evaluation, MultipleChoice, Prediction, Vcr
 
 
 def choice(name: str, right: bool, lengths: tuple[int, ...] = (), **meta: object) -> Prediction:
@@ -95,6 +95,41 @@ def test_parts_of_an_item_stay_together(tmp_path: Path) -> None:
     both, average = judged["choice/p_ar"].scores, judged["choice/all"].scores
     assert both is not None and both.added[:, 0].tolist() == [0, 1, 1]
     assert average is not None and np.allclose(average.added[:, 0], [0.75, 0.75, 1])
+
+
+def test_parts_of_an_item_share_its_cluster(tmp_path: Path) -> None:
+    configured = {
+        "class_path": "metrics.Evaluation",
+        "init_args": {"metrics": {"choice": {"class_path": "metrics.Vcr"}}},
+    }
+    clips = {"q1": "film", "q2": "film", "q3": "other"}
+    predictions = [
+        replace(choice(f"{name}-{part}", name != "q1", annot_id=name, part=part), cluster=clip)
+        for name, clip in clips.items()
+        for part in ("answer", "rationale")
+    ]
+    made = run(tmp_path, "a", 0, predictions, evaluation=Evaluation({"choice": Vcr()}), configured=configured)
+    judged = judge(made, ["choice/q_ar"])["choice/q_ar"]
+    assert judged.rows == ("q1-answer", "q2-answer", "q3-answer")
+    assert [judged.clusters[row] for row in judged.rows] == ["film", "film", "other"]
+    assert judged.scores is not None and judged.scores.added[:, 0].tolist() == [0, 1, 1]
+    broken = [*predictions[:-1], replace(predictions[-1], cluster="film")]
+    made = run(tmp_path, "b", 0, broken, evaluation=Evaluation({"choice": Vcr()}), configured=configured)
+    with pytest.raises(DataError, match=r"'q3-rationale': cluster 'film' and 'other' of sample 'q3-answer', but both"):
+        judge(made, ["choice/q_ar"])
+
+
+def test_rows_are_named_by_their_samples(tmp_path: Path) -> None:
+    """Those of sums as well, which come in the order of the predictions that are counted."""
+    metas = [{"guide_hits": hits, "guide_tokens": tokens} for hits, tokens in ((3, 4), (0, 0), (1, 8))]
+    tracked = [replace(item, meta=meta) for item, meta in zip(answers("110"), metas, strict=True)]
+    (moving,) = answers("1", group="moves")
+    made = run(tmp_path, "a", 0, sharing([*tracked[::-1], replace(moving, id="r")], "xy-x"))
+    judged = judge(made, ["guide/accuracy", METRIC, "answer/accuracy"])
+    assert judged["guide/accuracy"].rows == ("s0", "s2")
+    assert judged["guide/accuracy"].clusters == {"s0": "s0", "s2": "x"}
+    assert judged[METRIC].rows == ("s0", "s1", "s2")
+    assert judged["answer/accuracy"].rows == ("r", "s0", "s1", "s2")
 
 
 def test_captions_add_to_the_sums_of_their_score(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compared_runs import METRIC, answers, gathered, run
+from compared_runs import METRIC, answers, gathered, run, sharing
 from PIL import Image
 from rich.console import Console
 
@@ -28,6 +28,7 @@ MARKDOWN = f"""\
 
 - split: test
 - n: 4
+- clusters: 3
 - checkpoint: last.ckpt
 - base: a|1
 - commit: c0ffee
@@ -40,7 +41,8 @@ MARKDOWN = f"""\
 | b | 1 | 0.7500 | 1 seed | 1 seed | +0.5000 | 0.0000 to 1.0000 | 1 seed | | |
 
 - intervals are of 95 %, over seeds by t; a difference is to the base, over the seeds that both have
-- over samples: paired bootstrap, 1000 resamples of the 4 samples, the same for all runs, seed 0
+- over samples: paired bootstrap, 1000 resamples of the 3 whole clusters (one scene, image or video \
+each) of the 4 samples, the same for all runs, seed 0
 - not in the table: b, seed 1: FAILED
 - in the paper only: c: 16.2
 """
@@ -49,11 +51,13 @@ MARKDOWN = f"""\
 @pytest.fixture
 def compared(tmp_path: Path) -> Comparison:
     runs = [
-        replace(run(tmp_path, "a|1", seed, answers(marks)), commit="c0ffee", costs={"fit_seconds": 120.0})
+        replace(
+            run(tmp_path, "a|1", seed, sharing(answers(marks), "ppqr")), commit="c0ffee", costs={"fit_seconds": 120.0}
+        )
         for seed, marks in enumerate(("1000", "1110"))
     ]
-    runs.append(replace(run(tmp_path, "b", 0, answers("1110")), commit="c0ffee"))
-    found = gathered(*runs)
+    runs.append(run(tmp_path, "b", 0, sharing(answers("1110"), "xxyz")))
+    found = gathered(*(replace(made, commit="c0ffee") for made in runs))
     paper = Paper("METEOR", {"a|1": 19.3, "c": 16.2})
     return compare(replace(found, absent={"b, seed 1": "FAILED"}, paper=paper), resamples=1000)[0]
 
@@ -75,8 +79,17 @@ def test_csv_has_the_numbers_in_full_and_no_invented_ones(compared: Comparison) 
     assert (other["mean"], other["difference"], other["difference_over_samples_low"]) == ("0.75", "0.5", "0.0")
     empty = ("sd", "mean_low", "difference_over_seeds_low", "difference_over_seeds_high", "paper", "cost/fit_seconds")
     assert [other[name] for name in empty] == [""] * len(empty)
+    assert (base["n"], base["clusters"]) == ("4", "3")
     assert {base["metric"], other["metric"]} == {METRIC}
     assert {base["protocol"], other["protocol"]} == {RULE}
+
+
+def test_runs_that_did_not_record_what_samples_share_say_so(tmp_path: Path) -> None:
+    (made,) = compare(gathered(*(run(tmp_path, name, 0, answers(marks)) for name, marks in (("a", "10"), ("b", "11")))))
+    text = as_markdown("made up", "python cli.py compare", [made])
+    assert "- n: 2\n- clusters: not recorded\n" in text
+    assert "10000 resamples of the 2 samples one by one, as no run recorded what they share, the same" in text
+    assert {line["clusters"] for line in csv.DictReader(io.StringIO(as_csv([made])))} == {""}
 
 
 def test_protocols_that_differ_by_purpose_are_told_setting_by_setting(tmp_path: Path) -> None:
@@ -102,6 +115,7 @@ def test_plot_is_drawn(compared: Comparison, tmp_path: Path) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a|1 (2 seeds)", "b (1 seed)"]
     dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
     assert [list(np.asarray(dot)) for dot in dots] == [[0.25, 0.75], [0.75]]
+    assert axes.get_xlabel().endswith("test, n = 4 in 3 clusters")
     assert len(axes.containers) == 1  # the one setting with an interval
     with Image.open(save(figure, tmp_path / "plot.png")) as picture:
         assert (picture.format, picture.width) == ("PNG", 700)
