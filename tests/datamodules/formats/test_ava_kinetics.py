@@ -74,6 +74,11 @@ def test_people_of_movies_and_clips_land_on_their_squares(data: Path) -> None:
     assert sum(assert_on_pixels(s, [colour], 0.97) for s, colour in zip(samples, colours, strict=True)) == 15
     assert {sample.prompted_frames for sample in samples} == {(4,), (8,)}
     assert len({sample.id for sample in samples}) == 15
+    assert {sample.cluster for sample in samples} == {
+        "YouTube -5KQ66BBWC4",
+        "YouTube a_b-c123456",
+        "YouTube clip_000001",
+    }
 
 
 def test_a_person_by_hand(data: Path, tmp_path: Path) -> None:

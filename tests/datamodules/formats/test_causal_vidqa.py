@@ -271,6 +271,11 @@ def test_what_is_wrong_with_a_record_is_said(
     assert source[0].id == f"{VIDEOS['valid'][0]}_d"
 
 
+def test_questions_about_one_source_video_share_it(written: Path) -> None:
+    source = _source(written)
+    assert [source[index].cluster for index in (0, 5, 6)] == ["YouTube -3lGH_9Rieg"] * 2 + ["YouTube I3lGH_9Rieg"]
+
+
 def test_a_video_without_questions_is_its_own_error(tmp_path: Path) -> None:
     write_causal_vidqa(tmp_path)
     (tmp_path / "data" / "split" / "valid.pkl").write_bytes(pickle.dumps(["gone", 7, VIDEOS["valid"][0]]))

@@ -88,6 +88,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
         conversation=(Turn("Give a short description of <region>.", "A green square.", ("A green square.",)),),
         task="caption",
         protocol="HC-STVG v2 val",
+        cluster="YouTube vfjywN5CN0Y",
         origin=f"{tmp_path}/anno_v2/val_v2.json: '1_vfjywN5CN0Y.mkv'",
     )
 

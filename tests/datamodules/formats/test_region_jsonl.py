@@ -166,7 +166,7 @@ def test_media_elsewhere_are_written_with_their_whole_path(tmp_path: Path, monke
         (_changed(VIDEO, "id", delete=True), "missing key 'id'"),
         (_changed(VIDEO, "regions", delete=True), "missing key 'regions'"),
         (_changed(VIDEO, "conversation", 1, "answer", delete=True), "conversation[1]: missing key 'answer'"),
-        (IMAGE | {"optoins": []}, "unknown key 'optoins', known are conversation, frames, group, id, "),
+        (IMAGE | {"optoins": []}, "unknown key 'optoins', known are cluster, conversation, frames, group, id, "),
         (_changed(IMAGE, "regions", 0, "bbox", value=[]), "regions[0]: unknown key 'bbox', known are "),
         (
             _changed(VIDEO, "regions", 2, "track", "12", "frame", value=3),
