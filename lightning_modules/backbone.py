@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from datamodules.types import DataError, RegionBatch
+from datamodules.types import RegionBatch
 from lightning_modules.region_guide import TemporalRegionGuideHead
 from lightning_modules.region_llava import RegionLlava
 from lightning_modules.region_references.reference import Reference, RegionReference
@@ -51,16 +51,10 @@ class TokenMarkBackbone(nn.Module):
         llava: Vision tower, projector and language model.
         reference: How regions are told to it.
         guide: Whether it has a Temporal Region Guide Head; needs a reference with marks.
-
-    Raises:
-        DataError: Another vision tower than CLIP's, or features of several layers.
     """
 
     def __init__(self, llava: RegionLlava, reference: RegionReference, guide: bool = True) -> None:
         super().__init__()
-        tower, layer = llava.config.vision_config.model_type, llava.config.vision_feature_layer
-        if tower != "clip_vision_model" or not isinstance(layer, int):
-            raise DataError(f"vision tower {tower!r} with features of layer {layer}: CLIP and one layer are needed")
         self.llava = llava
         self.reference = reference
         width = llava.config.text_config.hidden_size
@@ -79,10 +73,8 @@ class TokenMarkBackbone(nn.Module):
         hidden = tower.pre_layrnorm(tower.embeddings(pixel_values.to(self.llava.model.vision_tower.dtype)))
         for layer in self.used_layers:
             hidden = layer(hidden, None)
-        if self.llava.config.vision_feature_select_strategy == "default":
-            hidden = hidden[:, 1:]
         projector = self.llava.model.multi_modal_projector
-        projected: torch.Tensor = projector(hidden.to(projector.linear_1.weight.dtype))
+        projected: torch.Tensor = projector(hidden[:, 1:].to(projector.linear_1.weight.dtype))
         return projected
 
     @property

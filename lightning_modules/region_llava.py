@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import LlavaForConditionalGeneration, LogitsProcessor
+from transformers import LlavaConfig, LlavaForConditionalGeneration, LogitsProcessor
 
+from lightning_modules.base_checks import check_base
 from lightning_modules.mentions import GeneratedMentions
 
 
@@ -16,7 +17,14 @@ class RegionLlava(LlavaForConditionalGeneration):
     In training an answer's `[0]` is followed by the placeholder of region 0 as unsupervised input. To generate
     under the same conditions, `MentionProcessor` lets what stands for a region follow a complete index, and the
     embeddings of placeholders are put in here. Without `region_embeddings` nothing differs from the parent class.
+
+    Raises:
+        DataError: The configuration is of a base that would be built and be wrong, see `check_base`.
     """
+
+    def __init__(self, config: LlavaConfig) -> None:
+        check_base(config)
+        super().__init__(config)
 
     @classmethod
     def is_custom_code(cls) -> bool:

@@ -31,7 +31,7 @@ class BaseModel:
     Args:
         llava: Hub id or folder of a LLaVA checkpoint in transformers' format.
         vision_tower: Hub id or folder of a CLIP checkpoint; together with `language_model`, and a new projector.
-        language_model: Hub id or folder of a decoder that transformers' LLaVA accepts, for example Llama-2.
+        language_model: Hub id or folder of one of the decoders in `base_checks.DECODERS`, for example Llama-2.
         architecture: Arguments of transformers' `LlavaConfig`: random weights, unless one of the above is given.
         tokenizer: Hub id or folder, or `bytes` for one token a byte; that of the LLaVA or decoder checkpoint if left
             out.
