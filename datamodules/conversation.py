@@ -74,6 +74,10 @@ class Rendered:
         self.loss += [loss] * len(ids)
         self.placeholder += [slot] * len(ids)
 
+    def mute(self, start: int) -> None:
+        """From token `start` on nothing is learnt: an unknown answer must not teach to end at once."""
+        self.loss[start:] = [False] * (len(self.loss) - start)
+
     def extend(self, other: Rendered) -> None:
         """Adds all of another one's tokens."""
         self.ids += other.ids
@@ -128,6 +132,8 @@ class ConversationRenderer:
                 rendered.prompt_length = len(rendered.ids)
                 rendered.prompt = "".join(text)
                 self._answer(rendered, turn.answer, known, text)
+                if not turn.answer.strip():
+                    rendered.mute(rendered.prompt_length)
         except DataError as error:
             raise sample.error(str(error)) from None
         if self.max_length is not None and len(rendered.ids) > self.max_length:

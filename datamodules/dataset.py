@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from torch.utils.data import Dataset
 
+from datamodules.choices import answered
 from datamodules.processor import Processed, RegionProcessor
+from datamodules.reading.checks import check_taught
 from datamodules.sampling import Draw
 from datamodules.source import RegionSource
-from datamodules.types import PromptedFrames, RegionSample
+from datamodules.types import DataError, PromptedFrames, RegionSample
 
 
 class RegionDataset(Dataset[Processed]):
@@ -32,8 +34,18 @@ class RegionDataset(Dataset[Processed]):
         return self.process(draw, self.sample(draw))
 
     def sample(self, draw: Draw) -> RegionSample:
-        """The record that was drawn."""
+        """The record that was drawn, the answer of a multiple choice filled in from its label.
+
+        Raises:
+            DataError: The record cannot be used; in training also one that has a turn without an answer.
+        """
         sample = self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
+        try:
+            sample = answered(sample)
+            if draw.position >= 0:
+                check_taught(sample)
+        except DataError as error:
+            raise sample.error(str(error)) from None
         return sample.prompted_everywhere() if self.prompted_frames == "all" else sample
 
     def process(self, draw: Draw, sample: RegionSample) -> Processed:

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from datamodules.choices import answered
 from datamodules.media import Backend, read_clip
-from datamodules.reading.checks import check_sample
+from datamodules.reading.checks import check_sample, check_taught
 from datamodules.regions import Fit, Placement, region_weights
 from datamodules.source import RegionSource
 from datamodules.types import Clip, DataError, RegionSample
@@ -52,6 +53,7 @@ class Checkup:
         fit: How a frame gets onto the square.
         backend: Video decoder.
         media: Whether frames are decoded; without it only records are read.
+        training: Whether the records are to train on, where every turn needs an answer.
     """
 
     num_frames: int
@@ -60,6 +62,7 @@ class Checkup:
     fit: Fit = "squash"
     backend: Backend | None = None
     media: bool = True
+    training: bool = False
 
     def __call__(self, source: RegionSource, record: int) -> Finding:
         """Looks at one record."""
@@ -79,6 +82,8 @@ class Checkup:
         """
         try:
             check_sample(sample)
+            if self.training:
+                check_taught(answered(sample))
             if not self.media:
                 return None
             clip = read_clip(sample.media, self.num_frames, sample.prompted_frames, self.backend)
@@ -145,9 +150,10 @@ def main(arguments: Sequence[str]) -> None:
     if not sources:
         raise DataError(f"the configuration has no source in {', '.join(asked.split or SPLITS[:3])}")
     console = Console(markup=False, highlight=False)
-    found = {name: _look_at(name, source, checkup, asked.workers, console) for name, source in sources.items()}
+    checkups = {name: replace(checkup, training=name.startswith("train/")) for name in sources}
+    found = {name: _look_at(name, source, checkups[name], asked.workers, console) for name, source in sources.items()}
     for name, findings in found.items():
-        _draw(name, sources[name], checkup, pick(findings, asked.draw), asked.to, console)
+        _draw(name, sources[name], checkups[name], pick(findings, asked.draw), asked.to, console)
     _print_tables(found, console)
     if any(finding.problem for findings in found.values() for finding in findings):
         sys.exit(1)

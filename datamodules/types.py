@@ -228,7 +228,8 @@ class Clip:
 class Turn:
     """A question and its answer; regions are written `<region0>`, `<region1>`, ... (`<region>` when there is one).
 
-    `references` are all answers that count as right for caption scores; the answer alone if left out.
+    `references` are all answers that count as right for caption scores; the answer alone if left out. An empty answer
+    is unknown: it can be asked for, not learnt.
     """
 
     question: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
@@ -117,8 +118,11 @@ class Score(NamedTuple):
 
 
 def data_protocols(predictions: Sequence[Prediction]) -> list[str]:
-    """What the data of these predictions say of themselves, each once, sorted."""
-    return sorted({prediction.protocol for prediction in predictions} - {""})
+    """What the data of these predictions say of themselves, sorted; of how many each is said if it is not of all."""
+    counts = Counter(prediction.protocol for prediction in predictions)
+    if len(counts) == 1:
+        return [protocol for protocol in counts if protocol]
+    return [f"{protocol} ({counts[protocol]} of {len(predictions)})" for protocol in sorted(counts) if protocol]
 
 
 class PredictionMetric(Metric, ABC):

@@ -32,6 +32,7 @@ from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.json_index import read_json
 from datamodules.reading.pickles import read_pickle
 from datamodules.reading.records import RecordSource, located
+from datamodules.reading.shown import shown
 from datamodules.reading.tracks import tracked_region
 from datamodules.types import Answering, DataError, Region, RegionSample, Turn, Video
 
@@ -132,7 +133,7 @@ class CausalVidQa(RecordSource):
             options=told,
             label=label,
             task="choice",
-            protocol=self._protocol,
+            protocol=self._protocol(tagged.regions),
             cluster=f"YouTube {_SECONDS.sub('', record.video)}",
             meta=meta | ({"without_region": tagged.unknown} if self.missing == "text" else {}),
         )
@@ -161,13 +162,12 @@ class CausalVidQa(RecordSource):
                 raise DataError(f"{where}: {label} of {_OPTIONS} options, counted from 0")
             return label
 
-    @property
-    def _protocol(self) -> str:
+    def _protocol(self, regions: tuple[Region, ...]) -> str:
         if self.geometry == "none":
             return f"Causal-VidQA {self.split}, no regions"
         spread = f" ({self.map_frames})" if self.geometry == "label_maps" else ""
         lenient = ", tags without one as text" if self.missing == "text" else ""
-        return f"Causal-VidQA {self.split}, regions from {self.geometry}{spread}{lenient}"
+        return f"Causal-VidQA {self.split}, regions from {self.geometry}{spread}, {shown(regions)}{lenient}"
 
     @cached_property
     def _objects(self) -> TaggedObjects | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from datamodules.placeholders import check_mentions
 from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.prompts import Prompt
+from datamodules.reading.shown import shown
 from datamodules.source import RegionSource
 from datamodules.types import DataError, Frames, RegionSample, Turn
 
@@ -64,13 +65,14 @@ class CocoInstances(RegionSource):
             self._index.check_box(index)
         annotation = self._index.annotations[index]
         category = self._index.category(index)
+        regions = (self._index.region(index, self.prompt),)
         return RegionSample(
             id=str(annotation["id"]),
             media=Frames((self.images / self._index.image(index).file_name,)),
-            regions=(self._index.region(index, self.prompt),),
+            regions=regions,
             conversation=(Turn(self.question, category.lower()),),
             task="classify",
-            protocol=f"{self.annotations.name}, {self.prompt}, whole image",
+            protocol=f"{self.annotations.name}, {shown(regions, self.prompt)}, whole image",
             meta={
                 "image_id": int(annotation["image_id"]),
                 "annotation_id": int(annotation["id"]),

@@ -28,6 +28,7 @@ from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
+from datamodules.reading.shown import shown
 from datamodules.types import DataError, Frames, RegionSample, Turn
 
 
@@ -73,13 +74,14 @@ class MdetrRefexp(RecordSource):
         image = integer(member(entries[0], "id"), "id")
         row = self._row(image)
         captions = tuple(filled(member(entry, "caption"), "caption").strip() for entry in entries)
+        regions = (self._index.region(row, self.prompt),)
         return RegionSample(
             id=str(image if self.references == "single" else self._object(row)),
             media=Frames((self.images / self._index.image(row).file_name,)),
-            regions=(self._index.region(row, self.prompt),),
+            regions=regions,
             conversation=(Turn(self.question, captions[0], captions),),
             task="caption",
-            protocol=f"{self.path.stem}, {REFERENCES[self.references]}, {self.prompt}",
+            protocol=f"{self.path.stem}, {REFERENCES[self.references]}, {shown(regions, self.prompt)}",
             meta={"image_id": image, "annotation_id": int(self._index.annotations["id"][row])},
         )
 

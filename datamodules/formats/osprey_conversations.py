@@ -33,6 +33,7 @@ from datamodules.reading.human_gpt import parse_messages
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
+from datamodules.reading.shown import shown
 from datamodules.types import DataError, Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class OspreyConversations(RecordSource):
             media=Frames((self.images / (name if self.coco_2014_names else _COCO_2014.sub("", name)),)),
             regions=regions,
             conversation=self._conversation(fields, len(regions)),
-            protocol=f"Osprey conversations, {self.path.name}, {self.prompt}",
+            protocol=f"Osprey conversations, {self.path.name}, {shown(regions, self.prompt)}",
         )
 
     def _regions(self, fields: dict[str, Any]) -> tuple[Region, ...]:

@@ -23,6 +23,7 @@ from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource, located
+from datamodules.reading.shown import shown
 from datamodules.types import DataError, Frames, RegionSample, Turn
 
 
@@ -53,13 +54,14 @@ class OspreyQuestions(RecordSource):
         number = integer(member(fields, "question_id"), "question_id")
         question = filled(member(fields, "text"), "text")
         answer = "" if self.answers is None else self._answer(number)
+        regions = (parse_region(member(fields, "annotation"), "annotation", self.prompt),)
         return RegionSample(
             id=str(number),
             media=Frames((self.images / filled(member(fields, "image"), "image"),)),
-            regions=(parse_region(member(fields, "annotation"), "annotation", self.prompt),),
+            regions=regions,
             conversation=(Turn(question, answer, (answer,) if answer else ()),),
             task="caption",
-            protocol=f"Osprey region questions, {self.prompt}",
+            protocol=f"Osprey region questions, {shown(regions, self.prompt)}",
             meta={"question_id": number},
         )
 

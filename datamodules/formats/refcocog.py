@@ -41,6 +41,7 @@ from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.pickles import read_pickle
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
+from datamodules.reading.shown import shown
 from datamodules.types import Box, DataError, Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
@@ -125,13 +126,14 @@ class RefCocog(RecordSource):
         reference = integer(member(record, "ref_id"), "ref_id")
         grouped = self.references == "grouped"
         texts = tuple(sentence.text for sentence in (sentences if grouped else sentences[part : part + 1]))
+        regions = (self._index.region(row, self.prompt),)
         return RegionSample(
             id=str(reference if grouped else sentences[part].number),
             media=self._media(row),
-            regions=(self._index.region(row, self.prompt),),
+            regions=regions,
             conversation=(Turn(self.question, texts[0], texts),),
             task="caption",
-            protocol=f"RefCOCOg {self.by} {self.split}, {REFERENCES[self.references]}, {self.prompt}",
+            protocol=f"RefCOCOg {self.by} {self.split}, {REFERENCES[self.references]}, {shown(regions, self.prompt)}",
             meta={**self._ids(row), "ref_id": reference},
         )
 
@@ -143,15 +145,16 @@ class RefCocog(RecordSource):
         # the sentence comes last: it may hold what looks like a slot
         question = self.question.replace("{regions}", " ".join(options)).replace("{sentence}", sentence.text)
         boxes = [list(box.xyxy) for box in proposals.boxes]
+        regions = tuple(proposals.regions)
         return RegionSample(
             id=str(sentence.number),
             media=self._media(row),
-            regions=tuple(proposals.regions),
+            regions=regions,
             conversation=(Turn(question, answer),),
             options=options,
             label=proposals.label,
             task="refer",
-            protocol=self._refer_protocol,
+            protocol=self._refer_protocol(regions),
             meta={**self._ids(row), "boxes": boxes, "target": list(target.xyxy)},
         )
 
@@ -213,12 +216,11 @@ class RefCocog(RecordSource):
         assert self.proposals is not None, "asked for only where there is a file of proposals"
         return JsonIndex.build(self.proposals)
 
-    @property
-    def _refer_protocol(self) -> str:
+    def _refer_protocol(self, regions: tuple[Region, ...]) -> str:
         data = f"RefCOCOg {self.by} {self.split}"
         if self.proposals is not None:
             return f"{data}, proposals of {self.proposals.name}, box"
-        return f"{data}, ground-truth proposals, {self.prompt}"
+        return f"{data}, ground-truth proposals, {shown(regions, self.prompt)}"
 
     def _check_options(self) -> None:
         if self.split not in _SPLITS[self.by]:

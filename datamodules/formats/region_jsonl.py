@@ -22,7 +22,8 @@ region, by default the span's first. In a track, null says that the region is no
 without a key are not known. What is pointed with counts as where the region is, unless the track has an entry for
 `frame`: a box to point with, and the mask there. With `prompts`, on one frame or several, nothing but the track says
 where the region is. An option may be a region, "<region2>". Without `task` it is "refer" if every option is a region,
-"choice" with other options, "caption" with references, and else "answer". An unknown answer is written "".
+"choice" with other options, "caption" with references, and else "answer". The answer of a multiple choice may be left
+out, else it must be the right option. Any other unknown answer is written "": it can be asked for, not trained on.
 """
 
 from __future__ import annotations

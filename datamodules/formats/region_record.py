@@ -130,23 +130,24 @@ def _tracked(value: object, where: str) -> Geometry | None:
 
 def _conversation(record: dict[str, Any]) -> tuple[Turn, ...]:
     turns = array(member(record, "conversation"), "conversation")
+    chosen = len(turns) - 1 if record.get("options") else -1  # the turn whose answer the label tells
     references = array(record.get("references", [[] for _ in turns]), "references")
     if not turns:
         raise DataError("conversation: expected one turn or more, got 0")
     if len(references) != len(turns):
         raise DataError(f"references: for {len(references)} turns, the conversation has {len(turns)}")
     return tuple(
-        _turn(turn, answers, number) for number, (turn, answers) in enumerate(zip(turns, references, strict=True))
+        _turn(turn, answers, number, number == chosen) for number, (turn, answers) in enumerate(zip(turns, references, strict=True))
     )
 
 
-def _turn(value: object, references: object, number: int) -> Turn:
+def _turn(value: object, references: object, number: int, chosen: bool) -> Turn:
     where = f"conversation[{number}]"
     fields = mapping(value, where)
     known_keys(fields, {"question", "answer"}, where)
     return Turn(
         question=filled(member(fields, "question", where), f"{where}.question"),
-        answer=text(member(fields, "answer", where), f"{where}.answer"),
+        answer=text(fields.get("answer", "") if chosen else member(fields, "answer", where), f"{where}.answer"),
         references=_texts(references, f"references[{number}]"),
     )
 

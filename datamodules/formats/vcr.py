@@ -31,7 +31,8 @@ from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
-from datamodules.types import Answering, DataError, Frames, RegionSample, Turn
+from datamodules.reading.shown import shown
+from datamodules.types import Answering, DataError, Frames, Region, RegionSample, Turn
 
 Part: TypeAlias = Literal["answer", "rationale"]
 
@@ -107,22 +108,23 @@ class Vcr(RecordSource):
         annot_id = filled(member(fields, "annot_id"), "annot_id")
         categories = _categories(fields)
         asked, options = self._asked(fields, name, len(categories)), _choices(fields, name, len(categories))
-        shown = mentioned([*asked.values(), *options.values()], categories)
-        names = self._names(shown, categories)
+        pointed = mentioned([*asked.values(), *options.values()], categories)
+        names = self._names(pointed, categories)
         texts = tuple(sentence(tokens, names, where) for where, tokens in options.items())
         label = None if self.split == "test" else _label(fields, name)
         question = _question(*(sentence(tokens, names, where) for where, tokens in asked.items()))
         metadata = self.images / filled(member(fields, "metadata_fn"), "metadata_fn")
         still = filled(member(fields, "img_fn"), "img_fn")
+        regions = read_regions(metadata, pointed, categories, self.prompt)
         sample = RegionSample(
             id=f"{annot_id}-{name}",
             media=Frames((self.images / still,)),
-            regions=read_regions(metadata, shown, categories, self.prompt),
+            regions=regions,
             conversation=(Turn(question, "" if label is None else texts[label]),),
             options=texts,
             label=label,
             task="choice",
-            protocol=self._protocol,
+            protocol=self._protocol(regions),
             cluster=f"VCR {still.rpartition('@')[0] or still}",
             meta={"annot_id": annot_id, "part": name},
         )
@@ -134,9 +136,9 @@ class Vcr(RecordSource):
             return ("answer",) if self.split == "test" else ("answer", "rationale")
         return (self.part,)
 
-    @property
-    def _protocol(self) -> str:
-        return f"VCR {self.split}, {self.prompt}, {'' if self.category_names else 'no '}category names"
+    def _protocol(self, regions: tuple[Region, ...]) -> str:
+        named = f"{'' if self.category_names else 'no '}category names"
+        return f"VCR {self.split}, {shown(regions, self.prompt)}, {named}"
 
     def _asked(self, fields: dict[str, Any], name: Part, objects: int) -> dict[str, Tokens]:
         """The question, and before rationales the true answer, by their place in the record."""

@@ -19,6 +19,7 @@ from datamodules.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
+from datamodules.reading.shown import shown
 from datamodules.types import RegionSample, Turn
 
 _TIMES = re.compile(r"_\d+:\d\d:\d\d\.\d+_\d+:\d\d:\d\d\.\d+$")
@@ -65,12 +66,13 @@ class VideoReferBenchD(RecordSource):
         [value] = array(member(fields, "annotation"), "annotation", 1)
         video = filled(member(fields, "video"), "video")
         caption = filled(member(fields, "caption"), "caption")
+        regions = (parse_object(value, parse_prompted_frame(fields, self.mode), "annotation[0]"),)
         return RegionSample(
             id=parse_id(fields),
             media=video_media(self.videos / video),
-            regions=(parse_object(value, parse_prompted_frame(fields, self.mode), "annotation[0]"),),
+            regions=regions,
             conversation=(Turn(self.question, caption, (caption,)),),
             task="caption",
-            protocol=f"VideoRefer-Bench-D, {self.mode} mask",
+            protocol=f"VideoRefer-Bench-D, {self.mode} {shown(regions, 'mask')}",
             cluster=f"YouTube {_TIMES.sub('', Path(video).stem)}",
         )

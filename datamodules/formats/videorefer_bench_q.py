@@ -30,6 +30,7 @@ from datamodules.formats.videorefer_objects import (
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
+from datamodules.reading.shown import shown
 from datamodules.types import Answering, DataError, RegionSample, Turn
 
 _LETTER = re.compile(r"\s*\(([A-Z])\)\s*")
@@ -72,16 +73,17 @@ class VideoReferBenchQ(RecordSource):
         options = _options(member(fields, "options"))
         label = _label(member(fields, "Answer"), len(options))
         question, *told = numbered([filled(member(fields, "Question"), "Question"), *options], len(objects))
+        regions = tuple(parse_object(value, frame, f"annotation[{n}]") for n, value in enumerate(objects))
         sample = RegionSample(
             id=parse_id(fields),
             media=video_media(self.videos / filled(member(fields, "video"), "video")),
-            regions=tuple(parse_object(value, frame, f"annotation[{n}]") for n, value in enumerate(objects)),
+            regions=regions,
             conversation=(Turn(question, told[label]),),
             options=tuple(told),
             label=label,
             task="choice",
             group=" ".join(filled(member(fields, "type"), "type").lower().split()),
-            protocol=f"VideoRefer-Bench-Q, {self.mode} masks",
+            protocol=f"VideoRefer-Bench-Q, {self.mode} {shown(regions, 'mask')}",
         )
         return _on_one_line(sample) if self.answering == "letter" else sample
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datamodules.choices import answered
 from datamodules.placeholders import PLACEHOLDER, check_mentions
 from datamodules.types import DataError, Frames, NoPicture, RegionSample
 
@@ -10,12 +11,26 @@ def check_sample(sample: RegionSample) -> None:
     """Refuses a sample that contradicts itself; only the media can tell whether its geometry lies on its frames.
 
     Raises:
-        DataError: Text mentions a region that is not there, the label is no option, a region is on no frame of the
-            media, or what the task needs is missing.
+        DataError: Text mentions a region that is not there, the label is no option or not the answer, a region is on
+            no frame of the media, or what the task needs is missing.
     """
     _check_text(sample)
     _check_choice(sample)
     _check_frames(sample)
+
+
+def check_taught(sample: RegionSample) -> None:
+    """Refuses a sample that would teach silence: what is learnt of an empty answer is to say nothing.
+
+    Evaluation may ask without knowing the answer; training may not.
+
+    Raises:
+        DataError: A turn has no answer.
+    """
+    for number, turn in enumerate(sample.conversation):
+        if not turn.answer.strip():
+            known = f", with {len(turn.references)} references" if turn.references else ""
+            raise DataError(f"conversation[{number}].answer: nothing to learn from {turn.answer!r}{known}")
 
 
 def _check_text(sample: RegionSample) -> None:
@@ -34,13 +49,11 @@ def _check_text(sample: RegionSample) -> None:
 
 
 def _check_choice(sample: RegionSample) -> None:
-    options = len(sample.options)
-    if sample.label is not None and not 0 <= sample.label < options:
-        raise DataError(f"label: {sample.label} of {options} options, counted from 0")
-    if sample.task == "choice" and not options:
+    if sample.task == "choice" and not sample.options:
         raise DataError("task: 'choice' with 0 options")
-    if sample.task == "refer" and not (options and all(map(PLACEHOLDER.fullmatch, sample.options))):
+    if sample.task == "refer" and not (sample.options and all(map(PLACEHOLDER.fullmatch, sample.options))):
         raise DataError("task: 'refer' needs options that are one region each, like '<region0>'")
+    answered(sample)
 
 
 def _check_frames(sample: RegionSample) -> None:

@@ -93,6 +93,23 @@ def test_a_source_that_cannot_be_opened_does_not_hide_the_others(
     assert "broken" in capsys.readouterr().out
 
 
+def test_training_sources_need_answers_and_others_do_not(
+    configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: an empty answer passed, and was taught."""
+    silent = configuration.parent / "silent.jsonl"
+    silent.write_text(json.dumps({"id": "one", **GOOD, "conversation": [{"question": "why", "answer": " "}]}))
+    own = {"own": {"class_path": "datamodules.formats.RegionJsonl", "init_args": {"path": str(silent)}}}
+    document = yaml.safe_load(configuration.read_text())
+    document["data"]["init_args"] = {"train": own, "val": own}
+    configuration.write_text(yaml.safe_dump(document))
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", "--config", str(configuration)])
+    problems = [line for line in capsys.readouterr().out.splitlines() if ": sample " in line]
+    where = f"{silent}:1: sample 'one': conversation[0].answer"
+    assert problems == [f"train/own: {where}: nothing to learn from ' '"]
+
+
 def test_several_processes_find_the_same(configuration: Path) -> None:
     source = RegionJsonl(configuration.parent / "val.jsonl")
     checkup = Checkup(num_frames=1, side=28, grid=2)

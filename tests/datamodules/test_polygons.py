@@ -156,7 +156,7 @@ def test_shares_of_pixels_by_hand() -> None:
 
 def weight(geometry: Geometry) -> float:
     placement = Placement.of((336, 336), 336)
-    weights = region_weights((Region(geometry),), Clip(np.zeros((1, 336, 336, 3), np.uint8), (0,)), placement, 24)
+    weights = region_weights((Region.at(geometry),), Clip(np.zeros((1, 336, 336, 3), np.uint8), (0,)), placement, 24)
     return float(weights.mark.sum()) * 14**2
 
 

@@ -142,7 +142,7 @@ def test_the_protocol_names_what_was_done(predict: Predict, letter_rule: LetterR
     letter, likely = letter_protocol(letter_rule), "option of highest log-likelihood, the first of equals"
     assert letter_rule in letter
     assert {name: score.protocol for name, score in scores.items()} == {
-        "accuracy": f"{letter}; {likely}; one; other",
+        "accuracy": f"{letter}; {likely}; one (1 of 2); other (1 of 2)",
         "said/accuracy": f"{letter}; one",
         "likely/accuracy": f"{likely}; other",
     }

@@ -27,7 +27,7 @@ from metrics import (
     Vcr,
     by_group,
 )
-from metrics.predictions import spell_regions, with_groups
+from metrics.predictions import data_protocols, spell_regions, with_groups
 
 Predict: TypeAlias = Callable[..., Prediction]
 
@@ -269,3 +269,13 @@ def test_two_ranks_that_saw_nothing_have_no_scores(ranks: list[dict[str, Any]]) 
 
 def test_importing_metrics_leaves_the_evaluation_libraries_alone(ranks: list[dict[str, Any]]) -> None:
     assert [results["imported"] for results in ranks] == [set(), set()]
+
+
+def test_a_protocol_of_some_samples_says_of_how_many(predict: Predict) -> None:
+    """Where some objects lack the mask that was asked for, the number says how many."""
+    said = ["set, mask", "set, box", "set, mask", ""]
+    predictions = [predict(str(number), protocol=protocol) for number, protocol in enumerate(said)]
+    assert data_protocols(predictions) == ["set, box (1 of 4)", "set, mask (2 of 4)"]
+    assert data_protocols(predictions[:1]) == ["set, mask"]
+    assert data_protocols(predictions[3:]) == []
+    assert Score.of(0.5, predictions[:2], "rule") == Score(0.5, 2, "rule; set, box (1 of 2); set, mask (1 of 2)")

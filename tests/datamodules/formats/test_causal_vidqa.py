@@ -180,7 +180,7 @@ def test_tags_with_geometry_are_category_and_region(written: Path) -> None:
     sample = _source(written, geometry="json")[4]
     assert sample.conversation[0].question == "What if person <region0> were gone?"
     assert sample.options[1] == "person <region1> would meet sports car <region2>"
-    assert sample.protocol == "Causal-VidQA valid, regions from json"
+    assert sample.protocol == "Causal-VidQA valid, regions from json, mask and box"
 
 
 def test_the_first_frame_that_shows_it_is_prompted(written: Path, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_tag_that_has_no_region(written: Path, tmp_path: Path) -> None:
     assert lenient[1].meta["without_region"] == ["person_2"]
     assert lenient[6].meta["without_region"] == ["person_1"]
     assert lenient[0].meta["without_region"] == []
-    assert lenient[0].protocol == "Causal-VidQA valid, regions from json, tags without one as text"
+    assert lenient[0].protocol == "Causal-VidQA valid, regions from json, box, tags without one as text"
 
 
 @pytest.mark.parametrize("geometry", ["label_maps", "json"])

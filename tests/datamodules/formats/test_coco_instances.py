@@ -95,7 +95,7 @@ def test_a_sample_by_hand(tmp_path: Path) -> None:
         regions=(Region.at(Polygon((tuple(RING), tuple(RING))), category="Hot Dog"),),
         conversation=(Turn("What is the category of <region>?", "hot dog"),),
         task="classify",
-        protocol="instances.json, mask, whole image",
+        protocol="instances.json, polygon, whole image",
         meta={"image_id": 9, "annotation_id": 50, "category_id": 3, "bbox": [1.0, 1.0, 4.5, 3.0]},
         origin=str(tmp_path / "instances.json"),
     )
@@ -107,6 +107,9 @@ def test_every_kind_of_segmentation(tmp_path: Path) -> None:
     masks = [source[0].regions[0].prompts[0], source[1].regions[0].prompts[0]]
     assert masks == [Mask((10, 20), COMPRESSED["counts"].encode())] * 2
     assert source[3].regions[0].prompts[0] == Box((0.0, 0.0, 2.0, 0.5))
+    # regression: the protocol said "mask" of all of them
+    forms = ["mask", "mask", "polygon", "box in place of a mask", "box in place of a mask"]
+    assert [source[place].protocol.split(", ")[1] for place in range(5)] == forms
 
 
 def test_what_is_pointed_with_does_not_change_where_the_object_is(tmp_path: Path) -> None:

@@ -105,7 +105,10 @@ def test_every_sentence_is_about_the_pixels_of_its_square(tmp_path: Path, name: 
         assert isinstance(sample.regions[0].prompts[0], kinds)
         assert isinstance(sample.regions[0].track[0], (Mask, Polygon) if "mask" in name else Box)
         assert assert_on_pixels(sample, [sample.conversation[0].answer.split()[1]]) == 1
-    assert source[0].protocol == f"finetune_refcocog_{name}, one reference an expression, {prompt}"
+    boxed = "box in place of a mask" if prompt == "mask" else "box"
+    forms = {boxed, "mask"} if Mask in kinds else {boxed}
+    protocols = {f"finetune_refcocog_{name}, one reference an expression, {form}" for form in forms}
+    assert {source[place].protocol for place in range(len(source))} == protocols
 
 
 def test_a_sentence_by_hand(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_grouped_by_the_annotation_that_sentences_come_from(tmp_path: Path) -> N
     assert [source[index].id for index in range(len(source))] == ["1001", "1000", "1011", "1010", "1021", "1020"]
     assert source[0].conversation == (Turn("what is <region>", "a green square", ("a green square", "the green one")),)
     assert source[1].conversation[0].references == ("a red square",)
-    assert source[0].protocol == "val, all expressions of an object as references, mask"
+    assert source[0].protocol == "val, all expressions of an object as references, box in place of a mask"
 
 
 def test_grouped_is_refused_where_the_file_does_not_say_what_belongs_together(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
         regions=(Region.at(Polygon(((1.0, 2.0, 3.0, 4.0, 5.0, 6.0),))),),
         conversation=(Turn("Describe <region>.", "A chair.", ("A chair.",)),),
         task="caption",
-        protocol="Osprey region questions, mask",
+        protocol="Osprey region questions, polygon",
         meta={"question_id": 5},
         origin=f"{tmp_path / 'questions.json'}: [0]",
     )

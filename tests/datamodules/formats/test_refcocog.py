@@ -128,8 +128,10 @@ def test_every_sentence_is_about_the_pixels_of_its_square(tmp_path: Path, split:
         assert isinstance(sample.regions[0].track[0], (Mask, Polygon))
         compared += assert_on_pixels(sample, [sample.conversation[-1].answer.split()[1]])
     assert compared == len(source) == SCENES * 3
+    # the polygons are the squares' four corners
+    forms = {"box"} if prompt == "box" else {"mask", "box in place of a mask"}
     assert {source[index].protocol for index in range(9)} == {
-        f"RefCOCOg {by} {split}, one reference an expression, {prompt}"
+        f"RefCOCOg {by} {split}, one reference an expression, {form}" for form in forms
     }
 
 
@@ -174,7 +176,8 @@ def test_refer_among_all_single_objects_of_the_image(tmp_path: Path, prompt: Any
         assert sample.meta["boxes"][sample.label] == sample.meta["target"]
         json.dumps(sample.meta)
     assert compared == 27
-    assert source[0].protocol == f"RefCOCOg umd test, ground-truth proposals, {prompt}"
+    form = "mask and box in place of a mask" if prompt == "mask" else "box"
+    assert source[0].protocol == f"RefCOCOg umd test, ground-truth proposals, {form}"
     assert source[0].conversation[0].question == (
         "Which of <region0> <region1> <region2> is described by: a white square"
     )

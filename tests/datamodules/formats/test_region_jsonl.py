@@ -133,13 +133,14 @@ def test_the_kinds_of_media() -> None:
         ({}, "answer"),
         ({"references": [["a cat", "cat"]]}, "caption"),
         ({"options": ["a cat", "<region0>"], "label": 0}, "choice"),
-        ({"options": ["<region0>"], "label": 0, "references": [["a"]]}, "refer"),
+        ({"options": ["<region0>"], "label": 0, "references": [["<region>"]]}, "refer"),
         ({"options": ["<region0>"], "label": 0, "task": "choice"}, "choice"),
         ({"task": "classify"}, "classify"),
     ],
 )
 def test_the_task_follows_from_what_is_given(extra: dict[str, Any], task: str) -> None:
-    assert _parse(IMAGE | extra).task == task
+    chosen = {"conversation": [{"question": "What is <region>?"}]} if "options" in extra else {}
+    assert _parse(IMAGE | extra | chosen).task == task
 
 
 @pytest.mark.parametrize("record", [VIDEO, IMAGE, FRAMES, POINTED, IMAGE | {"image": "/else/a.jpg"}])
@@ -165,7 +166,8 @@ def test_media_elsewhere_are_written_with_their_whole_path(tmp_path: Path, monke
     [
         (_changed(VIDEO, "id", delete=True), "missing key 'id'"),
         (_changed(VIDEO, "regions", delete=True), "missing key 'regions'"),
-        (_changed(VIDEO, "conversation", 1, "answer", delete=True), "conversation[1]: missing key 'answer'"),
+        (_changed(VIDEO, "conversation", 0, "answer", delete=True), "conversation[0]: missing key 'answer'"),
+        (_changed(IMAGE, "conversation", 0, "answer", delete=True), "conversation[0]: missing key 'answer'"),
         (IMAGE | {"optoins": []}, "unknown key 'optoins', known are cluster, conversation, frames, group, id, "),
         (_changed(IMAGE, "regions", 0, "bbox", value=[]), "regions[0]: unknown key 'bbox', known are "),
         (

@@ -121,7 +121,7 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
     assert sample.id == "val-0-answer"
     assert sample.meta == {"annot_id": "val-0", "part": "answer"}
     assert (sample.task, sample.label, sample.group) == ("choice", 1, "")
-    assert sample.protocol == "VCR val, mask, category names"
+    assert sample.protocol == "VCR val, box in place of a mask, category names"
     assert sample.origin == f"{tmp_path / 'val.jsonl'}:1"
     assert sample.conversation[0].question == "Is car <region0> red?"
     assert sample.options == (
@@ -147,7 +147,7 @@ def test_the_rationale_follows_from_the_true_answer(tmp_path: Path) -> None:
     )
     assert sample.options[0] == "<region1> and <region2> are squares."
     assert (sample.label, sample.conversation[0].answer) == (3, "<region2> is left.")
-    assert sample.protocol == "VCR val, mask, no category names"
+    assert sample.protocol == "VCR val, box in place of a mask, no category names"
 
 
 def test_parts_and_their_order(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_record_by_hand(tmp_path: Path) -> None:
     assert (sample.options, sample.label, sample.answering) == (options, 1, "letter")
     asked = f"Does <region0> meet <region1>? (A) A helmet (B) <region1> meets <region0> (C) no. {REQUEST}"
     assert sample.conversation == (Turn(asked, "B", ("B",)),)
-    assert sample.protocol == "VideoRefer-Bench-Q, single_frame masks"
+    assert sample.protocol == "VideoRefer-Bench-Q, single_frame mask"
     assert [min(region.prompts) for region in sample.regions] == [57, 57]
     assert set(sample.regions[0].track) == {0, 57, 60}
 
