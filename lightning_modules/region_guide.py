@@ -54,7 +54,7 @@ def soft_labels(weights: torch.Tensor, marks: torch.Tensor, num_marks: int) -> t
     return labels
 
 
-def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
+def guide_losses(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
     """Cross-entropy with the soft labels (Eq. 2), averaged over the tokens of a sample's known frames.
 
     Args:
@@ -63,20 +63,28 @@ def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) ->
         marks: (B, N) int64, the marks drawn.
 
     Returns:
-        The sum over the samples that have a known frame; over their number, on all ranks and in all micro-batches of
-        a step, it is L_guide. Without any the sum is 0 and still reaches the head's weights.
+        (B,); a sample without a known frame has 0, which still reaches the head's weights.
     """
     owner = frame_owner(batch)
     labels = soft_labels(batch.guide_weights, marks[owner], logits.shape[2] - 1)
     of_token = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(0, 1), reduction="none")
     of_frame = of_token.view(logits.shape[:2]).mean(1) * batch.guide_known
-    of_sample = of_frame.new_zeros(len(batch)).index_add_(0, owner, of_frame) / _known_frames(batch).clamp(min=1)
-    return of_sample.sum()
+    return of_frame.new_zeros(len(batch)).index_add_(0, owner, of_frame) / _known_frames(batch).clamp(min=1)
+
+
+def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
+    """The sum of `guide_losses`; over the number of all samples of a step that have a guide term it is L_guide."""
+    return guide_losses(logits, batch, marks).sum()
+
+
+def has_guide_term(batch: RegionBatch) -> torch.Tensor:
+    """Which samples have a guide term, those with a known frame: (B,) bool."""
+    return _known_frames(batch) > 0
 
 
 def guided_samples(batch: RegionBatch) -> torch.Tensor:
-    """How many samples have a guide term, those with a known frame: a scalar."""
-    return (_known_frames(batch) > 0).sum()
+    """How many samples have a guide term: a scalar."""
+    return has_guide_term(batch).sum()
 
 
 def _known_frames(batch: RegionBatch) -> torch.Tensor:

@@ -22,6 +22,7 @@ from lightning_modules.adapters import LoraOptions, add_lora
 from lightning_modules.answering import Answered, answer
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
 from lightning_modules.combinations import check_options, check_strategy
+from lightning_modules.evaluation_losses import EvaluationLosses
 from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.optimizers import OptimizerName, make_optimizer, warmup_cosine
 from lightning_modules.precision import check_precision, learn_in_float32, learning_weights
@@ -131,6 +132,7 @@ class RegionModule(LightningModule):
         self.warmup = warmup
         self.max_new_tokens = max_new_tokens
         self.evaluation = evaluation or Evaluation()
+        self.evaluation_losses = EvaluationLosses()
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
 
@@ -288,22 +290,19 @@ class RegionModule(LightningModule):
 
     def validation_step(self, batch: RegionBatch, batch_idx: int) -> Answered:  # type: ignore[override]  # for callbacks
         """Losses on the right answers, and answers of the model's own."""
-        return self._evaluation_step(batch, "val")
+        return self._evaluation_step(batch)
 
     def test_step(self, batch: RegionBatch, batch_idx: int) -> Answered:  # type: ignore[override]  # for callbacks
         """As in validation."""
-        return self._evaluation_step(batch, "test")
+        return self._evaluation_step(batch)
 
     def predict_step(self, batch: RegionBatch, batch_idx: int) -> Answered:
         """Answers, without a right one to compare with."""
         return self.answer(batch)
 
-    def _evaluation_step(self, batch: RegionBatch, stage: str) -> Answered:
+    def _evaluation_step(self, batch: RegionBatch) -> Answered:
         output = self.backbone(batch)
-        language, guide = pass_losses(output, batch, step_counts([batch]))
-        self.log(f"{stage}/language_loss", language, batch_size=len(batch), sync_dist=True)
-        if output.guide_logits is not None:
-            self.log(f"{stage}/guide_loss", guide, batch_size=len(batch), sync_dist=True)
+        self.evaluation_losses.update(output, batch)
         answered = self._answer(batch, output)
         self.evaluation.update(answered.predictions)
         return answered
@@ -318,13 +317,18 @@ class RegionModule(LightningModule):
 
     def _score(self, stage: str) -> None:
         if self.trainer.sanity_checking:
-            self.evaluation.reset()  # a few batches are no benchmark: its parts would not fit together
+            # a few batches are no benchmark: its parts would not fit together
+            self.evaluation.reset()
+            self.evaluation_losses.reset()
             return
         self.scores = self.evaluation.compute()
         self.predictions = self.evaluation.predictions()
+        losses = self.evaluation_losses.compute()
         self.evaluation.reset()
+        self.evaluation_losses.reset()
         # gathered from all ranks already: every rank holds, and monitors, the same numbers
-        self.log_dict({f"{stage}/{name}": score.value for name, score in self.scores.items()})
+        values = losses | {name: score.value for name, score in self.scores.items()}
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     @torch.no_grad()
     def answer(self, batch: RegionBatch) -> Answered:

@@ -36,7 +36,9 @@ class Recorder(Callback):
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
             ids = [prediction.id for prediction in module.predictions]
-            self.path.write_text(json.dumps({"losses": self.losses, "ids": ids, "n": len(ids)}))
+            names = ("val/language_loss", "val/guide_loss")
+            validated = [float(trainer.callback_metrics[name]) for name in names]
+            self.path.write_text(json.dumps({"losses": self.losses, "ids": ids, "validated": validated}))
 
 
 def run(folder: Path, ranks: int, **options: Any) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def test_two_ranks_train_and_score_as_one(tmp_path: Path, options: dict[str, Any
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
     assert len(one["losses"]) == 4
     assert two["ids"] == one["ids"] == sorted(f"val/{item.id}" for item in SAMPLES)
+    assert two["validated"] == pytest.approx(one["validated"], abs=1e-5)
 
 
 @pytest.mark.slow
