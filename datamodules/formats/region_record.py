@@ -137,7 +137,8 @@ def _conversation(record: dict[str, Any]) -> tuple[Turn, ...]:
     if len(references) != len(turns):
         raise DataError(f"references: for {len(references)} turns, the conversation has {len(turns)}")
     return tuple(
-        _turn(turn, answers, number, number == chosen) for number, (turn, answers) in enumerate(zip(turns, references, strict=True))
+        _turn(turn, answers, number, number == chosen)
+        for number, (turn, answers) in enumerate(zip(turns, references, strict=True))
     )
 
 

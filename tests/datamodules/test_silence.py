@@ -137,7 +137,7 @@ def test_a_turn_without_an_answer_is_asked_but_not_learnt(
 
 def test_references_that_are_known_are_counted_in_the_message(tmp_path: Path) -> None:
     source, _ = _unlabelled(tmp_path)
-    with pytest.raises(DataError, match="nothing to learn from '', with 2 references$"):
+    with pytest.raises(DataError, match=r"nothing to learn from '', with 2 references$"):
         read(source)
 
 
@@ -222,7 +222,9 @@ def test_region_jsonl_may_leave_the_answer_of_a_choice_out(tmp_path: Path) -> No
     assert [turn.answer for turn in read(source).conversation] == ["a pet", "a dog"]
     turns[1]["answer"] = "a cat"
     wrong = RegionJsonl(written(tmp_path, record | {"options": ["a cat", "a dog"], "label": 1}, lines=True))
-    with pytest.raises(DataError, match=r"records\.json:1: sample 'x': conversation\[1\]\.answer: 'a cat', but label 1"):
+    with pytest.raises(
+        DataError, match=r"records\.json:1: sample 'x': conversation\[1\]\.answer: 'a cat', but label 1"
+    ):
         wrong[0]
 
 

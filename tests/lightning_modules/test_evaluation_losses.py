@@ -24,6 +24,7 @@ SAMPLES = (
     sample("dddd", boxes=BOXES, question="which", options=("<region0>", "<region1>"), answer="", label=1),
     sample("eeeee", boxes=BOXES, question="<region0>", answer="it", frames=2),
 )
+ANSWERED = [sample(one.id, BOXES, "which", "<region1>") if one.label else one for one in SAMPLES]
 UNKNOWN = sample("ffffff", boxes=(), question="and this", answer="")
 
 
@@ -67,11 +68,8 @@ def of_each(module: RegionModule) -> tuple[list[float], list[int], list[float]]:
     The guide term is worked out token by token from probabilities.
     """
     sums, tokens, guides = [], [], []
-    for one in SAMPLES:
-        if one.label is not None:
-            one = sample(one.id, BOXES, "which", one.options[one.label])
-        named = one.with_id_prefix("val")
-        batch = make_batch(module, named)
+    for one in ANSWERED:
+        batch = make_batch(module, one.with_id_prefix("val"))
         with torch.no_grad():
             output = module.backbone(batch)
         chances = output.logits.softmax(-1)[torch.arange(len(output.targets)), output.targets]
@@ -110,12 +108,11 @@ def test_losses_are_those_of_the_samples(tmp_path: Path, size: int, ranks: int) 
 def test_what_two_ranks_keep_comes_together(tmp_path: Path) -> None:
     """Rank 1 has three samples and the first once more, as the sampler fills up; other batches, another order."""
     module = tiny_module(tmp_path).eval()
-    answered = [sample(one.id, BOXES, "which", "<region1>") if one.label else one for one in SAMPLES]
 
     def kept(*batches: tuple[int, ...]) -> EvaluationLosses:
         losses = EvaluationLosses()
         for places in batches:
-            batch = make_batch(module, *(answered[place] for place in places))
+            batch = make_batch(module, *(ANSWERED[place] for place in places))
             losses.update(module.backbone(batch), batch)
         return losses
 
