@@ -1,8 +1,8 @@
 """Turns -> token ids, loss mask and placeholders, in one pass.
 
 The same renderer trains, generates and scores options: a prompt is by construction a prefix of what was trained on.
-Text is tokenised piece by piece, and a piece is never parsed for special tokens, so that text typed by a user which
-looks like one stays text.
+What stands between special tokens is encoded once, as the tokenizer sees it in the whole string. The words of a prompt
+style are parsed for special tokens, what a user typed never is: text that looks like one stays text.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from datamodules.placeholders import PLACEHOLDER, mentions
-from datamodules.types import DataError, RegionSample, StandIn, Turn
+from datamodules.text_encoding import Before, TextEncoder
+from datamodules.types import DataError, RegionSample, StandIn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IMAGE_TOKEN = "<image>"
 REGION_TOKEN = "<region>"
-INDEX = re.compile(r"\[\s*(\d{1,4})\s*\]")  # how a region is said; tokenizers of words put spaces between
+INDEX = re.compile(r"\[(0|[1-9][0-9]{0,3})\]")  # how a region is said
 
 PromptName: TypeAlias = Literal["vicuna", "plain"]
 
@@ -85,12 +86,82 @@ class Rendered:
         self.placeholder += other.placeholder
 
 
+class ConversationWriter:
+    """Puts text and special tokens down in order; a stretch of text is encoded when it has ended.
+
+    Args:
+        encoder: Encodes stretches, and knows the special tokens.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.rendered = Rendered()
+        self._encoder = encoder
+        self._read: list[str] = []
+        self._loss = False
+        self._before = Before.NOTHING
+        self._stretch = ""
+        self._shown: list[tuple[int, Rendered]] = []  # behind which character of the stretch, and what
+        self._swallows = False  # whether the special token before takes the white space behind it
+
+    def text(self, text: str) -> None:
+        """Text that somebody wrote, whatever it looks like."""
+        self._read.append(text)
+        self._stretch += text.lstrip() if self._swallows and not self._stretch else text
+
+    def template(self, text: str) -> None:
+        """Text of a prompt style: its special tokens are tokens."""
+        for piece, token in self._encoder.parsed(text):
+            if token is None:
+                self.text(piece)
+            else:
+                self.special([token], piece)
+
+    def special(self, ids: list[int], read: str, slot: int = -1) -> None:
+        """One special token, repeated as often as `ids` has it; `read` is what people read for it."""
+        token = self._encoder.special_tokens[ids[0]]
+        if token.lstrip:
+            self._stretch = self._stretch.rstrip()
+        self._end_stretch()
+        self._read.append(read)
+        self.rendered.append(ids, loss=self._loss, slot=slot)
+        self._before, self._swallows = Before.SPECIAL, token.rstrip
+
+    def show(self, shown: Rendered, read: str) -> None:
+        """Puts something behind the last character, where a token has to end; the text is encoded without it."""
+        self._read.append(read)
+        self._shown.append((len(self._stretch), shown))
+
+    def end_prompt(self) -> None:
+        """What follows is an answer, which is learnt; it continues text, and no token reaches into it."""
+        self._end_stretch()
+        self.rendered.prompt_length = len(self.rendered.ids)
+        self.rendered.prompt = "".join(self._read)
+        self._before, self._swallows, self._loss = Before.TEXT, False, True
+
+    def end_answer(self, end_of_sequence: int) -> None:
+        """The last token that is learnt; the next prompt follows."""
+        self.special([end_of_sequence], "\n")
+        self._loss = False
+
+    def _end_stretch(self) -> None:
+        parts = self._encoder.encode(self._stretch, self._before, [place for place, _ in self._shown])
+        for ids, (_, shown) in zip(parts, [*self._shown, (0, Rendered())], strict=True):
+            self.rendered.append(ids, loss=self._loss)
+            self.rendered.extend(shown)
+        self._stretch, self._shown = "", []
+
+
 class ConversationRenderer:
     """Renders conversations for one tokenizer.
 
     With more than one region a mention in a question is the index and what stands for the region, as `[0]` and the
     placeholder of region 0; with one region the latter alone. In an answer or option a mention is the index text,
     which the model says, and then what stands for the region, which it is only shown.
+
+    Text is encoded as if nothing were shown behind an index, but no token reaches over it: when the model generates,
+    what is shown follows the index at once. Nor does a token reach from a prompt into its answer, whose tokens do not
+    depend on the prompt. A placeholder without an index divides the text as any special token does, so that
+    transformers alone reads the same text with the same ids.
 
     Args:
         tokenizer: Has the special tokens `<image>`, `<region>` and an end of sequence.
@@ -106,8 +177,7 @@ class ConversationRenderer:
         self.max_length = max_length
         self.image_id = self._special(IMAGE_TOKEN)
         self.region_id = self._special(REGION_TOKEN)
-        # sentencepiece models put a space before every piece of text by themselves
-        self._adds_space = tokenizer.convert_ids_to_tokens(self._encode("a"))[0].startswith("\u2581")
+        self._encoder = TextEncoder(tokenizer)
 
     def render(self, sample: RegionSample, visual_tokens: int, stand_ins: Sequence[StandIn] | None = None) -> Rendered:
         """The whole conversation: what training learns from; up to `prompt_length`, what generation continues.
@@ -120,18 +190,17 @@ class ConversationRenderer:
         Raises:
             DataError: A mention without its region, or more than `max_length` tokens.
         """
-        rendered = Rendered()
-        text: list[str] = []
         known = placeholders(len(sample.regions)) if stand_ins is None else stand_ins
-        if self.tokenizer.bos_token_id is not None:
+        writer = ConversationWriter(self._encoder)
+        rendered = writer.rendered
+        if self.tokenizer.bos_token_id is not None:  # put before the string, not written in it
             rendered.append([self.tokenizer.bos_token_id])
-        self._text(rendered, self.style.system, text)
+        writer.template(self.style.system)
         try:
             for number, turn in enumerate(sample.conversation):
-                self._question(rendered, turn, visual_tokens if number == 0 else 0, known, text)
-                rendered.prompt_length = len(rendered.ids)
-                rendered.prompt = "".join(text)
-                self._answer(rendered, turn.answer, known, text)
+                self._question(writer, turn.question, visual_tokens if number == 0 else 0, known)
+                writer.end_prompt()
+                self._answer(writer, turn.answer, known)
                 if not turn.answer.strip():
                     rendered.mute(rendered.prompt_length)
         except DataError as error:
@@ -145,14 +214,16 @@ class ConversationRenderer:
 
         The end of sequence belongs to the answer: an option that begins another one is told from it by ending.
         """
-        rendered = Rendered()
-        self._answer(rendered, text, stand_ins, [])
-        return rendered
+        writer = ConversationWriter(self._encoder)
+        writer.end_prompt()
+        self._answer(writer, text, stand_ins)
+        return writer.rendered
 
-    def shown(self, stand_in: StandIn, indexed: bool = True) -> Rendered:
-        """What stands for a region, behind its index or alone; none of it is learnt."""
+    def shown(self, stand_in: StandIn) -> Rendered:
+        """What stands for a region behind its index; none of it is learnt."""
         rendered = Rendered()
-        self._text(rendered, _words(stand_in, indexed), [])
+        if stand_in.text:
+            rendered.append(*self._encoder.encode(f" {stand_in.text}", Before.TEXT))
         for slot in stand_in.slots:
             rendered.append([self.region_id], slot=slot)
         return rendered
@@ -163,48 +234,58 @@ class ConversationRenderer:
         return frozenset(token for text, token in self.tokenizer.get_vocab().items() if text.endswith("]"))
 
     def decode(self, ids: list[int]) -> str:
-        """Generated tokens as text, without special tokens; a mention reads `[0]`."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text.strip()
+        """Generated tokens as the text of an answer, without special tokens; a mention reads `[0]`.
+
+        It is the inverse of `answer`: the space that stands before every answer is gone, all others are kept.
+        """
+        # a decoder may drop the first space: behind other text it does not
+        before = self._before_decoded
+        return self._decode(before + ids).removeprefix(self._decode(before)).removeprefix(" ")
 
     def as_mentions(self, answer: str, num_regions: int) -> str:
         """The inverse of how a mention is said: `[0]` becomes `<region0>` where there is such a region."""
         return INDEX.sub(lambda said: f"<region{said[1]}>" if int(said[1]) < num_regions else said[0], answer)
 
     def _question(
-        self, rendered: Rendered, turn: Turn, visual_tokens: int, stand_ins: Sequence[StandIn], text: list[str]
+        self, writer: ConversationWriter, question: str, visual_tokens: int, stand_ins: Sequence[StandIn]
     ) -> None:
-        self._text(rendered, self.style.before_question, text)
+        writer.template(self.style.before_question)
         if visual_tokens:
-            rendered.append([self.image_id] * visual_tokens)
-            text.append(IMAGE_TOKEN)
-            self._text(rendered, self.style.after_image, text)
-        indexed = len(stand_ins) > 1
-        for piece, region in _pieces(turn.question, len(stand_ins)):
-            self._text(rendered, f"[{region}]" if region >= 0 and indexed else piece, text)
-            if region >= 0:
-                rendered.extend(self.shown(stand_ins[region], indexed))
-                text.append(_words(stand_ins[region], indexed) or REGION_TOKEN * len(stand_ins[region].slots))
-        self._text(rendered, self.style.after_question, text)
+            writer.special([self.image_id] * visual_tokens, IMAGE_TOKEN)
+            writer.template(self.style.after_image)
+        for piece, region in _pieces(question, len(stand_ins)):
+            if region < 0:
+                writer.text(piece)
+            elif len(stand_ins) > 1:
+                self._indexed(writer, region, stand_ins[region])
+            else:
+                writer.text(stand_ins[region].text)
+                for slot in stand_ins[region].slots:
+                    writer.special([self.region_id], REGION_TOKEN, slot=slot)
+        writer.template(self.style.after_question)
 
-    def _answer(self, rendered: Rendered, answer: str, stand_ins: Sequence[StandIn], text: list[str]) -> None:
-        start = len(text)
-        for piece, region in _pieces(f" {answer}", len(stand_ins)):
-            self._text(rendered, piece if region < 0 else f"[{region}]", text, loss=True)
-            if region >= 0:
-                rendered.extend(self.shown(stand_ins[region]))
+    def _answer(self, writer: ConversationWriter, answer: str, stand_ins: Sequence[StandIn]) -> None:
+        """What reads as an index is one: behind it generation shows the region, whoever wrote it."""
+        said = self.as_mentions(f" {answer}", len(stand_ins))
+        for piece, region in _pieces(said, len(stand_ins)):
+            if region < 0:
+                writer.text(piece)
+            else:
+                self._indexed(writer, region, stand_ins[region])
         assert self.tokenizer.eos_token_id is not None
-        rendered.append([self.tokenizer.eos_token_id], loss=True)
-        text[start:] = [*text[start:], "\n"]
+        writer.end_answer(self.tokenizer.eos_token_id)
 
-    def _text(self, rendered: Rendered, piece: str, text: list[str], *, loss: bool = False) -> None:
-        if piece:
-            text.append(piece)
-            rendered.append(self._encode(piece[1:] if self._adds_space and piece[0] == " " else piece), loss=loss)
+    def _indexed(self, writer: ConversationWriter, region: int, stand_in: StandIn) -> None:
+        writer.text(f"[{region}]")
+        writer.show(self.shown(stand_in), f" {stand_in.text}" if stand_in.text else REGION_TOKEN * len(stand_in.slots))
 
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return ids
+    @cached_property
+    def _before_decoded(self) -> list[int]:
+        return self._encoder.encode("]", Before.NOTHING)[0]
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def _special(self, token: str) -> int:
         index = self.tokenizer.convert_tokens_to_ids(token)
@@ -216,11 +297,6 @@ class ConversationRenderer:
 def placeholders(regions: int) -> tuple[StandIn, ...]:
     """One placeholder for each region, its slot the region's number."""
     return tuple(StandIn(slots=(number,)) for number in range(regions))
-
-
-def _words(stand_in: StandIn, indexed: bool) -> str:
-    """The text of a stand-in, apart from the index before it."""
-    return f" {stand_in.text}" if indexed and stand_in.text else stand_in.text
 
 
 def _pieces(text: str, num_regions: int) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,9 @@ import torch
 from datamodules.conversation import INDEX, ConversationRenderer, Rendered
 from datamodules.types import StandIn
 
-MOST_INDEX_TOKENS = 8  # "[", up to three digits, "]", and room for tokenizers that write a space of its own
+MOST_INDEX_TOKENS = 8  # "[", up to four digits, "]", and room for tokenizers that write a space of its own
 FREE = (-1, -1)
+_AT_THE_END = re.compile(INDEX.pattern + r"\Z")
 
 
 class GeneratedMentions:
@@ -42,12 +44,13 @@ class GeneratedMentions:
         return [token for place, token in enumerate(ids) if self._due(self.shown[row], ids[:place]) == FREE]
 
     def _due(self, shown: Sequence[Rendered], ids: list[int]) -> tuple[int, int]:
+        """What follows `ids`: they end in an index and so many tokens of what is shown behind it."""
         for length in range(min(self.longest, len(ids))):
-            begun = len(ids) - length
-            number = self._index(ids[:begun])
+            said, begun = ids[: len(ids) - length], ids[len(ids) - length :]
+            number = self._index(said)
             if 0 <= number < len(shown):
                 following = shown[number]
-                if length < len(following.ids) and ids[begun:] == following.ids[:length]:
+                if length < len(following.ids) and begun == following.ids[:length]:
                     return following.ids[length], following.placeholder[length]
         return FREE
 
@@ -55,6 +58,5 @@ class GeneratedMentions:
         """The number of the region whose index ends with the last token, or -1."""
         if not ids or ids[-1] not in self.renderer.closing_ids:
             return -1
-        text = self.renderer.decode(ids[-MOST_INDEX_TOKENS:])
-        numbers = [int(index[1]) for index in INDEX.finditer(text) if index.end() == len(text)]
-        return numbers[0] if numbers else -1
+        index = _AT_THE_END.search(self.renderer.decode(ids[-MOST_INDEX_TOKENS:]))
+        return int(index[1]) if index else -1

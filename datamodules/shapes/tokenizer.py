@@ -28,8 +28,8 @@ def train_tokenizer(folder: Path, kinds: Sequence[Kind] = KINDS, further: Iterab
     """Trains the tokenizer and saves it to `folder`, where transformers' `AutoTokenizer` finds it.
 
     Case is ignored and punctuation stands alone, so that a question as people type it has the same tokens. An index
-    like `[2]` is three tokens and comes back as it was. It knows the words of all questions about those kinds of
-    scenes, and of the texts in `further`.
+    like `[2]` is three tokens, `[12]` four, and comes back as it was. It knows the words of all questions about those
+    kinds of scenes, and of the texts in `further`.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -46,7 +46,7 @@ def train_tokenizer(folder: Path, kinds: Sequence[Kind] = KINDS, further: Iterab
 
 
 def _trained(texts: Sequence[str]) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -57,13 +57,14 @@ def _trained(texts: Sequence[str]) -> Tokenizer:
             pre_tokenizers.Digits(individual_digits=True),
         ]
     )
-    # WordPiece here only puts spaces between words
+    # WordPiece here only puts spaces between words; none belongs inside brackets, before a stop or within a number
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.WordPiece(prefix="##", cleanup=False),
             decoders.Fuse(),
-            decoders.Replace("[ ", "["),
-            decoders.Replace(" ]", "]"),
+            decoders.Replace(Regex(r"(?<=[\[(]) "), ""),
+            decoders.Replace(Regex(r" (?=[\]).,:;!?])"), ""),
+            decoders.Replace(Regex(r"(?<=\d) (?=\d)"), ""),
         ]
     )
     tokenizer.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS)))
