@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IMAGE_TOKEN = "<image>"
 REGION_TOKEN = "<region>"
 INDEX = re.compile(r"\[(0|[1-9][0-9]{0,3})\]")  # how a region is said
+_SPACED_INDEX = re.compile(r"\[\s*(0|[1-9](?:\s*[0-9]){0,3})\s*\]")  # the same by tokenizers that lose or add spaces
 
 PromptName: TypeAlias = Literal["vicuna", "plain"]
 
@@ -178,6 +179,8 @@ class ConversationRenderer:
         self.image_id = self._special(IMAGE_TOKEN)
         self.region_id = self._special(REGION_TOKEN)
         self._encoder = TextEncoder(tokenizer)
+        self._before_all = _put_before_strings(tokenizer)
+        self._index = INDEX if self._keeps_spaces() else _SPACED_INDEX
 
     def render(self, sample: RegionSample, visual_tokens: int, stand_ins: Sequence[StandIn] | None = None) -> Rendered:
         """The whole conversation: what training learns from; up to `prompt_length`, what generation continues.
@@ -193,8 +196,7 @@ class ConversationRenderer:
         known = placeholders(len(sample.regions)) if stand_ins is None else stand_ins
         writer = ConversationWriter(self._encoder)
         rendered = writer.rendered
-        if self.tokenizer.bos_token_id is not None:  # put before the string, not written in it
-            rendered.append([self.tokenizer.bos_token_id])
+        rendered.append(self._before_all)
         writer.template(self.style.system)
         try:
             for number, turn in enumerate(sample.conversation):
@@ -238,13 +240,13 @@ class ConversationRenderer:
 
         It is the inverse of `answer`: the space that stands before every answer is gone, all others are kept.
         """
-        # a decoder may drop the first space: behind other text it does not
-        before = self._before_decoded
-        return self._decode(before + ids).removeprefix(self._decode(before)).removeprefix(" ")
+        return self._index.sub(lambda said: f"[{_number(said)}]", self._decoded(ids))
 
     def as_mentions(self, answer: str, num_regions: int) -> str:
         """The inverse of how a mention is said: `[0]` becomes `<region0>` where there is such a region."""
-        return INDEX.sub(lambda said: f"<region{said[1]}>" if int(said[1]) < num_regions else said[0], answer)
+        return self._index.sub(
+            lambda said: f"<region{_number(said)}>" if _number(said) < num_regions else said[0], answer
+        )
 
     def _question(
         self, writer: ConversationWriter, question: str, visual_tokens: int, stand_ins: Sequence[StandIn]
@@ -279,11 +281,18 @@ class ConversationRenderer:
         writer.text(f"[{region}]")
         writer.show(self.shown(stand_in), f" {stand_in.text}" if stand_in.text else REGION_TOKEN * len(stand_in.slots))
 
-    @cached_property
-    def _before_decoded(self) -> list[int]:
-        return self._encoder.encode("]", Before.NOTHING)[0]
+    def _keeps_spaces(self) -> bool:
+        """Whether text comes back from its tokens with the spaces that it had; from tokens of words it does not."""
+        self._index = INDEX
+        return all(self._decoded(self.answer(text, ()).ids) == text for text in ("[10]", "[ 1 0 ]"))
 
-    def _decode(self, ids: list[int]) -> str:
+    def _decoded(self, ids: list[int]) -> str:
+        # a decoder may drop a first space: behind other text it does not
+        before = self._encoder.encode("]", Before.NOTHING)[0]
+        text = self._special_free(before + ids)
+        return text.removeprefix(self._special_free(before)).removeprefix(" ")
+
+    def _special_free(self, ids: list[int]) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
@@ -297,6 +306,17 @@ class ConversationRenderer:
 def placeholders(regions: int) -> tuple[StandIn, ...]:
     """One placeholder for each region, its slot the region's number."""
     return tuple(StandIn(slots=(number,)) for number in range(regions))
+
+
+def _number(index: re.Match[str]) -> int:
+    return int("".join(index[1].split()))
+
+
+def _put_before_strings(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens with which the tokenizer begins a string by itself; some have a begin of sequence and put none."""
+    whole, text = (tokenizer.encode("a", add_special_tokens=added) for added in (True, False))
+    begin: list[int] = whole[: next(at for at in range(len(whole)) if whole[at : at + len(text)] == text)]
+    return begin
 
 
 def _pieces(text: str, num_regions: int) -> list[tuple[str, int]]:

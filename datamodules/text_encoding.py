@@ -54,6 +54,7 @@ class TextEncoder:
         self.special_tokens: dict[int, AddedToken] = {
             index: token for index, token in tokenizer.added_tokens_decoder.items() if token.special
         }
+        self._never_in_text = self.special_tokens.keys() - {tokenizer.unk_token_id}
         self._ids = {token.content: index for index, token in self.special_tokens.items()}
         # the longest first, as tokenizers look for them
         self._special = re.compile(f"({'|'.join(map(re.escape, sorted(self._ids, key=len, reverse=True)))})")
@@ -75,7 +76,8 @@ class TextEncoder:
             stops: Ascending places in it, counted in characters, that no token may reach over.
 
         Raises:
-            DataError: The tokenizer joins the text to whatever text stands before it.
+            DataError: The tokenizer joins the text to whatever text stands before it, or has a special token among
+                its words and finds it there.
         """
         self._twin.encode_special_tokens = True  # a pickled tokenizer forgets it
         for context in before.value:
@@ -85,6 +87,8 @@ class TextEncoder:
                 break
         else:
             raise DataError(f"the tokenizer of {self.name!r} joins {text!r} to whatever stands before it")
+        if not self._never_in_text.isdisjoint(encoding.ids):
+            raise DataError(f"the tokenizer of {self.name!r} finds a special token in {text!r}")
         for number, stop in enumerate(stops):
             if _reached_over(stop, places):
                 later = [place - stop for place in stops[number + 1 :]]

@@ -10,7 +10,7 @@ import torch
 from datamodules.conversation import INDEX, ConversationRenderer, Rendered
 from datamodules.types import StandIn
 
-MOST_INDEX_TOKENS = 8  # "[", up to four digits, "]", and room for tokenizers that write a space of its own
+MOST_INDEX_TOKENS = 12  # "[", up to four digits and "]", and as many for tokenizers that put a space before each
 FREE = (-1, -1)
 _AT_THE_END = re.compile(INDEX.pattern + r"\Z")
 

@@ -39,6 +39,7 @@ def train_tokenizer(folder: Path, kinds: Sequence[Kind] = KINDS, further: Iterab
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
+        add_bos_token=True,
         additional_special_tokens=["<image>", "<region>"],
         clean_up_tokenization_spaces=False,
     )
