@@ -53,7 +53,9 @@ class Movement(Callback):
 def _learning(module: LightningModule) -> list[tuple[str, torch.nn.Parameter]]:
     """By way of the state, which sharding puts back into shards: after a forward pass alone copies lie there."""
     weights = module.state_dict(keep_vars=True).items()
-    return [(name, weight) for name, weight in weights if isinstance(weight, torch.nn.Parameter) and weight.requires_grad]
+    return [
+        (name, weight) for name, weight in weights if isinstance(weight, torch.nn.Parameter) and weight.requires_grad
+    ]
 
 
 def _whole(tensor: Any) -> torch.Tensor:

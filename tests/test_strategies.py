@@ -123,9 +123,7 @@ RECOMPUTED = "--trainer.strategy.init_args.checkpoint_activations=true"
         ("finetune", "qlora_ddp", ()),
     ],
 )
-def test_all_that_learns_moves(
-    stage: str, strategy: str, more: tuple[str, ...], shapes: Path, tmp_path: Path
-) -> None:
+def test_all_that_learns_moves(stage: str, strategy: str, more: tuple[str, ...], shapes: Path, tmp_path: Path) -> None:
     """Regression: weights that learnt in bfloat16 stayed where they were, marks in 99 of 100 elements."""
     cli.main(command(stage, strategy, shapes, tmp_path, *more))
     moved = assert_all_has_moved(tmp_path)

@@ -2,8 +2,8 @@
 
 The architecture of `experiments/models/llava-1.5-7b.yaml` with random weights, made on the device: frozen ones in
 bfloat16, those that learn in float32, while layers compute in bfloat16. A sample has 4 frames of 576 tokens, 200 text
-tokens, of which 60 are learnt, and one region; the vision tower is frozen. Trained by Lightning's Trainer on one batch in
-memory, so that there is no loader to wait for:
+tokens, of which 60 are learnt, and one region; the vision tower is frozen. Trained by Lightning's Trainer on one batch
+in memory, so that there is no loader to wait for:
 
 - `full`: everything else learns, AdamW with its state in 8 bits;
 - `lora`: adapters of rank 16 on every linear layer of the language model;

@@ -1,7 +1,7 @@
 """A base of real positions on a tiny scale: 4 x 576 visual tokens, heads of 128 numbers, sharp attention.
 
-Rounded rotary frequencies are only wrong from a few hundred tokens on, and only where attention looks at one place. As a
-program, under torchrun, `long_base.py FOLDER` puts such a base under FSDP2 and writes what it says and its buffers.
+Rounded rotary frequencies are only wrong from a few hundred tokens on, and only where attention looks at one place. As
+a program, under torchrun, `long_base.py FOLDER` puts such a base under FSDP2 and writes what it says and its buffers.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def write_base(folder: Path) -> None:
 def based_on(folder: Path, **options: Any) -> RegionModule:
     """A model on that base in bfloat16; nothing of the base learns unless `frozen` says so."""
     torch.manual_seed(1)
-    module = VideoRegionModule(BaseModel(llava=str(folder), dtype="bfloat16"), **{"frozen": FROZEN, **OPTIONS, **options})
+    module = VideoRegionModule(
+        BaseModel(llava=str(folder), dtype="bfloat16"), **{"frozen": FROZEN, **OPTIONS, **options}
+    )
     module.configure_model()
     return module.eval()
 

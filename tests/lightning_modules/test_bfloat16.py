@@ -1,7 +1,7 @@
 """In bfloat16 and at 2,500 tokens, too, the model is its base model: logits, generation, options, checkpoints, exports.
 
-Regression for all of it: the whole backbone was cast to the base's type, and its rotary frequencies with it. Three of ten
-tokens came out otherwise than transformers' own on the same weights in the same type.
+Regression for all of it: the whole backbone was cast to the base's type, and its rotary frequencies with it. Three of
+ten tokens came out otherwise than transformers' own on the same weights in the same type.
 """
 
 from __future__ import annotations

@@ -296,7 +296,10 @@ def test_a_base_that_is_not_here_is_refused_with_what_to_add(capsys: pytest.Capt
         (["--trainer.precision", "bf16-true"], ["'bf16-true'", "rotary frequencies"]),
         (["--text-tokens", "50"], ["60 answer tokens of 50 text tokens"]),
         (["--text-tokens", "4000"], ["6304 tokens", "model.max_length is 4096"]),
-        (["--data.micro_batch_size", "null", "--data.token_budget", "2000"], ["2504 tokens", "data.token_budget is 2000"]),
+        (
+            ["--data.micro_batch_size", "null", "--data.token_budget", "2000"],
+            ["2504 tokens", "data.token_budget is 2000"],
+        ),
         (["--model.quantise", "nf4"], ["frozen"]),
     ],
 )

@@ -51,7 +51,9 @@ def test_only_what_learns_is_widened() -> None:
 
 def test_what_would_learn_in_fewer_bits_is_refused() -> None:
     model = Tied()
-    with pytest.raises(DataError, match=r"1 weights would learn in fewer than 32 bits .*words.weight is torch.bfloat16"):
+    with pytest.raises(
+        DataError, match=r"1 weights would learn in fewer than 32 bits .*words.weight is torch.bfloat16"
+    ):
         learning_weights(model)
     learn_in_float32(model)
     assert [id(weight) for weight in learning_weights(model)] == [id(model.wide), id(model.words.weight)]
@@ -66,13 +68,13 @@ def test_a_precision_that_casts_the_whole_model_is_refused(precision: str) -> No
 def test_a_training_under_such_a_precision_does_not_begin(tmp_path: Path) -> None:
     """Before weights are made; rotary frequencies would be bfloat16."""
     module = unmade(tmp_path)
-    with pytest.raises(DataError, match="trainer.precision 'bf16-true' would cast"):
+    with pytest.raises(DataError, match=r"trainer.precision 'bf16-true' would cast"):
         train(module, tmp_path, 1, SAMPLES, precision="bf16-true", enable_checkpointing=False)
 
 
 def test_a_model_that_only_answers_does_not_train(tmp_path: Path) -> None:
     checkpoint = trained(fresh(tmp_path, dtype="bfloat16"), tmp_path / "run", 1)
-    with pytest.raises(DataError, match="no weight learns: .* start from it by init_from"):
+    with pytest.raises(DataError, match=r"no weight learns: .* start from it by init_from"):
         train(load(checkpoint), tmp_path, 1, SAMPLES, enable_checkpointing=False)
 
 
@@ -99,8 +101,9 @@ def types(weights: dict[str, torch.Tensor]) -> dict[str, set[torch.dtype]]:
     }
 
 
-ALL_HALF = dict.fromkeys(("vision_tower", "multi_modal_projector", "language_model", "lm_head"), {HALF})
-OURS = dict.fromkeys(("reference", "guide"), {FULL})
+PARTS = ("vision_tower", "multi_modal_projector", "language_model", "lm_head")
+ALL_HALF = {part: {HALF} for part in PARTS}
+OURS = {part: {FULL} for part in ("reference", "guide")}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ OURS = dict.fromkeys(("reference", "guide"), {FULL})
         (("vision_tower",), {part: {FULL} for part in ALL_HALF if part != "vision_tower"}),
         (("vision_tower", "projector", "language_model"), {}),
         # the tower's end is not used, and frozen always
-        ((), {**dict.fromkeys(ALL_HALF, {FULL}), "vision_tower": {FULL, HALF}}),
+        ((), {**{part: {FULL} for part in PARTS}, "vision_tower": {FULL, HALF}}),
     ],
 )
 def test_a_checkpoint_has_the_types_that_its_training_had(
