@@ -70,7 +70,7 @@ def _prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScor
         task=sample.task,
         group=sample.group,
         prompt=prompt,
-        prediction=text,
+        prediction=text.strip(),
         references=turn.references or (turn.answer,),
         options=sample.options,
         label=sample.label,

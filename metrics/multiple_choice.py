@@ -37,8 +37,8 @@ class MultipleChoice(PredictionMetric):
             `likelihood_per_token`, that sum divided by the option's number of tokens.
         letter_rule: Where the letter of an answer by letter stands. `exact`: the whole text is one letter ("A." is
             wrong). `extract`: the first `(A)`, else the first `A)`, both in upper case, else the first character
-            that is neither full stop nor white space. Case does not matter to what was found. No letter, and one
-            beyond the options, choose nothing, which is wrong.
+            that is no full stop. Case does not matter to what was found. No letter, and one beyond the options,
+            choose nothing, which is wrong.
     """
 
     def __init__(self, rule: ChoiceRule = "likelihood", letter_rule: LetterRule = "extract") -> None:
@@ -127,7 +127,7 @@ def lettered_option(prediction: Prediction, letter_rule: LetterRule) -> int | No
 
 def _extracted(text: str) -> str:
     found = re.search(r"\(([A-Z])\)", text) or re.search(r"([A-Z])\)", text)
-    return found[1] if found else text.replace(".", "").lstrip()[:1]
+    return found[1] if found else text.replace(".", "")[:1]
 
 
 _LETTERS: dict[LetterRule, Callable[[str], str]] = {"exact": str.strip, "extract": _extracted}

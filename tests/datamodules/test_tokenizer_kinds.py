@@ -165,7 +165,7 @@ told = st.lists(st.one_of(typed, st.sampled_from(MENTIONS)), max_size=5).map("".
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", EVERY_KIND)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(question=told, answer=told, further=told)
 def test_whatever_is_typed(kind: str, style: PromptName, question: str, answer: str, further: str) -> None:
     """Two turns about two regions: special tokens are ours alone, and an answer does not depend on what was asked."""
@@ -208,7 +208,7 @@ def _special(rendered: Rendered, special: set[int]) -> list[tuple[int, bool, int
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("characters", "words")])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(question=typed, answer=st.text(st.characters(exclude_categories=["Cs", "Zs", "Cc", "Zl", "Zp"]), min_size=1))
 def test_any_text_is_read_as_in_the_whole_string(kind: str, style: PromptName, question: str, answer: str) -> None:
     """Where nobody types what looks like a special token, which the string alone could not tell from one."""

@@ -1,0 +1,144 @@
+"""Indices in generated tokens: generation shows behind an index what training showed there, and nothing elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules.conversation import ConversationRenderer, Rendered, placeholders
+from datamodules.types import RegionBatch, RegionSample, StandIn, Turn
+from helpers import sample, tiny_module
+from lightning_modules import VideoRegionModule, ask
+from lightning_modules.answering import Answered
+from lightning_modules.mentions import FREE, GeneratedMentions
+from metrics import Prediction
+from metrics.predictions import spell_regions
+from small_tokenizers import EVERY_KIND, KINDS, LOSSLESS, small_tokenizer
+
+RENDERERS = {kind: ConversationRenderer(small_tokenizer(kind)) for kind in EVERY_KIND}
+ANSWERS = [
+    "<region0> and <region1>, (<region0>)",
+    "[<region9>] it is <region10>.",
+    "<region99><region12>",
+    "[5]",
+    "it is",
+]
+STAND_INS = {
+    "placeholder": placeholders(100),
+    "placeholders": tuple(StandIn(slots=(2 * number, 2 * number + 1)) for number in range(100)),
+    "words": tuple(StandIn(f"frame {number % 4}: [0, {number}]") for number in range(100)),
+}
+
+
+def follow(mentions: GeneratedMentions, rendered: Rendered) -> None:
+    """Token by token: what is due is what stands there, where it is shown, and nothing where it is said."""
+    for place, (token, loss, slot) in enumerate(zip(rendered.ids, rendered.loss, rendered.placeholder, strict=True)):
+        (due,) = mentions.due(torch.tensor([rendered.ids[:place]], dtype=torch.int64))
+        assert due == (FREE if loss else (token, slot)), place
+
+
+@pytest.mark.parametrize("stand_ins", STAND_INS.values(), ids=STAND_INS)
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_what_is_shown_in_training_is_due_in_generation(kind: str, answer: str, stand_ins: tuple[StandIn, ...]) -> None:
+    """Indices of two digits among them, which a word tokenizer wrote `[1 2]` and nothing read."""
+    renderer = RENDERERS[kind]
+    rendered = renderer.answer(answer, stand_ins)
+    mentions = GeneratedMentions(renderer, [stand_ins])
+    follow(mentions, rendered)
+    chosen = [token for token, loss in zip(rendered.ids, rendered.loss, strict=True) if loss]
+    assert mentions.said(0, rendered.ids) == chosen
+    if kind in LOSSLESS:
+        assert renderer.decode(chosen) == spell_regions(answer)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_indices_of_one_to_four_digits_are_read(kind: str) -> None:
+    stand_ins = placeholders(1200)
+    mentions = GeneratedMentions(RENDERERS[kind], [stand_ins])
+    for number in (0, 9, 10, 99, 100, 999, 1000, 1199):
+        rendered = RENDERERS[kind].answer(f"it is <region{number}>", stand_ins)
+        assert rendered.placeholder.count(number) == 1
+        follow(mentions, rendered)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_without_its_region_stays_text(kind: str) -> None:
+    """`[2]` of two regions is shown nothing and is no mention of a third."""
+    renderer, stand_ins = RENDERERS[kind], placeholders(2)
+    rendered = renderer.answer("[2], [02] or <region1>", stand_ins)
+    assert [slot for slot in rendered.placeholder if slot >= 0] == [1]
+    follow(GeneratedMentions(renderer, [stand_ins]), rendered)
+    said = renderer.decode([token for token, loss in zip(rendered.ids, rendered.loss, strict=True) if loss])
+    assert said == "[2], [02] or [1]"
+    assert renderer.as_mentions(said, 2) == "[2], [02] or <region1>"
+    assert renderer.as_mentions("[\u0661] [1]", 2) == "[\u0661] <region1>"  # an Arabic one
+
+
+PIECES = [
+    "<region0>",
+    "<region1>",
+    "<region11>",
+    "[1]",
+    "[12]",
+    "[ 1 ]",
+    "[01]",
+    "[",
+    "]",
+    "]]",
+    ",",
+    " ",
+    "1",
+    "it is",
+]
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@settings(max_examples=15, deadline=None)
+@given(answer=st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+def test_brackets_of_any_kind(kind: str, answer: str) -> None:
+    """Whatever looks like an index to generation is one in training too."""
+    stand_ins = placeholders(12)
+    follow(GeneratedMentions(RENDERERS[kind], [stand_ins]), RENDERERS[kind].answer(answer, stand_ins))
+
+
+@pytest.mark.parametrize("answer", ["<region0> and <region1>, (<region0>)", "it is <region0>.", "it is a cat"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_further_turns_have_the_ids_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, answer: str
+) -> None:
+    """`ask` wrote an earlier answer with other ids than it was learnt and generated with."""
+    small_tokenizer(kind).save_pretrained(tmp_path / "kind")
+    module = tiny_module(tmp_path, kind=VideoRegionModule)
+    module.renderer = renderer = ConversationRenderer(small_tokenizer(kind), "vicuna")
+    learnt = sample(boxes=((0, 0, 8, 8), (8, 8, 16, 16)))
+    turns = (Turn("which is left?", answer), Turn("is it?", "it is"))
+    trained = module.processor(4)(RegionSample(learnt.id, learnt.media, learnt.regions, turns)).rendered
+    asked: list[list[int]] = []
+
+    def say(batch: RegionBatch) -> Answered:
+        """The tokens that were learnt for this answer, as generation decodes them."""
+        asked.append(batch.input_ids[0, : int(batch.prompt_lengths)].tolist())
+        ids = renderer.answer(turns[len(asked) - 1].answer, batch.stand_ins[0]).ids
+        text = renderer.decode(GeneratedMentions(renderer, batch.stand_ins).said(0, ids))
+        return Answered(
+            [Prediction(id="a", task="answer", group="", prompt="", prediction=text, references=("",))], None
+        )
+
+    monkeypatch.setattr(module, "answer", say)
+    conversation = ask(module, learnt.media, learnt.regions, [turn.question for turn in turns]).conversation
+    assert [turn.answer for turn in conversation] == [turn.answer for turn in turns]
+    assert asked[1] == trained.ids[: trained.prompt_length]
+    assert asked[1][: len(asked[0])] == asked[0]
+
+
+def test_rows_of_several_samples_have_their_own_regions() -> None:
+    """Two beams of two samples; the second has one region only."""
+    renderer = RENDERERS["characters"]
+    mentions = GeneratedMentions(renderer, [placeholders(2), placeholders(1)])
+    ids = torch.tensor([renderer.tokenizer.encode(" [1]", add_special_tokens=False)] * 4)
+    assert mentions.due(ids) == [(renderer.region_id, 1)] * 2 + [FREE] * 2
