@@ -58,13 +58,13 @@ def _trained(texts: Sequence[str]) -> Tokenizer:
             pre_tokenizers.Digits(individual_digits=True),
         ]
     )
-    # WordPiece here only puts spaces between words; none belongs inside brackets, before a stop or within a number
+    # WordPiece here only puts spaces between words; none belongs inside brackets or within a number
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.WordPiece(prefix="##", cleanup=False),
             decoders.Fuse(),
-            decoders.Replace(Regex(r"(?<=[\[(]) "), ""),
-            decoders.Replace(Regex(r" (?=[\]).,:;!?])"), ""),
+            decoders.Replace("[ ", "["),
+            decoders.Replace(" ]", "]"),
             decoders.Replace(Regex(r"(?<=\d) (?=\d)"), ""),
         ]
     )
