@@ -1,0 +1,127 @@
+"""Whatever the batch: marks stand where a slow reference puts them, and every gradient that is asked for is finite."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules.types import RegionBatch, RegionSample
+from drawn import FEW, batches
+from helpers import WAYS, make_batch, tiny_module, way_name
+from lightning_modules.losses import pass_losses, step_counts
+from lightning_modules.region_guide import guide_loss, guided_samples, heat_map, tracking_hits
+from lightning_modules.region_module import RegionModule
+from lightning_modules.region_references.reference import smallest_region
+
+MARKS = 32
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> RegionModule:
+    return tiny_module(tmp_path_factory.mktemp("model"), num_marks=MARKS)
+
+
+def owners(batch: RegionBatch) -> list[int]:
+    """The sample of every frame."""
+    return [row for row, count in enumerate(batch.frame_counts.tolist()) for _ in range(count)]
+
+
+@torch.no_grad()
+@FEW
+@given(drawn=batches())
+def test_marks_stand_where_they_belong(module: RegionModule, drawn: list[RegionSample]) -> None:
+    """Eq. 1 token by token; the projected mark at every placeholder, a word or visual token everywhere else."""
+    batch, backbone = make_batch(module, *drawn), module.backbone
+    embedded = backbone.embed(batch)
+    visual, marks = backbone.visual_tokens(batch.pixel_values), embedded.reference.marks
+    assert marks is not None
+    projected = backbone.reference.projection(backbone.reference.marks)  # type: ignore[operator,union-attr]  # Token Mark's
+    for row, sample in enumerate(drawn):
+        own = marks[row, : len(sample.regions)].tolist()
+        assert len(set(own)) == len(own) and all(0 <= mark < MARKS for mark in own)
+        assert marks[row, len(own) :].eq(-1).all()
+    marked = visual.clone()
+    for frame, row in enumerate(owners(batch)):
+        for number in range(len(drawn[row].regions)):
+            marked[frame] += batch.mark_weights[frame, :, number, None] * projected[marks[row, number]]
+    seen = iter(marked.flatten(0, 1))
+    words, image = backbone.llava.get_input_embeddings(), backbone.llava.config.image_token_id
+    for row in range(len(drawn)):
+        expected = [
+            projected[marks[row, slot]] if slot >= 0 else next(seen) if token == image else words.weight[token]
+            for token, slot in zip(batch.input_ids[row].tolist(), batch.placeholder[row].tolist(), strict=True)
+        ]
+        torch.testing.assert_close(embedded.embeddings[row], torch.stack(expected), atol=1e-5, rtol=1e-5)
+    assert next(seen, None) is None
+
+
+@torch.no_grad()
+@FEW
+@given(drawn=batches(), seed=st.integers(0, 2**32))
+def test_the_guide_head_is_judged_sample_by_sample_and_token_by_token(
+    module: RegionModule, drawn: list[RegionSample], seed: int
+) -> None:
+    """Loss, heat map and tracked tokens of ragged batches, with loops over what is there."""
+    batch = make_batch(module, *drawn)
+    logits = 3 * torch.randn(*batch.guide_weights.shape[:2], MARKS + 1, generator=torch.Generator().manual_seed(seed))
+    marks = module.backbone.reference.draw(batch)  # type: ignore[operator]  # Token Mark's
+    chances, owner = logits.log_softmax(-1), owners(batch)
+    heat = heat_map(logits, batch, marks)
+    total, guided = 0.0, 0
+    hits, tokens = [0] * len(drawn), [0] * len(drawn)
+    for row, sample in enumerate(drawn):
+        own = marks[row, : len(sample.regions)].tolist()
+        frames = [frame for frame, other in enumerate(owner) if other == row]
+        of_frames = []
+        for frame in frames:
+            shares = batch.guide_weights[frame, :, : len(own)]
+            torch.testing.assert_close(heat[frame, :, : len(own)], chances[frame][:, own].exp())
+            assert not heat[frame, :, len(own) :].any()
+            if not batch.guide_known[frame]:
+                continue
+            background = chances[frame, :, -1] * (1 - shares.sum(1))
+            of_frames.append(float(-((chances[frame][:, own] * shares).sum(1) + background).mean()))
+            for token, share in enumerate(shares.tolist()) if len(own) > 1 else ():
+                best = max(share)
+                if best >= 0.25 and share.count(best) == 1 and not batch.mark_weights[frame].any():
+                    tokens[row] += 1
+                    hits[row] += int(chances[frame, token, :-1].argmax()) == own[share.index(best)]
+        if of_frames:
+            total, guided = total + sum(of_frames) / len(of_frames), guided + 1
+    assert guided_samples(batch) == guided
+    assert float(guide_loss(logits, batch, marks)) == pytest.approx(total, rel=1e-4, abs=1e-5)
+    found = tracking_hits(logits, batch, marks)
+    assert [counts.tolist() for counts in found] == [hits, tokens]
+    areas = [
+        float(sum(batch.mark_weights[frame, :, number].sum() for frame, other in enumerate(owner) if other == row))
+        for row, sample in enumerate(drawn)
+        for number in range(len(sample.regions))
+    ]
+    assert float(smallest_region(batch)) == pytest.approx(min(areas, default=torch.inf), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("way", WAYS, ids=way_name)
+def test_every_gradient_is_finite(tmp_path_factory: pytest.TempPathFactory, way: dict[str, Any], dtype: str) -> None:
+    """With and without regions, pictures, known frames; a NaN is "not None", and after one step all is NaN."""
+    learner = tiny_module(tmp_path_factory.mktemp("model"), num_marks=MARKS, dtype=dtype, frozen=(), **way)
+    most = 12 if way["region_reference"] == "visual_marker" else 30  # it has that many colours
+
+    @settings(FEW, max_examples=5)
+    @given(drawn=batches(most_regions=most))
+    def check(drawn: list[RegionSample]) -> None:
+        batch = make_batch(learner, *drawn)
+        learner.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16) if dtype == "bfloat16" else nullcontext():
+            language, guide = pass_losses(learner.backbone(batch), batch, step_counts([batch]))
+        (language + guide).backward()
+        asked = {name: weight.grad for name, weight in learner.named_parameters() if weight.requires_grad}
+        assert language.isfinite() and guide.isfinite()
+        assert [name for name, gradient in asked.items() if gradient is None or not gradient.isfinite().all()] == []
+
+    check()
