@@ -65,3 +65,22 @@ def test_a_large_step_keeps_padding_small() -> None:
     dealt = pack(lengths, 8192, ranks=8)
     groups = [group for of_rank in dealt for group in of_rank]
     assert sum(lengths) >= (1 - MOST_PADDING) * padded_tokens(lengths, groups)
+
+
+def test_padding_of_a_twentieth_is_borne_and_more_is_not() -> None:
+    """Two samples of 100 and 90 tokens share a pass that has 10 of 200 tokens of padding, 100 and 89 do not."""
+    assert pack([100, 90], 1000) == [[[0, 1]]]
+    assert pack([100, 89], 1000) == [[[0], [1]]]
+
+
+def test_one_sample_is_a_pass() -> None:
+    assert pack([7], 7) == [[[0]]]
+
+
+def test_samples_of_one_length_stay_in_their_order() -> None:
+    """Ranks agree without a word: no machine may sort equal lengths in a way of its own."""
+    lengths = [20, 21] * 100
+    [groups] = pack(lengths, 21 * 10)
+    for length in (20, 21):
+        places = [place for group in groups for place in group if lengths[place] == length]
+        assert places == sorted(places)

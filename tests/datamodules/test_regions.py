@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from datamodules.regions import Placement, pooled_weights, region_weights
+from datamodules.regions import Placement, bounding_box, pooled_weights, region_weights
 from datamodules.types import Box, Clip, DataError, Geometry, Mask, Polygon, Region
 
 
@@ -148,3 +148,12 @@ def test_without_regions_there_is_nothing_to_mark_or_guide() -> None:
 def test_bad_geometry_is_one_error_with_both_numbers(geometry: Geometry, message: str) -> None:
     with pytest.raises(DataError, match=message):
         region_weights((Region.at(geometry),), clip(8, 10), Placement.of((8, 10), 8), 2)
+
+
+def test_around_a_mask_of_another_size_than_the_frame_there_is_no_box() -> None:
+    """Its pixels would be written as hundredths of a frame that it is not of."""
+    inside = np.zeros((8, 10), bool)
+    inside[2:5, 4:9] = True
+    assert bounding_box(encode(inside), (8, 10)) == (4, 2, 9, 5)
+    with pytest.raises(DataError, match="mask of 8 x 10 on a frame of 10 x 8"):
+        bounding_box(encode(inside), (10, 8))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
-from datamodules.source import RegionSource
+from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler, _few_blocks_at_a_time
+from datamodules.source import Blocks, RegionSource
 from datamodules.types import RegionSample
 
 
@@ -93,3 +93,48 @@ def test_evaluation_sees_every_record_and_all_ranks_see_as_many() -> None:
     everything = [Draw(0, record) for record in range(4)] + [Draw(1, record) for record in range(3)]
     assert set().union(*parts) == set(everything)
     assert list(EvaluationSampler(sources)) == everything
+
+
+def test_sources_of_one_length_are_shuffled_each_in_its_own_way() -> None:
+    """In lockstep, record 17 of one would always come with record 17 of the other."""
+    draws = SampleStream([Counted(50), Counted(50)], [0.5, 0.5], 0).draws(0, 104)
+    first, second = ([draw.record for draw in draws if draw.source == source][:50] for source in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert sum(one == other for one, other in zip(first, second, strict=True)) < 10
+
+
+@pytest.mark.parametrize(("epoch_size", "consumed"), [(50, 0), (51, 0), (48, 3), (50, 7)])
+def test_ranks_get_as_many_samples_where_they_do_not_divide_an_epoch(epoch_size: int, consumed: int) -> None:
+    """A rank with a sample more than the others would wait for them for ever; the next epoch starts at its start."""
+    samplers = [TrainSampler(stream(), epoch_size, 4, rank, consumed=consumed) for rank in range(4)]
+    for epoch, first in ((0, consumed), (1, epoch_size)):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        parts = [list(sampler) for sampler in samplers]
+        share = (epoch_size * (epoch + 1) - first) // 4
+        assert [len(part) for part in parts] == [share] * 4
+        together = sorted((draw for part in parts for draw in part), key=lambda draw: draw.position)
+        assert together == stream().draws(first, first + 4 * share)
+    assert {len(sampler) for sampler in samplers} == {epoch_size // 4}
+
+
+def test_sources_take_turns_by_hand() -> None:
+    """The multiples of 0.618 without their whole part, and of two sources the second from 0.75 on."""
+    points = [0.000, 0.618, 0.236, 0.854, 0.472, 0.090, 0.708, 0.326, 0.944, 0.562, 0.180, 0.798]
+    assert [draw.source for draw in stream().draws(0, 12)] == [int(point >= 0.75) for point in points]
+
+
+def test_weights_are_shares_whatever_they_add_up_to_and_none_is_never() -> None:
+    sources = [Counted(7), Counted(5, ordered=True)]
+    assert SampleStream(sources, [3, 1], 0).draws(0, 50) == stream().draws(0, 50)
+    assert {draw.source for draw in SampleStream(sources, [0, 2], 0).draws(0, 50)} == {1}
+    assert {draw.source for draw in SampleStream(sources, [2, 0], 0).draws(0, 50)} == {0}
+
+
+def test_records_keep_their_order_within_a_stretch_of_blocks() -> None:
+    """Against Python's sort, which is stable on every machine."""
+    drawn = np.random.default_rng(1).permutation(200)
+    blocks = Blocks(of_record=np.arange(200) // 10, together=4)
+    stretch = np.random.default_rng(2).permutation(20) // 4
+    expected = sorted(drawn.tolist(), key=lambda record: stretch[record // 10])
+    assert _few_blocks_at_a_time(drawn, blocks, np.random.default_rng(2)).tolist() == expected

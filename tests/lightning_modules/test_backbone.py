@@ -87,38 +87,46 @@ def test_a_region_changes_the_answer_and_another_mark_too(tmp_path: Path) -> Non
 
 
 @EVERY_WAY
-def test_generation_shows_what_stands_for_a_region_after_its_index(tmp_path: Path, way: dict[str, Any]) -> None:
-    """Teacher-forced logits behind `[1]` and its stand-in equal those of generation: the tokens after it agree."""
-    module = tiny_module(tmp_path, **way).eval()
-    boxes = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
+@pytest.mark.parametrize("regions", [2, 12])
+def test_generation_shows_what_stands_for_a_region_after_its_index(
+    tmp_path: Path, way: dict[str, Any], regions: int
+) -> None:
+    """Teacher-forced logits behind `[1]` or `[11]` and its stand-in equal those of generation: what follows agrees."""
+    module = tiny_module(tmp_path, num_marks=16, **way).eval()
+    boxes = tuple((float(place), 0.0, place + 4.0, 8.0) for place in range(regions))
     batch = make_batch(module, sample(boxes=boxes, question="which", answer="<region1> it is"))
-    forced = _Forced(module, " [1]")
-    length = 4 + len(module.renderer.shown(batch.stand_ins[0][1]).ids) + 3
+    index = f"[{regions - 1}]"
+    forced = _Forced(module, f" {index}")
+    length = 1 + len(index) + len(module.renderer.shown(batch.stand_ins[0][-1]).ids) + 3
     with torch.no_grad():
         module.backbone.llava.lm_head.register_forward_hook(forced)
         text = generate(module.backbone, module.renderer, batch, module.backbone.embed(batch), length)[0]
         forced.active = False
-        whole = make_batch(module, sample(boxes=boxes, question="which", answer=f"<region1>{text[3:]}"))
+        behind = text.removeprefix(index)
+        whole = make_batch(module, sample(boxes=boxes, question="which", answer=f"<region{regions - 1}>{behind}"))
         output = module.backbone(whole)
-    # supervised tokens: " [1]", then what was generated freely behind the placeholder
-    output.logits[:, module.renderer.region_id] = -torch.inf  # the model never says a placeholder by itself
-    behind = output.logits[4 : 4 + len(text[3:])].argmax(-1)
-    assert text.startswith("[1]") and len(text) > 3
-    assert module.renderer.decode(behind.tolist()) == text[3:].strip()
+    # supervised tokens: the index, then what was generated freely behind the placeholder
+    output.logits[:, module.renderer.tokenizer.all_special_ids] = -torch.inf
+    said = output.logits[1 + len(index) :][: len(behind)].argmax(-1)
+    assert text.startswith(index) and behind
+    assert module.renderer.decode(said.tolist()) == behind.strip()
 
 
 class _Forced:
-    """Makes the language model say given characters first."""
+    """Makes the language model say given characters first, and then only what can be read."""
 
     def __init__(self, module: VideoRegionModule, text: str) -> None:
         self.ids = module.renderer.tokenizer.encode(text, add_special_tokens=False)
+        self.special = module.renderer.tokenizer.all_special_ids
         self.step, self.active = 0, True
 
     def __call__(self, layer: torch.nn.Module, inputs: object, logits: torch.Tensor) -> torch.Tensor:
-        if self.active and self.step < len(self.ids):
+        if self.active:
             logits = logits.clone()
-            logits[..., self.ids[self.step]] = 1e4
-            self.step += 1
+            logits[..., self.special] = -1e4
+            if self.step < len(self.ids):
+                logits[..., self.ids[self.step]] = 1e4
+                self.step += 1
         return logits
 
 

@@ -19,6 +19,13 @@ def test_soft_labels_by_hand() -> None:
     torch.testing.assert_close(labels, expected)
 
 
+def test_the_head_has_a_class_for_every_mark_and_one_for_the_background(tmp_path: Path) -> None:
+    """With one less the last mark would be the background, with one more neither."""
+    batch = make_batch(tiny_module(tmp_path), sample(frames=3))
+    output = tiny_module(tmp_path, num_marks=11).backbone(batch)
+    assert output.guide_logits is not None and output.guide_logits.shape == (3, 16, 12)
+
+
 def test_loss_is_a_mean_over_known_frames_then_over_samples(tmp_path: Path) -> None:
     """Four samples: a clip known on all frames, an image, a clip known on its first frame alone, and no region."""
     module = tiny_module(tmp_path)
@@ -77,3 +84,48 @@ def test_tracking_counts_later_frames_of_samples_with_rivals(tmp_path: Path) -> 
     hits, tokens = tracking_hits(logits, batch, marks)
     assert tokens.tolist() == [4, 0]
     assert hits.tolist() == [3, 0]
+
+
+def test_a_token_counts_from_a_quarter_of_its_area_on_and_never_in_a_tie(tmp_path: Path) -> None:
+    """Shares between 0 and 1: exactly a quarter counts, a little less does not, and of two equal ones neither does."""
+    module = tiny_module(tmp_path)
+    two = sample(boxes=((0, 0, 4, 4), (4, 4, 8, 8)), question="<region1>", frames=2)
+    batch = make_batch(module, two)
+    batch.guide_weights = torch.zeros_like(batch.guide_weights)
+    shares = [(0.25, 0.0), (0.2499, 0.0), (0.5, 0.5), (0.25, 0.3), (0.45, 0.55), (0.0, 0.0), (0.6, 0.4)]
+    batch.guide_weights[1, : len(shares)] = torch.tensor(shares)
+    logits = torch.zeros(2, 16, 9)
+    logits[:, :, 3] = 1.0  # the first region's mark everywhere, the background behind it
+    hits, tokens = tracking_hits(logits, batch, torch.tensor([[3, 7]]))
+    # counted: 0.25 and 0.6 of the first region, right; 0.3 and 0.55 of the second, wrong
+    assert (hits.tolist(), tokens.tolist()) == ([2], [4])
+
+
+def test_only_later_frames_that_are_known_are_followed(tmp_path: Path) -> None:
+    """The prompted frame shows the answer; on an unknown one there is none."""
+    module = tiny_module(tmp_path)
+    batch = make_batch(module, sample(boxes=((0, 0, 4, 4), (4, 4, 8, 8)), question="<region1>", frames=4))
+    batch.guide_known = torch.tensor([True, True, False, True])
+    marks = torch.tensor([[4, 0]])
+    assert tracking_hits(torch.zeros(4, 16, 9), batch, marks)[1].tolist() == [2 * 2]
+
+
+def test_a_heat_map_of_bfloat16_logits_is_computed_in_float32(tmp_path: Path) -> None:
+    """Probabilities of a bfloat16 softmax are off by up to a half percent."""
+    batch = make_batch(tiny_module(tmp_path), sample())
+    logits, marks = (3 * torch.randn(1, 16, 9)).bfloat16(), torch.tensor([[4]])
+    heat = heat_map(logits, batch, marks)
+    torch.testing.assert_close(heat[..., 0].double(), logits.double().softmax(-1)[..., 4], rtol=1e-5, atol=0)
+
+
+def test_soft_labels_of_shares_between_nothing_and_all() -> None:
+    """The same mark may not be given twice in a sample, but two samples may have one; labels sum to 1."""
+    weights = torch.rand(3, 5, 4) / 4
+    marks = torch.tensor([[0, 6, 3, -1], [6, 2, -1, -1], [-1, -1, -1, -1]])
+    weights *= (marks >= 0).unsqueeze(1)
+    labels = soft_labels(weights, marks, num_marks=7)
+    for frame, of_frame in enumerate(marks.tolist()):
+        for mark in range(7):
+            expected = weights[frame, :, of_frame.index(mark)] if mark in of_frame else torch.zeros(5)
+            torch.testing.assert_close(labels[frame, :, mark], expected)
+    torch.testing.assert_close(labels.sum(2), torch.ones(3, 5))

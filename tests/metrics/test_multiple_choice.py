@@ -132,6 +132,22 @@ def test_a_right_letter_needs_a_label(predict: Predict) -> None:
         MultipleChoice().score([predict("a", **(FOUR | {"label": 4}), prediction="E")])
 
 
+def test_the_first_option_can_be_right(predict: Predict) -> None:
+    first = predict("a", **(OPTIONS | {"label": 0}), option_scores=(-1.0, -2.0))
+    assert MultipleChoice().score([first])["accuracy"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("letter_rule", "protocol"),
+    [
+        ("exact", "generated letter, exact: the whole text"),
+        ("extract", "generated letter, extract: (A), else A), else the first character"),
+    ],
+)
+def test_a_rule_of_letters_says_where_it_looks(letter_rule: LetterRule, protocol: str) -> None:
+    assert letter_protocol(letter_rule) == protocol
+
+
 @pytest.mark.parametrize("letter_rule", ["exact", "extract"])
 def test_the_protocol_names_what_was_done(predict: Predict, letter_rule: LetterRule) -> None:
     samples = [
