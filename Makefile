@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 # two processes: more would start more Java machines than they save
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: help install quickstart regvid-demo test test-slow lint types format clean
+.PHONY: help install quickstart regvid-demo test test-slow mutants lint types format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ test: $(INSTALLED)  ## The tests, a few minutes
 
 test-slow: $(INSTALLED)  ## All tests, the slow ones too
 	$(BIN)/python -m pytest $(PARALLEL) -m ""
+
+mutants: $(INSTALLED)  ## Mistakes in the core that no test notices, an hour
+	$(BIN)/python tests/mutation
 
 lint: $(INSTALLED)  ## Style
 	$(BIN)/ruff check .

@@ -1,0 +1,281 @@
+"""What is mutated and by which tests a mutation should be noticed; mutations by hand, and those that change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DATA, MODEL, METRICS = "tests/datamodules", "tests/lightning_modules", "tests/metrics"
+REFERENCES = f"{MODEL}/region_references"
+DRAWN, DRAWN_BATCHES = f"{DATA}/test_drawn_samples.py", f"{MODEL}/test_drawn_batches.py"
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "datamodules/regions.py": (
+        f"{DATA}/test_regions.py",
+        DRAWN,
+        f"{DATA}/test_region_weights.py",
+        f"{DATA}/test_polygons.py",
+        f"{REFERENCES}/test_text_coordinates.py",
+    ),
+    "datamodules/polygons.py": (f"{DATA}/test_polygons.py",),
+    "datamodules/conversation.py": (f"{DATA}/test_conversation.py", DRAWN, f"{MODEL}/test_generated_indices.py"),
+    "datamodules/text_encoding.py": (f"{DATA}/test_conversation.py", f"{DATA}/test_tokenizer_kinds.py"),
+    "datamodules/placeholders.py": (f"{DATA}/test_placeholders.py", f"{DATA}/test_conversation.py"),
+    "datamodules/collate.py": (DRAWN, f"{DATA}/test_token_budget.py"),
+    "datamodules/sampling.py": (f"{DATA}/test_sampling.py", f"{DATA}/shards/test_sharded_source.py"),
+    "datamodules/packing.py": (f"{DATA}/test_packing.py",),
+    "datamodules/token_budget.py": (f"{DATA}/test_token_budget.py",),
+    "datamodules/processor.py": (f"{DATA}/test_processor.py", DRAWN, f"{DATA}/test_token_budget.py"),
+    "lightning_modules/region_guide.py": (f"{MODEL}/test_region_guide.py", DRAWN_BATCHES),
+    "lightning_modules/losses.py": (f"{MODEL}/test_losses.py",),
+    "lightning_modules/evaluation_losses.py": (
+        f"{MODEL}/test_evaluation_losses.py",
+        f"{MODEL}/test_losses.py",
+        f"{MODEL}/test_two_ranks.py",
+    ),
+    "lightning_modules/backbone.py": (f"{MODEL}/test_backbone.py", DRAWN_BATCHES, f"{MODEL}/test_region_module.py"),
+    "lightning_modules/decoding.py": (f"{MODEL}/test_decoding.py", f"{MODEL}/test_backbone.py"),
+    "lightning_modules/mentions.py": (
+        f"{MODEL}/test_generated_indices.py",
+        f"{MODEL}/test_mentions.py",
+        f"{MODEL}/test_backbone.py",
+    ),
+    "lightning_modules/ranks.py": (f"{MODEL}/test_two_ranks.py",),
+    "lightning_modules/region_references/__init__.py": (f"{REFERENCES}/test_references.py",),
+    "lightning_modules/region_references/no_reference.py": (f"{REFERENCES}/test_references.py",),
+    "lightning_modules/region_references/reference.py": (DRAWN_BATCHES, f"{MODEL}/test_region_module.py"),
+    "lightning_modules/region_references/roi_feature.py": (f"{REFERENCES}/test_roi_feature.py", DRAWN_BATCHES),
+    "lightning_modules/region_references/text_coordinates.py": (
+        f"{REFERENCES}/test_text_coordinates.py",
+        f"{DATA}/test_prompted_frames.py",
+    ),
+    "lightning_modules/region_references/text_tokens.py": (f"{REFERENCES}/test_references.py",),
+    "lightning_modules/region_references/token_mark.py": (f"{REFERENCES}/test_token_mark.py", DRAWN_BATCHES),
+    "lightning_modules/region_references/visual_marker.py": (f"{REFERENCES}/test_visual_marker.py",),
+    "metrics/multiple_choice.py": (f"{METRICS}/test_multiple_choice.py",),
+    "metrics/referring.py": (f"{METRICS}/test_referring.py",),
+    "metrics/guide.py": (f"{METRICS}/test_guide.py",),
+    "metrics/predictions.py": (f"{METRICS}/test_predictions.py",),
+}
+"""Core file -> the test files that should notice a mutation of it, the one most likely to do so first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A mistake that somebody could make, and that no test noticed once.
+
+    Attributes:
+        mistake: In words.
+        file: Where.
+        old, new: The text that stands there exactly once, and what it becomes.
+        tests: What has to notice; the file's own tests if left out.
+    """
+
+    mistake: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = ()
+
+
+BY_HAND: tuple[ByHand, ...] = (
+    ByHand(
+        "the guide head is trained once a region was shown, others may come later",
+        "datamodules/regions.py",
+        "len(told) == len(regions) and all(",
+        "len(told) > 0 and all(",
+    ),
+    ByHand(
+        "a region gets its mark where its object is, prompted there or not",
+        "datamodules/regions.py",
+        "marks.append(guides[-1] if pointed == there else",
+        "marks.append(guides[-1] if pointed else",
+    ),
+    ByHand(
+        "0 / 0 in a step without regions: every gradient is NaN, and none is None",
+        "lightning_modules/losses.py",
+        "counts.clamp(min=1)",
+        "counts",
+    ),
+    ByHand(
+        "L_LM is summed in the logits' type",
+        "lightning_modules/losses.py",
+        "output.logits.float()",
+        "output.logits",
+    ),
+    ByHand(
+        "L_LM of an evaluation is summed in the logits' type",
+        "lightning_modules/evaluation_losses.py",
+        "output.logits.float()",
+        "output.logits",
+    ),
+    ByHand(
+        "ranks weigh the same, whatever they have to say",
+        "lightning_modules/losses.py",
+        "return sum_over_ranks(torch.stack(counts).sum(0).float())",
+        "return torch.stack(counts).sum(0).float()",
+    ),
+    ByHand(
+        "L_guide is summed in the logits' type",
+        "lightning_modules/region_guide.py",
+        "F.cross_entropy(logits.float()",
+        "F.cross_entropy(logits",
+        (f"{MODEL}/test_losses.py",),
+    ),
+    ByHand(
+        "a token is followed from half of its area on",
+        "lightning_modules/region_guide.py",
+        "TRACKED_SHARE = 0.25",
+        "TRACKED_SHARE = 0.5",
+    ),
+    ByHand(
+        "a token of two regions alike belongs to one of them",
+        "lightning_modules/region_guide.py",
+        "(share[..., 0] > share[..., 1])",
+        "(share[..., 0] >= share[..., 1])",
+    ),
+    ByHand(
+        "indices of ten and more are not read while generating",
+        "lightning_modules/mentions.py",
+        "MOST_INDEX_TOKENS = 12",
+        "MOST_INDEX_TOKENS = 3",
+    ),
+    ByHand(
+        "`[2]` of two regions is taken for a mention",
+        "datamodules/conversation.py",
+        "if _number(said) < num_regions else",
+        "if _number(said) <= num_regions else",
+    ),
+    ByHand(
+        "a conversation of max_length tokens is refused",
+        "datamodules/conversation.py",
+        "len(rendered.ids) > self.max_length",
+        "len(rendered.ids) >= self.max_length",
+    ),
+    ByHand(
+        "sources of one length are shuffled in lockstep",
+        "datamodules/sampling.py",
+        "default_rng([self.seed, source, number])",
+        "default_rng([self.seed, number])",
+    ),
+    ByHand(
+        "some ranks have a sample more than others",
+        "datamodules/sampling.py",
+        "len(draws) - len(draws) % self.num_replicas",
+        "len(draws)",
+    ),
+    ByHand(
+        "padding is black",
+        "datamodules/processor.py",
+        "round(255 * value) for value",
+        "round(0 * value) for value",
+    ),
+    ByHand(
+        "a rank stops generating before the others",
+        "lightning_modules/decoding.py",
+        "synced_gpus=synced",
+        "synced_gpus=False",
+    ),
+    ByHand(
+        "ranks do not wait for each other in generation",
+        "lightning_modules/answering.py",
+        "synced=world_size() > 1",
+        "synced=False",
+        (f"{MODEL}/test_decoding.py",),
+    ),
+    ByHand(
+        "batches of the sanity check are in the first validation's scores",
+        "lightning_modules/region_module.py",
+        """its parts would not fit together
+            self.evaluation.reset()
+            self.evaluation_losses.reset()
+""",
+        """its parts would not fit together
+            self.evaluation_losses.reset()
+""",
+        (f"{MODEL}/test_validation.py",),
+    ),
+    ByHand(
+        "batches of the sanity check are in the first validation's losses",
+        "lightning_modules/region_module.py",
+        """its parts would not fit together
+            self.evaluation.reset()
+            self.evaluation_losses.reset()
+""",
+        """its parts would not fit together
+            self.evaluation.reset()
+""",
+        (f"{MODEL}/test_validation.py",),
+    ),
+)
+
+EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
+    "datamodules/packing.py": {
+        "of cuts into 0 groups only that of no sample is ever looked at": (
+            "best = np.full(len(lengths) + 2, np.inf) # tokens of the best cut of the first i samples",
+            "best = np.full(len(lengths) + 0, np.inf) # tokens of the best cut of the first i samples",
+        ),
+        "groups larger than the budget or the step cost infinitely much": (
+            "sizes = np.arange(1, max(len(lengths), budget // int(lengths[-1])) + 1)",
+            "sizes = np.arange(1, min(len(lengths), budget // int(lengths[-1])) + 2)",
+            "cost = (sizes * lengths[starts]).astype(np.float64)",
+            "return cost, starts",
+        ),
+    },
+    "datamodules/sampling.py": {
+        "1 / 0.618 is 1.618, and only what is behind the point counts": (
+            "points = ((np.arange(stop) / GOLDEN_RATIO)) % 1.0",
+        ),
+        "any negative position says that it is evaluation": ("position: int = (-2)",),
+        "a last edge that rounding left below 1 is no nearer to any point": (
+            'return np.minimum(np.searchsorted(self.edges, points, side="right"), (len(self.sources) + 1))',
+            'return np.minimum(np.searchsorted(self.edges, points, side="right"), len(self.sources) - 0)',
+        ),
+        "an order that was not kept is made again": (
+            "if True:",
+            "self._passes = {key: order for key, order in self._passes.items()}",
+            "self._passes = {key: order for key, order in self._passes.items() if (key[0] == source)}",
+            "self._passes = {key: order for key, order in self._passes.items() if key[1] != source}",
+        ),
+        "our own __iter__ never asks whether to shuffle": (
+            "super().__init__(range(epoch_size), num_replicas, rank, drop_last=True) "
+            "# type: ignore[arg-type] # its data set is never read",
+            "super().__init__(range(epoch_size), num_replicas, rank, shuffle=True, drop_last=True) "
+            "# type: ignore[arg-type] # its data set is never read",
+        ),
+        "a quotient is a float": ("self.edges = np.cumsum(np.asarray(weights) / np.sum(weights))",),
+    },
+    "lightning_modules/evaluation_losses.py": {
+        "torchmetrics asks in its own forward and in wrappers that are not used": (
+            "is_differentiable = True",
+            "higher_is_better = True",
+            "full_state_update = True",
+        ),
+        "the first two tokens are the beginning and the picture, and never learnt": (
+            "supervised = batch.loss_mask[:, :]",
+            "supervised = batch.loss_mask[:, 2:]",
+            "supervised = batch.loss_mask[:, 0:]",
+        ),
+        "a stack of floats is one": ("self.sums.append(torch.stack([language, supervised.sum(1), guide, guided], 1))",),
+    },
+    "lightning_modules/mentions.py": {
+        "room for one token more than an index has": (
+            'MOST_INDEX_TOKENS = 13 # "[", up to four digits and "]", and as many for tokenizers '
+            "that put a space before each",
+        ),
+        "an index of no region is free whatever is looked at, and what is shown ends where it ends": (
+            "self.longest = max((len(shown.ids) for of_sample in self.shown for shown in of_sample), default=1)",
+            "tails = ids[:, :].tolist()",
+            "for length in range(max(self.longest, len(ids))):",
+        ),
+        "any negative token, slot or number is none": (
+            "FREE = ((-2), -1)",
+            "FREE = (-1, (-2))",
+            "return (-2)",
+            "return int(index[1]) if index else (-2)",
+        ),
+    },
+    "lightning_modules/region_guide.py": {
+        "the last dimension is the third": ("share, region = batch.guide_weights.topk(2)",),
+    },
+}
+"""File -> why some mutations of it change no number -> the lines they make; one that no longer occurs is an error."""
