@@ -27,8 +27,8 @@ class FullySharded(ModelParallelStrategy):
             weights travel over the fast links only and gradients alone between the nodes (hybrid sharding).
         checkpoint_activations: Keep a layer's input alone and run the layer again in the backward pass: less memory for
             one more forward pass.
-        compute_dtype: What layers compute in and weights travel in, while weights, gradients' sums and optimiser state
-            keep the type they were loaded with; that type if left out.
+        compute_dtype: What layers compute in and weights travel in, while weights that learn, gradients' sums and
+            optimiser state are float32; buffers keep their type. Each weight's own type if left out.
         save_distributed_checkpoint: Every process writes its shards; without it rank 0 gathers one file.
         timeout: Seconds to wait for another process.
 

@@ -35,7 +35,7 @@ class BaseModel:
         architecture: Arguments of transformers' `LlavaConfig`: random weights, unless one of the above is given.
         tokenizer: Hub id or folder, or `bytes` for one token a byte; that of the LLaVA or decoder checkpoint if left
             out.
-        dtype: Data type of the weights.
+        dtype: Data type of frozen weights, and of all in a model that answers; what learns is float32.
         image_mean: Mean of the tower's normalisation, red, green, blue in [0, 1].
         image_std: Standard deviation of the same.
     """

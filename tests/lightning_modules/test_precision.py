@@ -61,7 +61,7 @@ def test_what_would_learn_in_fewer_bits_is_refused() -> None:
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true", "transformer-engine"])
 def test_a_precision_that_casts_the_whole_model_is_refused(precision: str) -> None:
-    with pytest.raises(DataError, match=f"trainer.precision '{precision}' would cast rotary frequencies"):
+    with pytest.raises(DataError, match=f"'{precision}' would cast rotary frequencies"):
         check_precision(precision)
 
 
@@ -110,7 +110,7 @@ OURS = {part: {FULL} for part in ("reference", "guide")}
     ("frozen", "learning"),
     [
         (STAGE_1, {"multi_modal_projector": {FULL}}),
-        (("vision_tower",), {part: {FULL} for part in ALL_HALF if part != "vision_tower"}),
+        (("vision_tower",), {**ALL_FULL, "vision_tower": {HALF}}),
         (("vision_tower", "projector", "language_model"), {}),
         # the tower's end is not used, and frozen always
         ((), {**{part: {FULL} for part in PARTS}, "vision_tower": {FULL, HALF}}),
