@@ -100,11 +100,11 @@ def heat_map(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> t
 
 
 def tracking_hits(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How often the head finds the right region after the prompted frame, background aside.
+    """How often the head finds the right region after the prompted frames, background aside.
 
-    A token counts when its frame comes after the prompted one and is known, its sample has at least two regions to
-    confuse, and one of them covers at least `TRACKED_SHARE` of it, more than any other. It is a hit when that
-    region's mark is the most likely of all M marks, drawn or not.
+    A token counts when its frame is known and has no prompt itself, so that every region was prompted before it, its
+    sample has at least two regions to confuse, and one of them covers at least `TRACKED_SHARE` of it, more than any
+    other. It is a hit when that region's mark is the most likely of all M marks, drawn or not.
 
     Returns:
         Hits and counted tokens of each sample, (B,) int64 both.
