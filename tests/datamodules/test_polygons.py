@@ -223,5 +223,5 @@ def test_run_length_codes_have_the_pixels_covered_by_half() -> None:
 
 def test_what_is_small_or_thin_still_has_pixels() -> None:
     """A polygon thinner than a pixel was drawn nowhere."""
-    assert pixels(polygon([(3.2, 2), (3.5, 2), (3.5, 6), (3.2, 6)])).nonzero()[1].tolist() == [3] * 4
-    assert pixels(Box((3.2, 2.2, 3.5, 2.5))).sum() == 1
+    assert pixels(polygon([(3.6, 2), (3.9, 2), (3.9, 6), (3.6, 6)])).nonzero()[1].tolist() == [3] * 4
+    assert pixels(Box((3.6, 2.6, 3.9, 2.9))).sum() == 1
