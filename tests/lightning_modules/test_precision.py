@@ -103,6 +103,7 @@ def types(weights: dict[str, torch.Tensor]) -> dict[str, set[torch.dtype]]:
 
 PARTS = ("vision_tower", "multi_modal_projector", "language_model", "lm_head")
 ALL_HALF = {part: {HALF} for part in PARTS}
+ALL_FULL = {part: {FULL} for part in PARTS}
 OURS = {part: {FULL} for part in ("reference", "guide")}
 
 
@@ -113,7 +114,7 @@ OURS = {part: {FULL} for part in ("reference", "guide")}
         (("vision_tower",), {**ALL_FULL, "vision_tower": {HALF}}),
         (("vision_tower", "projector", "language_model"), {}),
         # the tower's end is not used, and frozen always
-        ((), {**{part: {FULL} for part in PARTS}, "vision_tower": {FULL, HALF}}),
+        ((), {**ALL_FULL, "vision_tower": {FULL, HALF}}),
     ],
 )
 def test_a_checkpoint_has_the_types_that_its_training_had(
