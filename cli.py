@@ -16,7 +16,7 @@ LIGHTNING_COMMANDS = {
 COMMANDS = {
     "ask": ("lightning_modules.ask", "ask about regions of one image or video"),
     "doctor": ("datamodules.doctor", "look at every record of a configured data set, without a model"),
-    "plan": ("lightning_modules.plan", "what a run would take on so many GPUs, counted without its weights"),
+    "plan": ("lightning_modules.planning.command", "what a run takes on so many GPUs, measured without its weights"),
     "export": ("lightning_modules.export", "write a checkpoint as safetensors that transformers opens too"),
     "shard": ("datamodules.shards.command", "write any configured source into shards, to stream from anywhere"),
     "score": ("metrics.score", "score saved predictions without a model"),
@@ -80,10 +80,14 @@ def error_line(error: ValueError) -> str | None:
     """The message of an error in data or arguments, on one line; None for any other error."""
     from datamodules.types import DataError
 
-    if not isinstance(error, DataError):
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, DataError):
+        found = found.__cause__ or found.__context__
+    # what a constructor has refused the command line's parser says again, among much else
+    if found is None or str(found) not in str(error):
         return None
     # a loader's worker hands over its traceback as the message; what was raised stands at its end
-    return " ".join(str(error).split(f"{DataError.__name__}: ")[-1].split())
+    return " ".join(str(found).split(f"{DataError.__name__}: ")[-1].split())
 
 
 if __name__ == "__main__":

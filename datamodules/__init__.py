@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from datamodules.types import Box, DataError, Frames, Mask, Pixels, Polygon, Region, RegionSample, Turn, Video
+from datamodules.types import Box, DataError, Frames, Mask, Pixels, Polygon, Region, RegionSample, Stroke, Turn, Video
 
 if TYPE_CHECKING:
     from datamodules.image_regions import ImageRegionDataModule
@@ -18,6 +18,7 @@ __all__ = [
     "Polygon",
     "Region",
     "RegionSample",
+    "Stroke",
     "Turn",
     "Video",
     "VideoRegionDataModule",

@@ -11,45 +11,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from datamodules.placeholders import PLACEHOLDER, mentions
+from datamodules.prompt_styles import Frame, PromptStyle
 from datamodules.text_encoding import Before, TextEncoder
 from datamodules.types import DataError, RegionSample, StandIn
+from datamodules.vision import Run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IMAGE_TOKEN = "<image>"
 REGION_TOKEN = "<region>"
 INDEX = re.compile(r"\[(0|[1-9][0-9]{0,3})\]")  # how a region is said
 _SPACED_INDEX = re.compile(r"\[\s*(0|[1-9](?:\s*[0-9]){0,3})\s*\]")  # the same by tokenizers that lose or add spaces
-
-PromptName: TypeAlias = Literal["vicuna", "plain"]
-
-
-@dataclass(frozen=True, slots=True)
-class PromptStyle:
-    """The words around question and answer. A turn reads `before question` + `after answer` + end of sequence."""
-
-    system: str
-    before_question: str
-    after_question: str
-    after_image: str
-
-
-PROMPT_STYLES: dict[PromptName, PromptStyle] = {
-    # what LLaVA-1.5 was trained with
-    "vicuna": PromptStyle(
-        system="A chat between a curious user and an artificial intelligence assistant. "
-        "The assistant gives helpful, detailed, and polite answers to the user's questions. ",
-        before_question="USER: ",
-        after_question=" ASSISTANT:",
-        after_image="\n",
-    ),
-    # nothing between question and answer: for small models trained from random weights
-    "plain": PromptStyle(system="", before_question="", after_question="", after_image=""),
-}
 
 
 @dataclass(slots=True)
@@ -57,7 +32,7 @@ class Rendered:
     """Token ids of one conversation, and what each of them is.
 
     Attributes:
-        ids: Length L; `<image>` stands once per visual token.
+        ids: Length L; what stands for a visual token stands once for each.
         loss: Length L; True where the model learns to say the token.
         placeholder: Length L; the slot of the placeholder that stands here, else -1.
         prompt_length: Tokens before the last answer.
@@ -127,21 +102,36 @@ class ConversationWriter:
         self.rendered.append(ids, loss=self._loss, slot=slot)
         self._before, self._swallows = Before.SPECIAL, token.rstrip
 
+    def picture(self, runs: Sequence[Run]) -> None:
+        """What stands for a picture: its special tokens, and text such as the time of a frame."""
+        for run in runs:
+            if run.special:
+                self.special([self._encoder.id_of(run.text)] * run.count, run.text)
+            else:
+                self.text(run.text * run.count)
+
     def show(self, shown: Rendered, read: str) -> None:
         """Puts something behind the last character, where a token has to end; the text is encoded without it."""
         self._read.append(read)
         self._shown.append((len(self._stretch), shown))
 
-    def end_prompt(self) -> None:
-        """What follows is an answer, which is learnt; it continues text, and no token reaches into it."""
+    def end_prompt(self, after_question: str) -> None:
+        """What follows is an answer, which is learnt; no token reaches into it.
+
+        Args:
+            after_question: The style's text before answers. An answer continues it, whatever was asked.
+        """
         self._end_stretch()
         self.rendered.prompt_length = len(self.rendered.ids)
         self.rendered.prompt = "".join(self._read)
-        self._before, self._swallows, self._loss = Before.TEXT, False, True
+        _, token = [("", None), *self._encoder.parsed(after_question)][-1]
+        self._before = Before.TEXT if token is None else Before.SPECIAL
+        self._swallows = token is not None and self._encoder.special_tokens[token].rstrip
+        self._loss = True
 
-    def end_answer(self, end_of_sequence: int) -> None:
-        """The last token that is learnt; the next prompt follows."""
-        self.special([end_of_sequence], "\n")
+    def end_answer(self, end: str) -> None:
+        """The special token that ends an answer and is learnt with it; the next prompt follows."""
+        self.special([self._encoder.id_of(end)], "\n")
         self._loss = False
 
     def _end_stretch(self) -> None:
@@ -165,29 +155,31 @@ class ConversationRenderer:
     transformers alone reads the same text with the same ids.
 
     Args:
-        tokenizer: Has the special tokens `<image>`, `<region>` and an end of sequence.
-        style: The words around question and answer.
+        tokenizer: Has the special tokens of the base, and `<region>`.
+        style: The words around picture, question and answer.
         max_length: Most tokens of a rendered conversation; a longer one is an error, never cut.
     """
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, style: PromptName = "plain", max_length: int | None = None
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, style: PromptStyle, max_length: int | None = None) -> None:
         self.tokenizer = tokenizer
-        self.style = PROMPT_STYLES[style]
+        self.style = style
         self.max_length = max_length
-        self.image_id = self._special(IMAGE_TOKEN)
-        self.region_id = self._special(REGION_TOKEN)
         self._encoder = TextEncoder(tokenizer)
-        self._before_all = _put_before_strings(tokenizer)
+        self.region_id = self._encoder.id_of(REGION_TOKEN)
+        self._before_all = [] if style.writes_start else _put_before_strings(tokenizer)
+        self._single = style.frame(1, picture=False)
+        self._index = INDEX
+        self._lead = self._read_before_answers()
         self._index = INDEX if self._keeps_spaces() else _SPACED_INDEX
 
-    def render(self, sample: RegionSample, visual_tokens: int, stand_ins: Sequence[StandIn] | None = None) -> Rendered:
+    def render(
+        self, sample: RegionSample, picture: Sequence[Run] = (), stand_ins: Sequence[StandIn] | None = None
+    ) -> Rendered:
         """The whole conversation: what training learns from; up to `prompt_length`, what generation continues.
 
         Args:
             sample: Turns and the number of regions.
-            visual_tokens: V, tokens of the image or clip; they stand before the first question.
+            picture: What stands for the image or clip; it stands before the first question.
             stand_ins: What the model reads for each region; a placeholder each if left out.
 
         Raises:
@@ -197,11 +189,14 @@ class ConversationRenderer:
         writer = ConversationWriter(self._encoder)
         rendered = writer.rendered
         rendered.append(self._before_all)
-        writer.template(self.style.system)
+        frame = self.style.frame(len(sample.conversation), bool(picture))
         try:
             for number, turn in enumerate(sample.conversation):
-                self._question(writer, turn.question, visual_tokens if number == 0 else 0, known)
-                writer.end_prompt()
+                if picture and not number:
+                    writer.template(frame.before_picture)
+                    writer.picture(picture)
+                self._question(writer, frame, number, turn.question, known)
+                writer.end_prompt(frame.after_question[number])
                 self._answer(writer, turn.answer, known)
                 if not turn.answer.strip():
                     rendered.mute(rendered.prompt_length)
@@ -217,7 +212,7 @@ class ConversationRenderer:
         The end of sequence belongs to the answer: an option that begins another one is told from it by ending.
         """
         writer = ConversationWriter(self._encoder)
-        writer.end_prompt()
+        writer.end_prompt(self._single.after_question[0])
         self._answer(writer, text, stand_ins)
         return writer.rendered
 
@@ -238,7 +233,7 @@ class ConversationRenderer:
     def decode(self, ids: list[int]) -> str:
         """Generated tokens as the text of an answer, without special tokens; a mention reads `[0]`.
 
-        It is the inverse of `answer`: the space that stands before every answer is gone, all others are kept.
+        It is the inverse of `answer`: what stands before every answer is gone, all other spaces are kept.
         """
         return self._index.sub(lambda said: f"[{_number(said)}]", self._decoded(ids))
 
@@ -248,13 +243,16 @@ class ConversationRenderer:
             lambda said: f"<region{_number(said)}>" if _number(said) < num_regions else said[0], answer
         )
 
+    @property
+    def end_ids(self) -> list[int]:
+        """The tokens that end an answer: the style's, and the tokenizer's end of sequence."""
+        end = self._encoder.id_of(self._single.end)
+        return sorted({end, self.tokenizer.eos_token_id} - {None})
+
     def _question(
-        self, writer: ConversationWriter, question: str, visual_tokens: int, stand_ins: Sequence[StandIn]
+        self, writer: ConversationWriter, frame: Frame, number: int, question: str, stand_ins: Sequence[StandIn]
     ) -> None:
-        writer.template(self.style.before_question)
-        if visual_tokens:
-            writer.special([self.image_id] * visual_tokens, IMAGE_TOKEN)
-            writer.template(self.style.after_image)
+        writer.template(frame.before_question[number])
         for piece, region in _pieces(question, len(stand_ins)):
             if region < 0:
                 writer.text(piece)
@@ -264,43 +262,41 @@ class ConversationRenderer:
                 writer.text(stand_ins[region].text)
                 for slot in stand_ins[region].slots:
                     writer.special([self.region_id], REGION_TOKEN, slot=slot)
-        writer.template(self.style.after_question)
+        writer.template(frame.after_question[number])
 
     def _answer(self, writer: ConversationWriter, answer: str, stand_ins: Sequence[StandIn]) -> None:
         """What reads as an index is one: behind it generation shows the region, whoever wrote it."""
-        said = self.as_mentions(f" {answer}", len(stand_ins))
+        said = self.as_mentions(f"{self._single.before_answer}{answer}", len(stand_ins))
         for piece, region in _pieces(said, len(stand_ins)):
             if region < 0:
                 writer.text(piece)
             else:
                 self._indexed(writer, region, stand_ins[region])
-        assert self.tokenizer.eos_token_id is not None
-        writer.end_answer(self.tokenizer.eos_token_id)
+        writer.end_answer(self._single.end)
 
     def _indexed(self, writer: ConversationWriter, region: int, stand_in: StandIn) -> None:
         writer.text(f"[{region}]")
         writer.show(self.shown(stand_in), f" {stand_in.text}" if stand_in.text else REGION_TOKEN * len(stand_in.slots))
 
+    def _read_before_answers(self) -> str:
+        """What is read before an answer that was not said: the style's space, or one that the tokenizer puts there."""
+        self._lead = ""
+        said = self._decoded(self.answer("[0]", ()).ids)
+        return said[: said.find("[")] if "[" in said else self._single.before_answer
+
     def _keeps_spaces(self) -> bool:
         """Whether text comes back from its tokens with the spaces that it had; from tokens of words it does not."""
-        self._index = INDEX
         return all(self._decoded(self.answer(text, ()).ids) == text for text in ("[10]", "[ 1 0 ]"))
 
     def _decoded(self, ids: list[int]) -> str:
         # a decoder may drop a first space: behind other text it does not
         before = self._encoder.encode("]", Before.NOTHING)[0]
         text = self._special_free(before + ids)
-        return text.removeprefix(self._special_free(before)).removeprefix(" ")
+        return text.removeprefix(self._special_free(before)).removeprefix(self._lead)
 
     def _special_free(self, ids: list[int]) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-    def _special(self, token: str) -> int:
-        index = self.tokenizer.convert_tokens_to_ids(token)
-        if index is None or index == self.tokenizer.unk_token_id:
-            raise DataError(f"the tokenizer of {self.tokenizer.name_or_path!r} has no special token {token}")
-        return int(index)
 
 
 def placeholders(regions: int) -> tuple[StandIn, ...]:

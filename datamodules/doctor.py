@@ -1,7 +1,7 @@
 """`python cli.py doctor --config X`: every record of a configured data set, looked at without a model.
 
-A record is looked at as training would: it is parsed, its frames are decoded, its regions are laid on the token grid.
-What fails is one line each, and in the end a table says how often which problem occurred.
+A record is looked at as training would: it is parsed, its frames are decoded, its regions are laid on a square of
+pixels. What fails is one line each, and in the end a table says how often which problem occurred.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from datamodules.choices import answered
+from datamodules.footprints import View
 from datamodules.media import Backend, read_clip
 from datamodules.reading.checks import check_sample, check_taught
-from datamodules.regions import Fit, Placement, region_weights
+from datamodules.region_weights import region_weights
+from datamodules.regions import Placement
 from datamodules.source import RegionSource
 from datamodules.types import Clip, DataError, RegionSample
 
@@ -48,9 +50,7 @@ class Checkup:
 
     Attributes:
         num_frames: Frames of a clip, as the data module samples them.
-        side: S, side of the model's image in pixels.
-        grid: G, tokens of a side.
-        fit: How a frame gets onto the square.
+        side: S, side of the square in pixels that regions are laid on.
         backend: Video decoder.
         media: Whether frames are decoded; without it only records are read.
         training: Whether the records are to train on, where every turn needs an answer.
@@ -58,8 +58,6 @@ class Checkup:
 
     num_frames: int
     side: int
-    grid: int
-    fit: Fit = "squash"
     backend: Backend | None = None
     media: bool = True
     training: bool = False
@@ -87,8 +85,10 @@ class Checkup:
             if not self.media:
                 return None
             clip = read_clip(sample.media, self.num_frames, sample.prompted_frames, self.backend)
-            height, width = clip.pixels.shape[1:3]
-            region_weights(sample.regions, clip, Placement.of((height, width), self.side, self.fit), self.grid)
+            placement = Placement.filling((clip.pixels.shape[1], clip.pixels.shape[2]), (self.side, self.side))
+            frames = [[time] for time in range(len(clip.frames))]
+            view = View.regular(placement, placement.canvas, frames)
+            region_weights(sample.regions, clip.frames, [view], len(frames))
         except DataError as error:
             raise sample.error(str(error)) from None
         return clip
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str]) -> None:
     from experiments.configured_data import configured_data
 
     data = configured_data(rest)
-    checkup = Checkup(data.num_frames, asked.side, asked.grid, data.fit, data.video_backend, asked.media)
+    checkup = Checkup(data.num_frames, asked.side, data.video_backend, asked.media)
     sources = {
         f"{split}/{name}": source for split in asked.split or SPLITS[:3] for name, source in data.sources[split].items()
     }
@@ -223,8 +223,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", action="append", choices=SPLITS, help="may be given several times; all but predict")
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="pictures of N samples a source")
     parser.add_argument("--to", type=Path, default=Path("runs/doctor"), help="folder of the pictures (%(default)s)")
-    parser.add_argument("--side", type=int, default=336, help="side of the model's image in pixels (%(default)s)")
-    parser.add_argument("--grid", type=int, default=24, help="visual tokens of a side (%(default)s)")
+    parser.add_argument(
+        "--side", type=int, default=336, help="side of the square in pixels that regions are laid on (%(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that look; 0 looks in this one")
     parser.add_argument("--no_media", dest="media", action="store_false", help="read the records, decode no frame")
     return parser

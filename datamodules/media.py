@@ -17,7 +17,7 @@ from datamodules.video_backends import Backend, Picture
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Backend", "count_frames", "frame_size", "most_frames", "read_clip", "sample_frames"]
+__all__ = ["Backend", "count_frames", "frame_size", "least_frames", "most_frames", "read_clip", "sample_frames"]
 
 
 def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backend: Backend | None = None) -> Clip:
@@ -118,6 +118,18 @@ def most_frames(media: Media, num_frames: int) -> int:
             assert_never(media)
     first, last = media.span or (0, count)
     return min(num_frames, last - first)
+
+
+def least_frames(media: Media, num_frames: int) -> int:
+    """How few frames `read_clip` can give: a video may be shorter than wanted, of one frame if it has no second one.
+
+    Raises:
+        DataError: A video is missing or does not open.
+    """
+    most = most_frames(media, num_frames)
+    if not isinstance(media, Video) or media.span is not None or most < 2:
+        return most
+    return 2 if video_backends.has_several_frames(media.path) else 1
 
 
 def frame_size(media: Media) -> tuple[int, int]:

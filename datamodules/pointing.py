@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from datamodules.conversation import placeholders
-from datamodules.regions import Placement
 from datamodules.types import Clip, Region, StandIn
 
 
@@ -30,21 +27,17 @@ class Pointing:
         """The longest that `stand_ins` can be for so many regions and frames, known before anything is decoded."""
         return placeholders(len(regions))
 
-    def draw(
-        self, image: torch.Tensor, regions: tuple[Region, ...], frames: tuple[int, ...], placement: Placement
-    ) -> torch.Tensor:
+    def draw(self, clip: Clip, regions: tuple[Region, ...]) -> Clip:
         """What the model sees.
 
         Args:
-            image: (T, 3, S, S) uint8, the clip on the model's square.
+            clip: As it was read.
             regions: Of the sample.
-            frames: The source frame that each picture is.
-            placement: Where a source frame lies on the square.
 
         Returns:
-            (T, 3, S, S) uint8; `image` itself where nothing is drawn.
+            The clip with other pixels, or itself where nothing is drawn.
         """
-        return image
+        return clip
 
 
 PLACEHOLDERS = Pointing()

@@ -35,8 +35,32 @@ def polygon_coverage(
     Returns:
         `target`, in [0, 1].
     """
+    areas = [_inside(ring) for ring in rings]
+    return _covered(areas[0] if len(areas) == 1 else shapely.union_all(areas), source, target)
+
+
+def stroke_coverage(
+    points: NDArray[np.float64], radius: float, source: tuple[int, int], target: tuple[int, int]
+) -> NDArray[np.float32]:
+    """The share of every pixel that lies within a radius of a line; circles are of 64 sides.
+
+    Args:
+        points: (n, 2) points (x, y) of the line, one or more, in pixels of a frame of size `source`.
+        radius: In the same pixels.
+        source: (height, width) of the frame.
+        target: (height, width) that the frame is brought to.
+
+    Returns:
+        `target`, in [0, 1].
+    """
+    line = shapely.points(points[0]) if len(points) == 1 else shapely.linestrings(points)
+    return _covered(shapely.buffer(line, radius, quad_segs=16), source, target)
+
+
+def _covered(area: shapely.Geometry, source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:
+    """The share of every pixel of the frame, brought to `target`, that an area covers."""
     scale = np.array([target[1] / source[1], target[0] / source[0]])
-    edges = _outlines([ring * scale for ring in rings])
+    edges = _outlines(area, scale)
     covered = np.zeros(target, dtype=np.float32)
     if len(edges.start):
         corners = np.stack([edges.start.min(0), np.ceil(edges.start.max(0))])
@@ -54,13 +78,12 @@ class Edges(NamedTuple):
     end: NDArray[np.float64]
 
 
-def _outlines(rings: Sequence[NDArray[np.float64]]) -> Edges:
-    """The edges of the union's outlines; x to the right and y up, the inside lies on their left."""
-    areas = [_inside(ring) for ring in rings]
-    union = areas[0] if len(areas) == 1 else shapely.union_all(areas)
-    outlines = shapely.get_rings(shapely.orient_polygons(shapely.get_parts(union)))
+def _outlines(area: shapely.Geometry, scale: NDArray[np.float64]) -> Edges:
+    """The edges of an area's outlines, times `scale`; x to the right and y up, the inside lies on their left."""
+    outlines = shapely.get_rings(shapely.orient_polygons(shapely.get_parts(area)))
     points, outline = shapely.get_coordinates(outlines, return_index=True)
     same = outline[1:] == outline[:-1]
+    points = points * scale
     return Edges(points[:-1][same], points[1:][same])
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datamodules.collate import collate, collate_groups, collate_in_parts
+from datamodules.collate import Collate
 from datamodules.dataset import RegionDataset
 from datamodules.media import Backend
 from datamodules.processor import Processed, RegionProcessor
-from datamodules.regions import Fit
 from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
 from datamodules.source import RegionSource
 from datamodules.token_budget import BudgetedSteps
@@ -28,7 +27,7 @@ Sources = Mapping[str, RegionSource]
 class RegionDataModule(LightningDataModule):
     """Streams region conversations: an index over annotations, media decoded lazily in the workers.
 
-    What the model eats (image size, token grid, tokenizer, prompt style) is asked of the model, so it is written once.
+    What the model eats (image sizes, tokens, tokenizer, prompt style) is asked of the model, so it is written once.
 
     Args:
         train: Named sources to train on.
@@ -44,7 +43,6 @@ class RegionDataModule(LightningDataModule):
         eval_batch_size: Samples a rank and step in evaluation; the training batch's if left out.
         num_frames: Most frames of a clip; 1 for images and 4 for videos if left out.
         prompted_frames: Point at regions on the frame that each names (`own`), or on `all` frames they are known on.
-        fit: `squash` frames to the model's square, or `pad` them.
         num_workers: Loader processes; 0 decodes in the training process.
         seed: Decides the order of the samples and the marks drawn in training.
         video_backend: decord or pyav; decord where it is installed if left out.
@@ -66,7 +64,6 @@ class RegionDataModule(LightningDataModule):
         eval_batch_size: int | None = None,
         num_frames: int | None = None,
         prompted_frames: PromptedFrames = "own",
-        fit: Fit = "squash",
         num_workers: int = 2,
         seed: int = 0,
         video_backend: Backend | None = None,
@@ -85,7 +82,6 @@ class RegionDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_frames = num_frames or self.default_num_frames
         self.prompted_frames: PromptedFrames = prompted_frames
-        self.fit: Fit = fit
         self.num_workers = num_workers
         self.seed = seed
         self.video_backend = video_backend
@@ -117,11 +113,12 @@ class RegionDataModule(LightningDataModule):
         if self.token_budget is not None:
             steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank)
             whole = TrainSampler(stream, epoch_size, consumed=consumed)
-            return self._loader(steps, whole, step_samples, collate_groups)
+            return self._loader(steps, whole, step_samples, self._collate().groups)
         sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, consumed)
         size = self.micro_batch_size
+        collate = self._collate()
         return self._loader(
-            self._dataset("train"), sampler, self.batch_size, partial(collate_in_parts, size=size) if size else collate
+            self._dataset("train"), sampler, self.batch_size, partial(collate.in_parts, size=size) if size else collate
         )
 
     def val_dataloader(self) -> DataLoader[Processed] | list[DataLoader[Processed]]:
@@ -140,7 +137,7 @@ class RegionDataModule(LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Processed]:
         sampler = EvaluationSampler(list(self._named(split).values()), self._world_size, self._rank)
-        return self._loader(self._dataset(split), sampler, self.eval_batch_size, collate)
+        return self._loader(self._dataset(split), sampler, self.eval_batch_size, self._collate())
 
     def _dataset(self, split: str) -> RegionDataset:
         return RegionDataset(self._named(split), self._processor(), self.seed, self.prompted_frames)
@@ -166,7 +163,10 @@ class RegionDataModule(LightningDataModule):
         return self.sources[split]
 
     def _processor(self) -> RegionProcessor:
-        return self._module.processor(self.num_frames, self.fit, self.video_backend)
+        return self._module.processor(self.num_frames, self.video_backend)
+
+    def _collate(self) -> Collate:
+        return Collate(self._processor().vision)
 
     @property
     def _module(self) -> RegionModule:

@@ -1,16 +1,11 @@
-"""Regions on the model's token grid: one geometry for pixels and regions, and Eq. 1 in its cheap exact form.
+"""Where a region lies on a frame, and on the canvas that the model sees: one geometry for pixels and regions.
 
-Token Mark (Eq. 1) divides, at every pixel, the sum of the marks there by the number of regions there, and pools the
-resulting canvas to the token grid. Pooling is linear and a mark does not depend on the pixel, so the canvas is never
-needed: per region the share `m_i / max(1, sum_j m_j)` is pooled, and the marks are combined with these weights by one
-small product in the model. Dividing comes first, at full resolution; pooling first would be wrong wherever two regions
-meet. Marks are laid where the user points. The same weights of where the objects are, which may be another place, are
-the soft labels of the Temporal Region Guide Head (Eq. 2).
+A region's coverage of a pixel is the share of the pixel's area inside it, for boxes and polygons exactly, for masks by
+area as well: a small region keeps a weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -21,10 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from datamodules.drawing import solid
-from datamodules.polygons import polygon_coverage
-from datamodules.types import Box, Clip, DataError, Geometry, Mask, Polygon, Region
+from datamodules.polygons import polygon_coverage, stroke_coverage
+from datamodules.types import Box, DataError, Geometry, Mask, Polygon, Stroke
 
 Fit: TypeAlias = Literal["squash", "pad"]
+Resample: TypeAlias = Literal["bilinear", "bicubic", "lanczos"]
 
 OVERHANG = 1.0  # pixels a box or polygon may reach over the frame's edge, where it is cut: annotations are rounded
 
@@ -35,11 +31,13 @@ def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, floa
     Raises:
         DataError: A box or a polygon has a coordinate that is not finite, reaches more than `OVERHANG` over the
             frame's edge, or is none: an inverted box, a ring of less than three points. A mask of another size than
-            the frame.
+            the frame. A stroke without a radius or with a point beyond the frame.
     """
     if isinstance(geometry, Mask):
         run_length_code(geometry, size)  # refuses a mask of another size
         return geometry.bounds.xyxy
+    if isinstance(geometry, Stroke):
+        return _around_stroke(geometry, size)
     if isinstance(geometry, Box):
         kind, (x0, y0, x1, y1) = "box", geometry.xyxy
     else:
@@ -55,6 +53,20 @@ def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, floa
     return x0, y0, x1, y1
 
 
+def _around_stroke(stroke: Stroke, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The box around the part of a stroke that is on the frame."""
+    height, width = size
+    if len(stroke.points) % 2 or not stroke.points:
+        raise DataError(f"a stroke has {len(stroke.points)} numbers, an even number of at least 2 is needed")
+    if not (np.isfinite(stroke.radius) and stroke.radius > 0):
+        raise DataError(f"a stroke's radius is {stroke.radius:g}, a positive number of pixels is needed")
+    for x, y in zip(stroke.points[::2], stroke.points[1::2], strict=True):
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise DataError(f"point {[x, y]} lies outside the frame of width {width} and height {height}")
+    x0, y0, x1, y1 = stroke.bounds.xyxy
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+
+
 def _rings(polygon: Polygon) -> list[NDArray[np.float64]]:
     """(n, 2) points each."""
     if not polygon.rings:
@@ -67,16 +79,16 @@ def _rings(polygon: Polygon) -> list[NDArray[np.float64]]:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a source frame lies on the model's square image: one transform for pixels and regions.
+    """Where a source frame lies on a canvas that the model sees: one transform for pixels and regions.
 
     Attributes:
         source: (height, width) of the frame in pixels.
-        side: S, side of the model's image.
-        top, left, height, width: The rectangle of the square that the frame fills, in pixels of the square.
+        canvas: (height, width) of the canvas in pixels.
+        top, left, height, width: The rectangle of the canvas that the frame fills, in pixels of the canvas.
     """
 
     source: tuple[int, int]
-    side: int
+    canvas: tuple[int, int]
     top: int
     left: int
     height: int
@@ -84,44 +96,59 @@ class Placement:
 
     @classmethod
     def of(cls, source: tuple[int, int], side: int, fit: Fit = "squash") -> Placement:
-        """`squash` fills the square; `pad` keeps the aspect ratio and centres the frame. Nothing is ever cropped."""
+        """On a square: `squash` fills it, `pad` keeps the aspect ratio and centres the frame; nothing is cropped."""
         if fit == "squash":
-            return cls(source, side, 0, 0, side, side)
+            return cls.filling(source, (side, side))
         scale = side / max(source)
         height, width = (max(1, round(extent * scale)) for extent in source)
-        return cls(source, side, (side - height) // 2, (side - width) // 2, height, width)
+        return cls(source, (side, side), (side - height) // 2, (side - width) // 2, height, width)
 
-    def image(self, frames: NDArray[np.uint8], fill: tuple[int, int, int]) -> torch.Tensor:
-        """(T, H, W, 3) uint8 frames on the square, antialiased bicubic: (T, 3, S, S) uint8; `fill` pads."""
+    @classmethod
+    def filling(cls, source: tuple[int, int], canvas: tuple[int, int]) -> Placement:
+        """The whole frame over the whole canvas."""
+        return cls(source, canvas, 0, 0, *canvas)
+
+    def image(
+        self,
+        frames: NDArray[np.uint8],
+        fill: tuple[int, int, int],
+        resample: Resample = "bicubic",
+        antialias: bool = True,
+    ) -> torch.Tensor:
+        """(T, H, W, 3) uint8 frames on the canvas: (T, 3, height, width) uint8; `fill` pads."""
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        if self.source != (self.height, self.width):
-            pixels = F.interpolate(pixels, (self.height, self.width), mode="bicubic", antialias=True)
-        if (self.height, self.width) == (self.side, self.side):
+        size = self.height, self.width
+        if self.source != size and antialias:
+            pixels = F.interpolate(pixels, size, mode=resample, antialias=True)
+        elif self.source != size:  # torch rounds whole numbers as it should only where it antialiases
+            pixels = F.interpolate(pixels.float(), size, mode=resample).round().clamp(0, 255).to(torch.uint8)
+        if (self.height, self.width) == self.canvas:
             return pixels
-        square = torch.tensor(fill, dtype=torch.uint8).view(1, 3, 1, 1).repeat(len(frames), 1, self.side, self.side)
-        square[:, :, self.top : self.top + self.height, self.left : self.left + self.width] = pixels
-        return square
+        canvas = torch.tensor(fill, dtype=torch.uint8).view(1, 3, 1, 1).repeat(len(frames), 1, *self.canvas)
+        canvas[:, :, self.top : self.top + self.height, self.left : self.left + self.width] = pixels
+        return canvas
 
     def coverage(self, geometry: Geometry) -> NDArray[np.float32]:
-        """The share of every pixel of the square that the region covers: (S, S) float32 in [0, 1].
+        """The share of every pixel of the canvas that the region covers: (height, width) float32 in [0, 1].
 
         Raises:
             DataError: As `bounding_box`.
         """
-        return self._on_square(_frame_coverage(geometry, self.source, (self.height, self.width)))
+        return self._on_canvas(_frame_coverage(geometry, self.source, (self.height, self.width)))
 
-    def _on_square(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        if values.shape == (self.side, self.side):
+    def _on_canvas(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if values.shape == self.canvas:
             return values
-        square = np.zeros((self.side, self.side), dtype=np.float32)
-        square[self.top : self.top + self.height, self.left : self.left + self.width] = values
-        return square
+        canvas = np.zeros(self.canvas, dtype=np.float32)
+        canvas[self.top : self.top + self.height, self.left : self.left + self.width] = values
+        return canvas
 
 
 def run_length_code(geometry: Geometry, size: tuple[int, int]) -> dict[str, object]:
     """The region as COCO's compressed run-length code at the frame's `size` (height, width).
 
-    A box or a polygon is made of the pixels that it covers by half, or as much as any if it is smaller than that.
+    A box, a polygon or a stroke is made of the pixels that it covers by half, or as much as any if it is smaller than
+    that.
 
     Raises:
         DataError: As `bounding_box`.
@@ -146,6 +173,8 @@ def _frame_coverage(geometry: Geometry, source: tuple[int, int], target: tuple[i
     x0, y0, x1, y1 = bounding_box(geometry, source)
     if isinstance(geometry, Polygon):
         return polygon_coverage(_rings(geometry), source, target)
+    if isinstance(geometry, Stroke):
+        return stroke_coverage(np.reshape(geometry.points, (-1, 2)), geometry.radius, source, target)
     rows = _interval_coverage(y0, y1, source[0], target[0])
     columns = _interval_coverage(x0, x1, source[1], target[1])
     return np.outer(rows, columns)
@@ -165,100 +194,6 @@ def _mask_coverage(code: dict[str, object], source: tuple[int, int], target: tup
     product = torch.from_numpy(by_row) @ torch.from_numpy(inside) @ torch.from_numpy(by_column).T
     covered = np.zeros(target, dtype=np.float32)
     covered[rows, columns] = product.numpy()
-    return covered
-
-
-def pooled_weights(coverages: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
-    """Share of every token that belongs to each region, Eq. 1: divide per pixel, then pool.
-
-    Args:
-        coverages: (N, S, S), the regions of one frame.
-        grid: G.
-
-    Returns:
-        (G * G, N) float32; a row sums to at most 1.
-    """
-    shared = coverages / np.maximum(coverages.sum(0), 1.0)
-    pooled = F.adaptive_avg_pool2d(torch.from_numpy(shared), grid)
-    return pooled.flatten(1).T.numpy()
-
-
-@dataclass(frozen=True, slots=True)
-class RegionWeights:
-    """The regions of one clip on its token grid.
-
-    Attributes:
-        mark: (T, G * G, N), where the marks are laid: what the user points with on each region's prompted frames.
-        guide: (T, G * G, N), where the objects are known to be.
-        known: (T,) bool, the frames the guide head learns from: every region is prompted by then, and it is known
-            where its object is or that it is not visible.
-    """
-
-    mark: NDArray[np.float32]
-    guide: NDArray[np.float32]
-    known: NDArray[np.bool_]
-
-
-def region_weights(regions: tuple[Region, ...], clip: Clip, placement: Placement, grid: int) -> RegionWeights:
-    """Weights of Eq. 1 and Eq. 2 for all frames of a clip.
-
-    An object whose track has a geometry that covers nothing counts as not visible there.
-
-    Raises:
-        DataError: A region whose prompt covers nothing, or whose track does on a prompted frame, or bad geometry; the
-            message names the region.
-    """
-    if not regions:
-        nothing = np.zeros((len(clip.frames), grid * grid, 0), dtype=np.float32)
-        return RegionWeights(nothing, nothing, np.zeros(len(clip.frames), dtype=np.bool_))
-    marks, guides, known = [], [], []
-    told: set[int] = set()
-    for frame in clip.frames:
-        pointed = _present([region.prompted_on(frame) for region in regions])
-        there = _present([region.track.get(frame) for region in regions])
-        covered = _coverages(placement, there, frame)
-        # mostly the user points just where the object is, and there is nothing to lay down and pool a second time
-        same = {number: covered[number] for number, prompt in pointed.items() if prompt == there.get(number)}
-        other = {number: prompt for number, prompt in pointed.items() if number not in same}
-        shown = same | _coverages(placement, other, frame)
-        _check_prompts(shown, covered, frame)
-        guides.append(_weights(covered, len(regions), grid))
-        marks.append(guides[-1] if pointed == there else _weights(shown, len(regions), grid))
-        told |= pointed.keys()
-        known.append(len(told) == len(regions) and all(frame in region.track for region in regions))
-    return RegionWeights(np.stack(marks), np.stack(guides), np.array(known))
-
-
-def _present(places: Sequence[Geometry | None]) -> dict[int, Geometry]:
-    """By the number of its region, what is there."""
-    return {number: place for number, place in enumerate(places) if place is not None}
-
-
-def _check_prompts(
-    shown: Mapping[int, NDArray[np.float32]], covered: Mapping[int, NDArray[np.float32]], frame: int
-) -> None:
-    for number, prompt in shown.items():
-        if not prompt.any():
-            raise DataError(f"region {number} is empty on its prompted frame {frame}")
-        if number in covered and not covered[number].any():
-            raise DataError(f"region {number} is prompted on frame {frame}, where its track covers nothing")
-
-
-def _weights(coverages: Mapping[int, NDArray[np.float32]], regions: int, grid: int) -> NDArray[np.float32]:
-    """(G * G, N) of the regions of which there is a coverage (S, S), 0 for all others."""
-    weights = np.zeros((grid * grid, regions), dtype=np.float32)
-    if coverages:
-        weights[:, list(coverages)] = pooled_weights(np.stack(list(coverages.values())), grid)
-    return weights
-
-
-def _coverages(placement: Placement, geometries: Mapping[int, Geometry], frame: int) -> dict[int, NDArray[np.float32]]:
-    covered = {}
-    for number, geometry in geometries.items():
-        try:
-            covered[number] = placement.coverage(geometry)
-        except DataError as error:
-            raise DataError(f"region {number} on frame {frame}: {error}") from None
     return covered
 
 

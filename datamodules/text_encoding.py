@@ -60,6 +60,16 @@ class TextEncoder:
         self._special = re.compile(f"({'|'.join(map(re.escape, sorted(self._ids, key=len, reverse=True)))})")
         self._twin = _twin(tokenizer.backend_tokenizer)
 
+    def id_of(self, token: str) -> int:
+        """The id of a special token.
+
+        Raises:
+            DataError: There is no such token.
+        """
+        if token not in self._ids:
+            raise DataError(f"the tokenizer of {self.name!r} has no special token {token}")
+        return self._ids[token]
+
     def parsed(self, text: str) -> list[tuple[str, int | None]]:
         """Text and special tokens in order: (text, None) or (special token, its id)."""
         return [(piece, self._ids.get(piece)) for piece in self._special.split(text) if piece]

@@ -1,8 +1,7 @@
 """What flows through the framework: Region -> RegionSample -> RegionBatch.
 
-Letters used in shapes everywhere: B samples, F frames of all samples of a batch one after the other, T frames of one
-sample, S side of the model's image, G side of its token grid, N regions (padded to the batch's most), L text and
-visual tokens.
+Letters used in shapes everywhere: B samples, T frames of one sample, V visual tokens of all samples of a batch one
+after the other, N regions (padded to the batch's most), L text and visual tokens of a row.
 
 Coordinates are absolute pixels of the source frame, x to the right and y down, the origin at the outer corner of the
 first pixel; a box is (x0, y0, x1, y1), half-open. Frames are counted from 0 in the source.
@@ -14,11 +13,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from datamodules.footprints import View
 
 Task: TypeAlias = Literal["answer", "caption", "choice", "refer", "classify", "yes_no"]
 """How an answer is scored: exact match, caption scores, option chosen, region chosen, object class, yes or no."""
@@ -33,6 +35,9 @@ Answering: TypeAlias = Literal["likelihood", "letter"]
 class DataError(ValueError):
     """Data or a request that cannot be used. The message names the file, the sample and the numbers that disagree."""
 
+
+DEFAULT_RATE = 24.0
+"""Frames a second of frame folders and frames in memory, which is what transformers takes for them."""
 
 # --- where a region is, on one frame ------------------------------------------------------------------------------
 
@@ -78,7 +83,31 @@ class Mask:
         return Box((x, y, x + width, y + height))
 
 
-Geometry: TypeAlias = Box | Polygon | Mask
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """All that is within `radius` pixels of a line through `points` (x, y, x, y, ...): one point, a click, is a disc.
+
+    It says where the user points, not where the object ends; what reaches beyond the frame is cut.
+    """
+
+    points: tuple[float, ...]
+    radius: float
+
+    @property
+    def bounds(self) -> Box:
+        """The box around it."""
+        columns, rows = self.points[::2], self.points[1::2]
+        return Box(
+            (
+                min(columns) - self.radius,
+                min(rows) - self.radius,
+                max(columns) + self.radius,
+                max(rows) + self.radius,
+            )
+        )
+
+
+Geometry: TypeAlias = Box | Polygon | Mask | Stroke
 
 Pointed: TypeAlias = frozenset[tuple[int, Geometry]]
 """How something is pointed at: source frames, each with what is pointed with."""
@@ -119,13 +148,16 @@ class Region:
     ) -> Self:
         """The region that is pointed at on one frame, where the object is just there unless `track` says otherwise.
 
+        Of what a stroke points at nothing but the track says where it is.
+
         Args:
             geometry: What the user points with.
             frame: The source frame.
             category: The object's class name, if known.
             track: Where the object is on other frames; and on this one, if that is known better.
         """
-        return cls({frame: geometry}, {frame: geometry, **(track or {})}, category)
+        there = {} if isinstance(geometry, Stroke) else {frame: geometry}
+        return cls({frame: geometry}, {**there, **(track or {})}, category)
 
     @property
     def pointed(self) -> Pointed:
@@ -215,10 +247,22 @@ Media: TypeAlias = Frames | Video | Sampled | Pixels | NoPicture
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Decoded frames: `pixels` (T, H, W, 3) uint8 RGB, and the source frame each of them is, ascending."""
+    """Decoded frames.
+
+    Attributes:
+        pixels: (T, H, W, 3) uint8 RGB.
+        frames: The source frame each of them is, ascending.
+        rate: Source frames a second, if the media say so.
+    """
 
     pixels: NDArray[np.uint8]
     frames: tuple[int, ...]
+    rate: float | None = None
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """The time of each frame; at `DEFAULT_RATE` where nothing says how fast the frames follow each other."""
+        return tuple(frame / (self.rate or DEFAULT_RATE) for frame in self.frames)
 
 
 # --- one question about regions of one image or video -------------------------------------------------------------
@@ -308,26 +352,29 @@ class StandIn:
 
 @dataclass(slots=True)
 class RegionBatch:
-    """A batch of samples. Images and videos mix: frames of all samples stand one after the other.
+    """A batch of samples. Images, videos and text alone mix: visual tokens of all samples stand one after the other.
 
     Attributes:
-        input_ids: (B, L) int64, each `<image>` already repeated once per visual token.
+        input_ids: (B, L) int64, the placeholder of a visual token repeated for each of them.
         attention_mask: (B, L) int64, 0 on padding.
         loss_mask: (B, L) bool, the tokens the model learns to say; a token is predicted from the one before it.
         prompt_lengths: (B,) int64, tokens of a row before its last answer: where generation starts.
-        placeholder: (B, L) int64, the slot of the placeholder that stands here, else -1.
-        pixel_values: (F, 3, S, S) float32, normalised for the vision tower.
-        frame_counts: (B,) int64, frames of each sample; sums to F.
+        placeholder: (B, L) int64, the slot of the region placeholder that stands here, else -1.
+        inputs: The base model's own further inputs by name, such as `pixel_values`.
+        token_counts: Visual tokens of each sample; they sum to V.
+        token_owner: (V,) int64, the sample that each visual token belongs to.
+        shows: (V, T) bool, the frames of its sample that a visual token shows; T is the batch's most.
         region_counts: (B,) int64.
-        mark_weights: (F, G * G, N) float32, the share of each visual token that a region's mark gets where the user
-            points, Eq. 1; only on prompted frames.
-        guide_weights: (F, G * G, N) float32, the same where the objects are, on every frame on which that is known:
-            soft labels, Eq. 2.
-        guide_known: (F,) bool, the frames on which every region of the sample is known.
+        mark_weights: (V, N) float32, the share of each visual token that a region's mark gets where the user points,
+            Eq. 1.
+        prompted: (V,) bool, whether a region is pointed at on a frame that the token shows.
+        guide_weights: (V, N) float32, the same where the objects are, wherever that is known: soft labels, Eq. 2.
+        guide_known: (V,) bool, the tokens that the guide head learns from: on their frames every region is known.
         mark_seeds: (B,) int64, seeds the draw of marks.
         samples: The samples themselves, for metrics and pictures.
         prompts: What the model is asked about each sample, as text.
         frames: The source frames that were read of each sample.
+        views: Which pixels and frames each visual token of a sample covers.
         stand_ins: What is read for each region of each sample.
     """
 
@@ -336,16 +383,20 @@ class RegionBatch:
     loss_mask: torch.Tensor
     prompt_lengths: torch.Tensor
     placeholder: torch.Tensor
-    pixel_values: torch.Tensor
-    frame_counts: torch.Tensor
+    inputs: dict[str, torch.Tensor]
+    token_counts: tuple[int, ...]
+    token_owner: torch.Tensor
+    shows: torch.Tensor
     region_counts: torch.Tensor
     mark_weights: torch.Tensor
+    prompted: torch.Tensor
     guide_weights: torch.Tensor
     guide_known: torch.Tensor
     mark_seeds: torch.Tensor
     samples: tuple[RegionSample, ...]
     prompts: tuple[str, ...]
     frames: tuple[tuple[int, ...], ...]
+    views: tuple[tuple[View, ...], ...]
     stand_ins: tuple[tuple[StandIn, ...], ...]
 
     def __len__(self) -> int:
@@ -354,7 +405,7 @@ class RegionBatch:
     @property
     def reference_shape(self) -> tuple[int, int]:
         """(B, N)."""
-        return len(self.samples), self.mark_weights.shape[2]
+        return len(self.samples), self.mark_weights.shape[1]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The batch with its tensors on `device`; Lightning calls it to move a batch."""
@@ -370,7 +421,8 @@ class RegionBatch:
             for item in fields(self)
             if isinstance(value := getattr(self, item.name), torch.Tensor)
         }
-        return replace(self, **changed)
+        inputs = {name: function(value) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, **changed)
 
 
 StepBatch: TypeAlias = list[RegionBatch]

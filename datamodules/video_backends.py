@@ -65,6 +65,16 @@ def upright_size(path: File) -> tuple[int, int]:
         return (frame.height, frame.width) if _quarter_turns(frame) % 2 == 0 else (frame.width, frame.height)
 
 
+def has_several_frames(path: File) -> bool:
+    """Whether a video has more than one frame; decodes the first two.
+
+    Raises:
+        DataError: The file is missing, or is no video.
+    """
+    with open_video(path) as video:
+        return len(list(islice(video.decodable_frames(), 2))) == 2
+
+
 def _available(backend: Backend | None) -> Backend:
     if backend is None:
         return "decord" if _has_decord() else "pyav"

@@ -8,9 +8,10 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from numpy.typing import NDArray
 
-from datamodules.regions import Fit, Placement
+from datamodules.footprints import View, finest
 from datamodules.types import RegionBatch, RegionSample, Task
 from experiments.choice import Choice
 from metrics.predictions import Prediction, PredictionMetric
@@ -30,8 +31,8 @@ class Exhibit:
         frames: The source frames that the model saw.
         prediction: What it answered.
         choice: Which option it chose, by the rule that scores it; None where there are no options.
-        heat: (T, G, G, N), the guide head's map, or None without one.
-        side: S, side of the image that the model saw.
+        heat: (V, N), the guide head's map of the clip's visual tokens, or None without one.
+        view: Which pixels and frames these tokens cover; None without a picture.
     """
 
     sample: RegionSample
@@ -39,7 +40,7 @@ class Exhibit:
     prediction: Prediction
     choice: Choice | None
     heat: NDArray[np.float32] | None
-    side: int
+    view: View | None
 
     @property
     def spoken(self) -> str:
@@ -49,7 +50,7 @@ class Exhibit:
             return said
         return f"{said}   chosen option ({self.choice.chosen + 1}) {self.choice.options[self.choice.chosen]}"
 
-    def draw(self, path: Path, fit: Fit) -> Path:
+    def draw(self, path: Path) -> Path:
         """Writes its picture, with the heat map where there is one; the pixels are read again."""
         from datamodules.media import read_clip
         from experiments import pictures
@@ -57,12 +58,10 @@ class Exhibit:
         clip = read_clip(self.sample.media, len(self.frames), self.sample.prompted_frames)
         assert clip.frames == self.frames, f"read frames {clip.frames}, the model saw {self.frames}"
         said = self.prediction.prediction
-        if self.heat is None or not self.sample.regions:
+        if self.heat is None or self.view is None or not self.sample.regions:
             figure = pictures.draw_sample(self.sample, clip, said, self.choice)
         else:
-            height, width = clip.pixels.shape[1:3]
-            placement = Placement.of((height, width), self.side, fit)
-            figure = pictures.draw_heat(self.sample, clip, self.heat, placement, said, self.choice)
+            figure = pictures.draw_heat(self.sample, clip, self.heat, self.view, said, self.choice)
         return pictures.save(figure, path)
 
 
@@ -81,29 +80,29 @@ class Gallery:
 
     def add(self, batch: RegionBatch, answered: Answered) -> None:
         """Keeps what is still wanted of a batch and the model's answers to it."""
-        ends = batch.frame_counts.cumsum(0).tolist()
-        for number, prediction in enumerate(answered.predictions):
+        heats = (
+            torch.split(answered.heat, list(batch.token_counts)) if answered.heat is not None else [None] * len(batch)
+        )
+        for number, (prediction, heat) in enumerate(zip(answered.predictions, heats, strict=True)):
             group = self._groups.setdefault(prediction.group, [])
             if len(group) < self.size:
                 choice = Choice.of(prediction, self._metrics)
-                group.append(_exhibit(batch, answered, number, ends[number], choice))
+                group.append(_exhibit(batch, number, prediction, choice, heat))
 
     def exhibits(self) -> list[Exhibit]:
         """At most `size`: the first of every group, then the second of every group, and so on."""
         turns = chain.from_iterable(zip_longest(*self._groups.values()))
         return [exhibit for exhibit in turns if exhibit is not None][: self.size]
 
-    def draw(self, folder: Path, fit: Fit) -> Iterator[tuple[Exhibit, Path]]:
+    def draw(self, folder: Path) -> Iterator[tuple[Exhibit, Path]]:
         """Writes the pictures `folder/000.png` and on, and yields each with its exhibit."""
         for number, exhibit in enumerate(self.exhibits()):
-            yield exhibit, exhibit.draw(folder / f"{number:03}.png", fit)
+            yield exhibit, exhibit.draw(folder / f"{number:03}.png")
 
 
-def _exhibit(batch: RegionBatch, answered: Answered, number: int, end: int, choice: Choice | None) -> Exhibit:
-    sample, frames = batch.samples[number], batch.frames[number]
-    heat = None
-    if answered.heat is not None:
-        tokens = answered.heat[end - len(frames) : end, :, : len(sample.regions)].float().cpu().numpy()
-        grid = round(tokens.shape[1] ** 0.5)
-        heat = tokens.reshape(len(frames), grid, grid, -1)
-    return Exhibit(sample, frames, answered.predictions[number], choice, heat, batch.pixel_values.shape[-1])
+def _exhibit(
+    batch: RegionBatch, number: int, prediction: Prediction, choice: Choice | None, heat: torch.Tensor | None
+) -> Exhibit:
+    sample, views = batch.samples[number], batch.views[number]
+    seen = None if heat is None else heat[:, : len(sample.regions)].float().cpu().numpy()
+    return Exhibit(sample, batch.frames[number], prediction, choice, seen, finest(views) if views else None)

@@ -5,7 +5,7 @@ becomes tokens by the same rule, from the share of each token that the region co
 that has learnt exactly these shares is right, however small the region, and what is measured is where the head looks;
 how sure it is there is the largest value itself, the peak.
 
-Letters: G side of the token grid.
+Letters: R x C cells of a view of the frame, a visual token each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from datamodules.drawing import Colour
-from datamodules.regions import Placement, pooled_weights
+from datamodules.footprints import View
 from datamodules.types import Region
 from experiments.outlines import Rectangular, draw_outline, half_of_largest
 from experiments.page import PAPER
@@ -34,33 +34,35 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return int((one & other).sum()) / union if union else 1.0
 
 
-def covered_tokens(region: Region, frame: int, placement: Placement, grid: int) -> NDArray[np.float32]:
-    """(G, G), the share of each token that the region covers on a source frame; 0 where it is not there or unknown."""
+def covered_tokens(region: Region, frame: int, view: View) -> NDArray[np.float32]:
+    """(R, C), the share of each token that the object covers on a source frame; 0 where it is not there or unknown."""
     geometry = region.track.get(frame)
     if geometry is None:
-        return np.zeros((grid, grid), dtype=np.float32)
-    return pooled_weights(placement.coverage(geometry)[None], grid).reshape(grid, grid)
+        return np.zeros(view.tokens.shape[1:], dtype=np.float32)
+    return view.pooled(view.placement.coverage(geometry)[None])[..., 0]
 
 
-def verdict(region: Region, frame: int, heat: NDArray[np.float32], placement: Placement) -> str:
+def verdict(region: Region, frame: int, heat: NDArray[np.float32], view: View) -> str:
     """A region's heat on a source frame: its IoU where the truth is known, and its peak; breaks between the two."""
     peak = f"peak\u00a0{heat.max():.2f}"
     if frame < region.first_prompted:
         return f"not\u00a0yet\u00a0prompted, {peak}"  # attention is causal: nothing can be known here
     if frame not in region.track:
         return f"not\u00a0annotated, {peak}"
-    truth = covered_tokens(region, frame, placement, heat.shape[0])
+    truth = covered_tokens(region, frame, view)
     if not truth.any():
         return f"not\u00a0visible, {peak}"
     return f"IoU\u00a0{iou(half_of_largest(heat), half_of_largest(truth)):.2f}, {peak}"
 
 
-def square_of(placement: Placement) -> Rectangular:
-    """Left, right, bottom and top of the model's square in pixels of the frame: more than the frame if it is padded."""
+def extent_of(view: View) -> Rectangular:
+    """Left, right, bottom and top of a view's cells in pixels of the frame: more than the frame if it is padded."""
+    placement = view.placement
     height, width = placement.source
     across, down = width / placement.width, height / placement.height
-    left, top = -placement.left * across, -placement.top * down
-    return left, left + placement.side * across, top + placement.side * down, top
+    left, right = ((edge - placement.left) * across for edge in (view.columns[0][0], view.columns[-1][1]))
+    top, bottom = ((edge - placement.top) * down for edge in (view.rows[0][0], view.rows[-1][1]))
+    return left, right, bottom, top
 
 
 def draw_heat_map(
@@ -68,26 +70,26 @@ def draw_heat_map(
     pixels: NDArray[np.uint8],
     truth: NDArray[np.bool_],
     heat: NDArray[np.float32],
-    placement: Placement,
+    view: View,
     colour: Colour,
 ) -> None:
-    """The frame, dimmed, under the heat; both masks outlined. The axes show the model's whole square.
+    """The frame, dimmed, under the heat; both masks outlined. The axes show all that the model saw.
 
     Args:
         axes: Empty.
         pixels: (H, W, 3) uint8, the frame in any size.
         truth: (H, W), the true mask; empty where it is not known.
-        heat: (G, G).
-        placement: Where the frame lies on the square.
+        heat: (R, C).
+        view: Where its cells lie on the frame.
         colour: The region's.
     """
-    height, width = placement.source
-    frame, square = (0, width, height, 0), square_of(placement)
+    height, width = view.placement.source
+    frame, cells = (0, width, height, 0), extent_of(view)
     axes.imshow(pixels.mean(-1) * DIMMED, extent=frame, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     tokens = np.empty((*heat.shape, 4))
     tokens[..., :3], tokens[..., 3] = colour, heat
-    axes.imshow(tokens, extent=square, interpolation="nearest")
-    left, right, bottom, top = square
+    axes.imshow(tokens, extent=cells, interpolation="nearest")
+    left, right, bottom, top = cells
     axes.set(xlim=(left, right), ylim=(bottom, top), facecolor=PADDING)
-    draw_outline(axes, half_of_largest(heat), square, colour, halo=False)
+    draw_outline(axes, half_of_largest(heat), cells, colour, halo=False)
     draw_outline(axes, truth, frame, PAPER, halo=False)

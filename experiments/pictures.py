@@ -1,10 +1,11 @@
 """Pictures of samples: regions outlined on their frames, what was asked and answered, and the guide head's heat map.
 
-Letters: T frames of the clip, G side of the token grid, N regions.
+Letters: T frames of the clip, V visual tokens of it, N regions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from datamodules.drawing import region_colour, shown_on
-from datamodules.regions import Placement
+from datamodules.footprints import View
 from datamodules.types import Clip, RegionSample
 from experiments.caption import Caption, Paragraph
 from experiments.choice import Choice
-from experiments.heat import RULE, draw_heat_map, square_of, verdict
+from experiments.heat import RULE, draw_heat_map, extent_of, verdict
 from experiments.lettering import DPI
 from experiments.option_bars import CHOSEN, RIGHT, OptionBars
 from experiments.outlines import draw_numbers, draw_outline, mask_of, shrunk
@@ -50,7 +51,7 @@ def draw_heat(
     sample: RegionSample,
     clip: Clip,
     heat: NDArray[np.float32],
-    placement: Placement,
+    view: View,
     prediction: str | None = None,
     choice: Choice | None = None,
 ) -> Figure:
@@ -62,17 +63,17 @@ def draw_heat(
     Args:
         sample: What was asked.
         clip: The frames that were read of its media.
-        heat: (T, G, G, N), probability of each region's mark at each token.
-        placement: Where a frame lies on the model's square image.
+        heat: (V, N), probability of each region's mark at each visual token of the clip.
+        view: Which pixels and frames the tokens cover; those that it does not show are not drawn.
         prediction: What a model answered.
         choice: What it made of the options.
     """
-    assert len(heat) == len(clip.frames), f"heat of {len(heat)} frames on a clip of {len(clip.frames)}"
-    blocks = _heat_panels(sample, clip, heat, placement)
+    heats = [view.on_frame(heat, time) for time in range(len(clip.frames))]
+    blocks = _heat_panels(sample, clip, heats, view)
     page = _page(blocks, sample, prediction, choice, RULE)
     panels = [axes for block in blocks for axes in block.panels]
     _draw_frames(panels[: len(clip.frames)], sample, clip)
-    _draw_heat_maps(panels[len(clip.frames) :], sample, clip, heat, placement)
+    _draw_heat_maps(panels[len(clip.frames) :], sample, clip, heats, view)
     return page
 
 
@@ -88,13 +89,13 @@ def _frame_panels(sample: RegionSample, clip: Clip) -> Panels:
     return Panels(_headings(sample, clip), _even_columns(len(clip.frames), FRAME_COLUMNS), width / height)
 
 
-def _heat_panels(sample: RegionSample, clip: Clip, heat: NDArray[np.float32], placement: Placement) -> list[Panels]:
+def _heat_panels(sample: RegionSample, clip: Clip, heats: Sequence[NDArray[np.float32]], view: View) -> list[Panels]:
     """The frames' panels, then those of the heat maps region by region; of an image all together if they are alike."""
-    left, right, bottom, top = square_of(placement)
+    left, right, bottom, top = extent_of(view)
     aspect = (right - left) / (bottom - top)
     titles = [
         [
-            f"[{number}]\u00a0frame\u00a0{frame}: {verdict(region, frame, heat[time, ..., number], placement)}"
+            f"[{number}]\u00a0frame\u00a0{frame}: {verdict(region, frame, heats[time][..., number], view)}"
             for time, frame in enumerate(clip.frames)
         ]
         for number, region in enumerate(sample.regions)
@@ -104,7 +105,7 @@ def _heat_panels(sample: RegionSample, clip: Clip, heat: NDArray[np.float32], pl
         columns = _even_columns(len(clip.frames), HEAT_COLUMNS)
         return [frames, *(Panels(row, columns, aspect) for row in titles)]
     of_image = [title for [title] in titles]
-    if (placement.height, placement.width) == (placement.side, placement.side):
+    if (view.placement.height, view.placement.width) == view.placement.canvas:
         together = [*_headings(sample, clip), *of_image]
         return [Panels(together, min(len(together), FRAME_COLUMNS), aspect)]
     return [frames, Panels(of_image, min(len(of_image), FRAME_COLUMNS), aspect)]
@@ -165,14 +166,14 @@ def _draw_frames(panels: list[Axes], sample: RegionSample, clip: Clip) -> None:
 
 
 def _draw_heat_maps(
-    panels: list[Axes], sample: RegionSample, clip: Clip, heat: NDArray[np.float32], placement: Placement
+    panels: list[Axes], sample: RegionSample, clip: Clip, heats: Sequence[NDArray[np.float32]], view: View
 ) -> None:
     """Args: panels: All frames of the first region, then those of the second, and so on."""
-    shown = _shown_size(panels[0], placement.source)
+    shown = _shown_size(panels[0], view.placement.source)
     frames = [shrunk(pixels, shown) for pixels in clip.pixels]
     for axes, (number, time) in zip(panels, np.ndindex(len(sample.regions), len(frames)), strict=True):
-        truth = mask_of(sample.regions[number].track.get(clip.frames[time]), placement.source, shown)
-        draw_heat_map(axes, frames[time], truth, heat[time, ..., number], placement, region_colour(number))
+        truth = mask_of(sample.regions[number].track.get(clip.frames[time]), view.placement.source, shown)
+        draw_heat_map(axes, frames[time], truth, heats[time][..., number], view, region_colour(number))
 
 
 def _size(clip: Clip) -> tuple[int, int]:

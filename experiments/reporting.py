@@ -13,8 +13,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from datamodules.files import write_text
-from datamodules.region_datamodule import RegionDataModule
-from datamodules.regions import Fit
 from datamodules.types import RegionBatch
 from experiments.gallery import Exhibit, Gallery
 from experiments.tracking import RunLogger, log_artifact
@@ -135,7 +133,7 @@ class Report(Callback):
 
     def _draw(self, trainer: Trainer, name: str) -> list[tuple[Exhibit, Path]]:
         folder = Path(trainer.default_root_dir) / "pictures" / name
-        drawn = list(self._gallery.draw(folder, _fit(trainer)))
+        drawn = list(self._gallery.draw(folder))
         for _, path in drawn:
             log_artifact(trainer, path, f"pictures/{name}")
         return drawn
@@ -169,8 +167,3 @@ def _log_table(trainer: Trainer, split: str, drawn: Sequence[tuple[Exhibit, Path
     }
     for logger in tracked:
         logger.experiment.log_table(logger.run_id, columns, f"{split}_predictions.json")
-
-
-def _fit(trainer: Trainer) -> Fit:
-    data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    return data.fit if isinstance(data, RegionDataModule) else "squash"

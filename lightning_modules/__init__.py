@@ -10,13 +10,13 @@ from lightning_modules.export import export
 if TYPE_CHECKING:
     from lightning_modules.adapters import LoraOptions
     from lightning_modules.backbone import TokenMarkBackbone
+    from lightning_modules.bases.loading import BaseModel
     from lightning_modules.checkpoints import load
     from lightning_modules.image_region import ImageRegionModule
     from lightning_modules.region_guide import TemporalRegionGuideHead
     from lightning_modules.region_references.token_mark import TokenMark
     from lightning_modules.sharding import FullySharded
     from lightning_modules.video_region import VideoRegionModule
-    from lightning_modules.weights import BaseModel
 
 __all__ = [
     "BaseModel",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "BaseModel": "weights",
+    "BaseModel": "bases.loading",
     "FullySharded": "sharding",
     "ImageRegionModule": "image_region",
     "LoraOptions": "adapters",

@@ -18,7 +18,7 @@ from metrics import Prediction
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What an evaluation step hands to callbacks: `heat` (F, G * G, N) is the guide head's map, None without one."""
+    """What an evaluation step hands to callbacks: `heat` (V, N) is the guide head's map, None without one."""
 
     predictions: list[Prediction]
     heat: torch.Tensor | None
@@ -45,12 +45,11 @@ def answer(
         output: What the backbone made of it.
         max_new_tokens: Most tokens of an answer.
     """
-    embedded = output.embedded
-    texts = generate(backbone, renderer, batch, embedded, max_new_tokens, synced=world_size() > 1)
+    texts = generate(backbone, renderer, batch, max_new_tokens, synced=world_size() > 1)
     # sharded weights need every rank in every pass, so all ranks score options when one has to
     choosing = torch.tensor(float(any(map(scored_options, batch.samples))), device=output.logits.device)
     options = (
-        score_options(backbone, renderer, batch, embedded)
+        score_options(backbone, renderer, batch)
         if sum_over_ranks(choosing) > 0
         else [OptionScores((), ())] * len(batch)
     )
@@ -58,8 +57,8 @@ def answer(
         _prediction(sample, prompt, text, scores)
         for sample, prompt, text, scores in zip(batch.samples, batch.prompts, texts, options, strict=True)
     ]
-    marks = embedded.reference.marks
-    heat = None if output.guide_logits is None or marks is None else heat_map(output.guide_logits, batch, marks)
+    logits, marks = output.guide_logits, output.marks
+    heat = None if logits is None or marks is None else heat_map(logits, batch, marks)
     return Answered(predictions, heat)
 
 

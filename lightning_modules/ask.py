@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datamodules.types import Box, DataError, Frames, Geometry, Mask, Media, Region, RegionSample, Turn, Video
+from datamodules.types import Box, DataError, Frames, Geometry, Mask, Media, Region, RegionSample, Stroke, Turn, Video
 
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+DRAWN = {".png", ".jpg", ".jpeg", ".pdf", ".svg"}
 
 
 def ask(
@@ -40,11 +41,12 @@ def ask(
     Raises:
         DataError: The file cannot be read, or a region does not fit it.
     """
-    from datamodules.collate import collate
+    from datamodules.collate import Collate
 
     marked = tuple(region if isinstance(region, Region) else Region.at(region) for region in regions)
     source = media_at(media) if isinstance(media, str | Path) else media
-    process = module.processor(num_frames or module.default_num_frames)
+    collate = Collate(module.vision)
+    process = module.processor(module.default_num_frames if num_frames is None else num_frames)
     sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", source, marked, ())
     for question in questions:
         sample = replace(sample, conversation=(*sample.conversation, Turn(question)))
@@ -81,6 +83,17 @@ def parse_box(text: str) -> Box:
     return Box((x0, y0, x1, y1))
 
 
+def parse_stroke(text: str) -> Stroke:
+    """`40,60,5` -> the disc of 5 pixels around a point; `40,60,80,90,5` -> as wide a line on both sides."""
+    try:
+        *points, radius = (float(number) for number in text.split(","))
+    except ValueError:
+        raise DataError(f"--point {text}: numbers x,y,radius are needed, or x,y,x,y,...,radius") from None
+    if len(points) % 2 or not points:
+        raise DataError(f"--point {text}: {len(points)} numbers before the radius, an even number is needed")
+    return Stroke(tuple(points), radius)
+
+
 def read_mask(text: str) -> Mask:
     """`mask.png` -> every pixel that is not 0; `mask.png:2` -> the pixels with the value 2 (of a palette, its index).
 
@@ -112,6 +125,10 @@ def _mask(text: str) -> tuple[Callable[[str], Geometry], str]:
     return read_mask, text
 
 
+def _stroke(text: str) -> tuple[Callable[[str], Geometry], str]:
+    return parse_stroke, text
+
+
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     arguments = argparse.ArgumentParser(prog="python cli.py ask", description=__doc__)
@@ -121,6 +138,14 @@ def parser() -> argparse.ArgumentParser:
     media.add_argument("--video", type=Path, dest="media", help="a video, or a folder of frames")
     arguments.add_argument(
         "--box", type=_box, action="append", dest="regions", metavar="X0,Y0,X1,Y1", help="a region, in pixels"
+    )
+    arguments.add_argument(
+        "--point",
+        type=_stroke,
+        action="append",
+        dest="regions",
+        metavar="X,Y,RADIUS",
+        help="a region, by a click of so many pixels on it; with further points before the radius by a stroke",
     )
     arguments.add_argument(
         "--mask", type=_mask, action="append", dest="regions", metavar="PNG[:VALUE]", help="a region, as a mask"
@@ -137,6 +162,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     from lightning_modules.checkpoints import load
 
+    if options.draw:
+        _check_drawn(options.draw)
     geometries = [read(text) for read, text in options.regions or ()]
     regions = [Region.at(geometry, options.frame) for geometry in geometries]
     module = load(options.ckpt_path)
@@ -144,7 +171,15 @@ def main(arguments: Sequence[str]) -> None:
     for turn in sample.conversation:
         sys.stdout.write(f"{turn.question}\n  {turn.answer}\n")
     if options.draw:
-        _draw(sample, options.draw, options.num_frames or module.default_num_frames)
+        _draw(sample, options.draw, module.default_num_frames if options.num_frames is None else options.num_frames)
+
+
+def _check_drawn(path: Path) -> None:
+    """Refuses what could not be drawn before anything is asked."""
+    if not path.parent.is_dir():
+        raise DataError(f"--draw {path}: no such folder: {path.parent}")
+    if path.suffix.lower() not in DRAWN:
+        raise DataError(f"--draw {path}: a picture is drawn as {', '.join(sorted(DRAWN))}")
 
 
 def _draw(sample: RegionSample, path: Path, num_frames: int) -> None:

@@ -1,30 +1,25 @@
-"""TokenMarkBackbone: LLaVA, a region reference and the guide head; a batch goes in, losses' parts come out.
+"""TokenMarkBackbone: a base model, a region encoder and the guide head; a batch goes in, losses' parts come out.
 
-Letters: B samples, F frames of all samples one after the other, G side of the token grid, N regions (padded), L text
-and visual tokens, M marks, D width of the language model, K supervised tokens of the batch.
+Letters: B samples, L text and visual tokens of a row, V visual tokens of all rows in the order of their places, N
+regions (padded), M marks, D width of the language model, K supervised tokens of the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from datamodules.types import RegionBatch
+from lightning_modules.bases.base import Base
 from lightning_modules.region_guide import TemporalRegionGuideHead
-from lightning_modules.region_llava import RegionLlava
 from lightning_modules.region_references.reference import Reference, RegionReference
-
-
-@dataclass(slots=True)
-class Embedded:
-    """A batch as the language model reads it: `embeddings` (B, L, D), and the region reference that is in them."""
-
-    embeddings: torch.Tensor
-    reference: Reference
 
 
 @dataclass(slots=True)
@@ -34,102 +29,161 @@ class BackboneOutput:
     Attributes:
         logits: (K, vocabulary), only where there is a label.
         targets: (K,) int64, the supervised tokens.
-        guide_logits: (F, G * G, M + 1), or None without a guide head.
-        embedded: What went into the language model, to generate from without a second pass of the vision tower.
+        guide_logits: (V, M + 1), or None without a guide head.
+        marks: (B, N) int64, the class of each region for the guide head, -1 beyond a sample's regions; None if the
+            region reference has no classes.
     """
 
     logits: torch.Tensor
     targets: torch.Tensor
     guide_logits: torch.Tensor | None
-    embedded: Embedded
+    marks: torch.Tensor | None
 
 
 class TokenMarkBackbone(nn.Module):
     """The shared model of images and videos; an image is a clip of one frame.
 
+    The base model runs unchanged, with its own inputs. Regions are told to it by a hook before its language model,
+    within `telling`; outside of it the model is its base model.
+
     Args:
-        llava: Vision tower, projector and language model.
+        base: The vision-language model.
         reference: How regions are told to it.
         guide: Whether it has a Temporal Region Guide Head; needs a reference with marks.
+
+    Attributes:
+        autocast: What narrows types; torch's does nothing for a plan, whose model has no weights.
     """
 
-    def __init__(self, llava: RegionLlava, reference: RegionReference, guide: bool = True) -> None:
+    autocast: Callable[..., AbstractContextManager[object]] = torch.autocast
+
+    def __init__(self, base: Base, reference: RegionReference, guide: bool = True) -> None:
         super().__init__()
-        self.llava = llava
+        self.base = base
+        self.model = base.model
         self.reference = reference
-        width = llava.config.text_config.hidden_size
-        self.guide = TemporalRegionGuideHead(width, reference.num_marks) if guide and reference.num_marks else None
+        self.guide = TemporalRegionGuideHead(base.width, reference.num_marks) if guide and reference.num_marks else None
+        self._tell: Callable[[torch.Tensor], torch.Tensor] | None = None
+        base.language_model.register_forward_pre_hook(self._before_language_model, with_kwargs=True)
 
-    def visual_tokens(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(F, 3, S, S) -> (F, G * G, D): every frame on its own, the class token dropped.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrives in another process, where transformers does not yet know what its classes can hand out.
 
-        The tower stops at the layer whose features are taken; transformers' LLaVA runs it to the end and keeps every
-        layer's hidden states to pick one of them.
+        It learns that when one is built, and without it a tower gives no hidden states.
         """
-        if not len(pixel_values):
-            # a batch of text alone: every rank runs every module in every step, here on a blank frame without a token
-            return self.visual_tokens(pixel_values.new_zeros(1, *pixel_values.shape[1:]))[:0]
-        tower = self._tower
-        hidden = tower.pre_layrnorm(tower.embeddings(pixel_values.to(self.llava.model.vision_tower.dtype)))
-        for layer in self.used_layers:
-            hidden = layer(hidden, None)
-        projector = self.llava.model.multi_modal_projector
-        projected: torch.Tensor = projector(hidden[:, 1:].to(projector.linear_1.weight.dtype))
-        return projected
-
-    @property
-    def _tower(self) -> Any:
-        # some versions of transformers wrap the tower's transformer once more
-        tower = self.llava.model.vision_tower
-        return getattr(tower, "vision_model", tower)
-
-    @property
-    def used_layers(self) -> Sequence[nn.Module]:
-        """The vision tower's layers up to the one whose features are taken."""
-        layers: Sequence[nn.Module] = self._tower.encoder.layers[: self._used]
-        return layers
-
-    @property
-    def _used(self) -> int:
-        """Layers up to the features: hidden state k is the output of layer k, hidden state 0 that of no layer."""
-        taken: int = self.llava.config.vision_feature_layer
-        return taken + len(self._tower.encoder.layers) + 1 if taken < 0 else taken
-
-    def embed(self, batch: RegionBatch) -> Embedded:
-        """Words, visual tokens and regions as one sequence of embeddings."""
-        visual = self.visual_tokens(batch.pixel_values)
-        reference = self.reference(batch, visual)
-        words = self.llava.get_input_embeddings()(batch.input_ids)
-        is_visual = batch.input_ids == self.llava.config.image_token_id
-        expected, found = reference.visual.shape[0] * reference.visual.shape[1], int(is_visual.sum())
-        assert found == expected, f"{found} visual placeholders, but {expected} visual tokens"
-        embeddings = words.masked_scatter(is_visual.unsqueeze(-1), reference.visual.to(words.dtype))
-        rows, columns = (batch.placeholder >= 0).nonzero(as_tuple=True)
-        regions = reference.text[rows, batch.placeholder[rows, columns]].to(words.dtype)
-        return Embedded(embeddings.index_put((rows, columns), regions), reference)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # it is untyped there
+        with torch.device("meta"):
+            type(self.model)._from_config(copy.deepcopy(self.model.config))
 
     def forward(self, batch: RegionBatch) -> BackboneOutput:
         """One pass over whole conversations: logits of the supervised tokens, and the guide head's."""
-        embedded = self.embed(batch)
-        hidden = self.llava.model.language_model(
-            inputs_embeds=embedded.embeddings,
-            attention_mask=batch.attention_mask,
-            use_cache=False,  # a cache would be appended to a second time where layers run again in the backward pass
-        ).last_hidden_state
-        supervised = batch.loss_mask[:, 1:]  # a token is predicted from the one before it
-        logits = self.llava.lm_head(hidden[:, :-1][supervised])
-        return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], self._guide(hidden, batch), embedded)
+        with self.telling(batch, batch.input_ids, batch.placeholder) as told:
+            hidden = self.base.core(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                **self.inputs(batch, batch.input_ids),
+                use_cache=False,  # a cache would grow a second time where layers run again in the backward pass
+            ).last_hidden_state
+            supervised = batch.loss_mask[:, 1:]  # a token is predicted from the one before it
+            logits = self.base.logits(hidden[:, :-1][supervised])
+        guide = None
+        if self.guide is not None:
+            visual = hidden[self.base.is_visual(batch.input_ids)]
+            guide = self.guide(visual.to(self.guide.classifier.weight.dtype))
+        return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.reference.marks)
 
-    def _guide(self, hidden: torch.Tensor, batch: RegionBatch) -> torch.Tensor | None:
-        if self.guide is None:
+    def inputs(self, batch: RegionBatch, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the base model takes beside ids and mask: pixels, in its own type, and what follows from the ids."""
+        dtype = next(self.base.vision_tower.parameters()).dtype
+        inputs = {
+            name: value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value
+            for name, value in batch.inputs.items()
+        }
+        return inputs | self.base.token_inputs(ids)
+
+    @contextmanager
+    def telling(self, batch: RegionBatch, ids: torch.Tensor, placeholder: torch.Tensor) -> Iterator[Told]:
+        """Within it, the language model's first call is told of the batch's regions.
+
+        Args:
+            batch: Regions and where they are.
+            ids: (B, L), what the base model is called with.
+            placeholder: (B, L), the slot of the placeholder that stands here, else -1.
+
+        Yields:
+            What later calls, which go on from the first, are told: see `Told`.
+        """
+        self.base.forget()
+        told = Told(self, batch, ids, placeholder)
+        self._tell = told
+        try:
+            with self.one_type():
+                yield told
+        finally:
+            self._tell = None
+
+    def one_type(self) -> AbstractContextManager[object]:
+        """Autocast to the narrowest type where parts of the base differ, as those that learn do from frozen ones.
+
+        Sharding has a policy of its own, and adapters convert what they read by themselves.
+        """
+        weights = {name: weight for name, weight in self.model.named_parameters() if ".lora_" not in name}
+        types = {weight.dtype for weight in weights.values() if weight.is_floating_point()}
+        sharded = any(isinstance(weight, DTensor) for weight in weights.values())
+        nowhere = self.model.device.type == "meta" and self.autocast is torch.autocast
+        if len(types) < 2 or sharded or nowhere:
+            return nullcontext()
+        narrowest = min(types, key=lambda dtype: dtype.itemsize)
+        return self.autocast(self.model.device.type, dtype=narrowest, cache_enabled=False)
+
+    def _before_language_model(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._tell is None:
             return None
-        visual = hidden[batch.input_ids == self.llava.config.image_token_id]
-        visual = visual.view(*batch.guide_weights.shape[:2], hidden.shape[-1])
-        logits: torch.Tensor = self.guide(visual.to(self.guide.classifier.weight.dtype))
-        return logits
+        return args, {**kwargs, "inputs_embeds": self._tell(kwargs["inputs_embeds"])}
 
-    def unused_parameters(self) -> list[nn.Parameter]:
-        """Weights of the vision tower behind the layer whose features are taken: no gradient ever reaches them."""
-        tower = self._tower
-        unused = [*tower.encoder.layers[self._used :], tower.post_layernorm]
-        return [weight for part in unused for weight in part.parameters()]
+
+class Told:
+    """What the language model is told of a batch's regions, call after call.
+
+    The first call holds the prompts with all their visual tokens: the region reference sees these, and lays on them and
+    puts at the placeholders what it has to say. Calls that go on from there have placeholders alone, where the caller
+    says: `slots` is (rows, new tokens), -1 where none stands. A sample may have several rows, one after the other.
+
+    Attributes:
+        reference: What the region reference made of the batch, after the first call.
+        slots: Of the next call; the first call's are the batch's.
+    """
+
+    reference: Reference
+
+    def __init__(
+        self, backbone: TokenMarkBackbone, batch: RegionBatch, ids: torch.Tensor, placeholder: torch.Tensor
+    ) -> None:
+        self.slots = placeholder
+        self._backbone = backbone
+        self._batch = batch
+        self._ids = ids
+        self._begun = False
+
+    def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(rows, tokens, D) embeddings -> the same with regions in them."""
+        if not self._begun:
+            self._begun = True
+            embeddings = self._first(embeddings)
+        rows, columns = (self.slots >= 0).nonzero(as_tuple=True)
+        text = self.reference.text
+        filled = text[rows * len(text) // len(self.slots), self.slots[rows, columns]]
+        return embeddings.index_put((rows, columns), filled.to(embeddings.dtype))
+
+    def _first(self, embeddings: torch.Tensor) -> torch.Tensor:
+        places = self._backbone.base.is_visual(self._ids)
+        visual = embeddings[places]
+        expected = sum(self._batch.token_counts)
+        assert len(visual) == expected, f"{len(visual)} visual placeholders, but {expected} visual tokens"
+        if not len(visual):
+            # every rank runs every module in every step: here on a blank picture that weighs nothing
+            embeddings = embeddings + 0.0 * self._backbone.base.blank().sum().to(embeddings.dtype)
+        self.reference = self._backbone.reference(self._batch, visual)
+        return embeddings.masked_scatter(places.unsqueeze(-1), self.reference.visual.to(embeddings.dtype))

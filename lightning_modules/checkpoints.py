@@ -12,15 +12,17 @@ import torch
 
 from datamodules.types import DataError
 from lightning_modules.adapters import LoraOptions, merged
-from lightning_modules.quantisation import dequantised
-from lightning_modules.sharded_files import read_sharded
-from lightning_modules.weights import (
+from lightning_modules.bases import family_of
+from lightning_modules.bases.loading import (
     BaseModel,
     architecture_json,
     build,
     tokenizer_files,
     tokenizer_from_files,
+    vision_settings,
 )
+from lightning_modules.quantisation import dequantised
+from lightning_modules.sharded_files import read_sharded
 
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
@@ -34,8 +36,8 @@ def describe(module: RegionModule, folder: Path) -> dict[str, Any]:
     return {
         "class": type(module).__name__,
         "options": module.options,
-        "image": [list(module.base.image_mean), list(module.base.image_std)],
-        "architecture": architecture_json(module.backbone.llava.config),
+        "vision": vision_settings(module.vision),
+        "architecture": architecture_json(module.backbone.model.config),
         "tokenizer": tokenizer_files(module.renderer.tokenizer, folder),
     }
 
@@ -80,18 +82,16 @@ def build_described(description: dict[str, Any]) -> RegionModule:
     import lightning_modules
 
     architecture = json.loads(description["architecture"])
-    mean, std = (tuple(values) for values in description["image"])
     base = BaseModel(
-        architecture=architecture,
-        dtype=architecture.get("dtype") or "float32",
-        image_mean=mean,
-        image_std=std,
+        architecture=architecture, dtype=architecture.get("dtype") or "float32", vision=description["vision"]
     )
     options = {**description["options"], "lora": lora_options(description)}
     module: RegionModule = getattr(lightning_modules, description["class"])(base=base, **options)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tokenizer_from_files(description["tokenizer"], Path(folder))
-    module.assemble(build(architecture, dtype=base.dtype), tokenizer, learns=False)
+    model = build(architecture, dtype=base.dtype)
+    family = family_of(model.config.model_type)
+    module.assemble(family(model), tokenizer, family.visual_processor(model.config, base.vision), learns=False)
     return module
 
 

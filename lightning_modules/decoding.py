@@ -1,7 +1,7 @@
 """Answers: text by generation, or the likelihood of each option behind one shared prefix.
 
 Letters: B samples, P tokens of the longest prompt, O options (padded to the batch's most), A tokens of the longest
-option, D width of the language model.
+option.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import LogitsProcessor
 
 from datamodules.conversation import ConversationRenderer, Rendered
 from datamodules.types import RegionBatch, RegionSample
-from lightning_modules.backbone import Embedded, TokenMarkBackbone
+from lightning_modules.backbone import TokenMarkBackbone, Told
 from lightning_modules.mentions import GeneratedMentions
-from lightning_modules.region_llava import MentionProcessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,32 @@ class OptionScores:
     lengths: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What stands before `prompt_lengths`, padded on the left: `ids`, `attention` and `placeholder`, (B, P) each."""
+
+    ids: torch.Tensor
+    attention: torch.Tensor
+    placeholder: torch.Tensor
+
+    @classmethod
+    def of(cls, batch: RegionBatch) -> Prompts:
+        """The prompts of a batch; padding carries the id 0, which attention never sees."""
+        longest = int(batch.prompt_lengths.max())
+        places = torch.arange(longest, device=batch.input_ids.device) - (longest - batch.prompt_lengths).unsqueeze(1)
+        inside, index = places >= 0, places.clamp(min=0)
+        return cls(
+            batch.input_ids.gather(1, index) * inside,
+            inside.long(),
+            batch.placeholder.gather(1, index).where(inside, -1),
+        )
+
+
 @torch.no_grad()
 def generate(
     backbone: TokenMarkBackbone,
     renderer: ConversationRenderer,
     batch: RegionBatch,
-    embedded: Embedded,
     max_new_tokens: int,
     synced: bool = False,
 ) -> list[str]:
@@ -42,23 +62,53 @@ def generate(
         backbone: The model.
         renderer: Decodes, and knows the special tokens.
         batch: What is asked; only what stands before `prompt_lengths` is read.
-        embedded: The batch's embeddings.
         max_new_tokens: Most tokens of an answer.
         synced: Ranks wait for each other in every step, which sharded weights need.
     """
-    prompts, attention = _left_aligned(embedded.embeddings, batch.prompt_lengths)
+    prompts = Prompts.of(batch)
     mentions = GeneratedMentions(renderer, batch.stand_ins)
-    generated = backbone.llava.generate(
-        inputs_embeds=prompts,
-        attention_mask=attention,
-        region_embeddings=embedded.reference.text,
-        mentions=mentions,
-        logits_processor=[MentionProcessor(mentions)],
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        synced_gpus=synced,
-    )
-    return [renderer.decode(mentions.said(row, ids)) for row, ids in enumerate(generated.tolist())]
+    with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
+        rows = backbone.model.generate(
+            input_ids=prompts.ids,
+            attention_mask=prompts.attention,
+            **backbone.inputs(batch, prompts.ids),
+            logits_processor=[MentionProcessor(mentions, told, prompts.ids.shape[1])],
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            synced_gpus=synced,
+        )
+    generated = rows[:, prompts.ids.shape[1] :].tolist()
+    return [renderer.decode(mentions.said(row, ids)) for row, ids in enumerate(generated)]
+
+
+class MentionProcessor(LogitsProcessor):
+    """Lets what stands for a region follow its complete index, and a placeholder nothing else.
+
+    In training an answer's `[0]` is followed by the placeholder of region 0 as unsupervised input; so it is here.
+
+    Args:
+        mentions: Reads region numbers off generated ids.
+        told: Is handed the slot of each placeholder that comes next.
+        prompt_length: Ids of a row that were not generated.
+    """
+
+    def __init__(self, mentions: GeneratedMentions, told: Told, prompt_length: int) -> None:
+        self.mentions = mentions
+        self.told = told
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Args: input_ids: (rows, prompt and generated tokens); scores: (rows, vocabulary)."""
+        free = scores
+        scores = scores.clone()
+        scores[:, self.mentions.region_id] = -torch.inf
+        due = self.mentions.due(input_ids[:, self.prompt_length :])
+        for row, (token, _) in enumerate(due):
+            if token >= 0:
+                scores[row] = -torch.inf
+                scores[row, token] = torch.where(free[row, token].isfinite(), free[row, token], 0.0)
+        self.told.slots = torch.tensor([[slot] for _, slot in due], device=input_ids.device)
+        return scores
 
 
 def scored_options(sample: RegionSample) -> tuple[str, ...]:
@@ -68,7 +118,7 @@ def scored_options(sample: RegionSample) -> tuple[str, ...]:
 
 @torch.no_grad()
 def score_options(
-    backbone: TokenMarkBackbone, renderer: ConversationRenderer, batch: RegionBatch, embedded: Embedded
+    backbone: TokenMarkBackbone, renderer: ConversationRenderer, batch: RegionBatch
 ) -> list[OptionScores]:
     """The log-likelihood of every option of every sample, as an answer to the same prompt.
 
@@ -80,56 +130,55 @@ def score_options(
         for sample, stand_ins in zip(batch.samples, batch.stand_ins, strict=True)
     ]
     most = max(1, *map(len, rendered))
-    prompts, attention = _left_aligned(embedded.embeddings, batch.prompt_lengths)
-    model = backbone.llava.model.language_model
-    prefix = model(inputs_embeds=prompts, attention_mask=attention, position_ids=_positions(attention), use_cache=True)
-    prefix.past_key_values.batch_repeat_interleave(most)
-    ids, embeddings, loss = _options(backbone, rendered, most, embedded)
-    attention = torch.cat([attention.repeat_interleave(most, 0), torch.ones_like(ids)], 1)
-    continued = model(
-        inputs_embeds=embeddings,
-        attention_mask=attention,
-        position_ids=_positions(attention)[:, -ids.shape[1] :],
-        past_key_values=prefix.past_key_values,
-    )
-    before = torch.cat(
-        [prefix.last_hidden_state[:, -1:].repeat_interleave(most, 0), continued.last_hidden_state[:, :-1]], 1
-    )
-    chances = backbone.llava.lm_head(before[loss]).float().log_softmax(-1).gather(1, ids[loss].unsqueeze(1))
-    sums = torch.zeros(loss.shape, device=loss.device).masked_scatter(loss, chances).sum(1).view(-1, most)
-    lengths = loss.sum(1).view(-1, most)
+    prompts = Prompts.of(batch)
+    options = _padded(rendered, most, prompts.ids.device)
+    with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
+        core, base = backbone.base.core, backbone.base
+        prefix = core(
+            input_ids=prompts.ids,
+            attention_mask=prompts.attention,
+            position_ids=base.positions(prompts.ids, prompts.attention),
+            **backbone.inputs(batch, prompts.ids),
+            use_cache=True,
+        )
+        positions = base.next_positions(prompts.attention, options.ids.shape[1]).repeat_interleave(most, -2)
+        rows = torch.arange(len(batch), device=prompts.ids.device).repeat_interleave(most)
+        prefix.past_key_values.reorder_cache(rows)  # the one way to repeat rows that linear attention has too
+        told.slots = options.placeholder
+        continued = core(
+            input_ids=options.ids,
+            attention_mask=torch.cat([prompts.attention.repeat_interleave(most, 0), torch.ones_like(options.ids)], 1),
+            position_ids=positions,
+            past_key_values=prefix.past_key_values,
+            use_cache=True,
+        )
+    last = prefix.last_hidden_state[:, -1:].repeat_interleave(most, 0)
+    before = torch.cat([last, continued.last_hidden_state[:, :-1]], 1)
+    chances = base.logits(before[options.loss]).float().log_softmax(-1)
+    chosen = chances.gather(1, options.ids[options.loss].unsqueeze(1))
+    sums = torch.zeros(options.loss.shape, device=chosen.device).masked_scatter(options.loss, chosen).sum(1)
+    lengths = options.loss.sum(1).view(-1, most)
     return [
-        OptionScores(tuple(total[: len(options)].tolist()), tuple(length[: len(options)].tolist()))
-        for total, length, options in zip(sums, lengths, rendered, strict=True)
+        OptionScores(tuple(total[: len(texts)].tolist()), tuple(length[: len(texts)].tolist()))
+        for total, length, texts in zip(sums.view(-1, most), lengths, rendered, strict=True)
     ]
 
 
-def _options(
-    backbone: TokenMarkBackbone, rendered: Sequence[Sequence[Rendered]], most: int, embedded: Embedded
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids (B * O, A), embeddings (B * O, A, D) with their placeholders filled, and loss mask (B * O, A)."""
-    device = embedded.embeddings.device
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of a batch, (B * O, A) each: `ids`, `loss` and `placeholder`."""
+
+    ids: torch.Tensor
+    loss: torch.Tensor
+    placeholder: torch.Tensor
+
+
+def _padded(rendered: Sequence[Sequence[Rendered]], most: int, device: torch.device) -> _Options:
     rows = [
         option for options in rendered for option in [*options, *[Rendered([0], [False], [-1])] * (most - len(options))]
     ]
-    ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True).to(device)
-    loss = pad_sequence([torch.tensor(row.loss) for row in rows], batch_first=True).to(device)
-    slots = pad_sequence([torch.tensor(row.placeholder) for row in rows], batch_first=True, padding_value=-1)
-    embeddings = backbone.llava.get_input_embeddings()(ids)
-    row, column = (slots >= 0).nonzero(as_tuple=True)
-    shown = embedded.reference.text[row // most, slots[row, column]]
-    embeddings[row, column] = shown.to(embeddings.dtype)
-    return ids, embeddings, loss
-
-
-def _left_aligned(embeddings: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first `lengths` embeddings of each row, padded on the left: (B, P, D), and their attention mask (B, P)."""
-    longest = int(lengths.max())
-    source = torch.arange(longest, device=embeddings.device) - (longest - lengths).unsqueeze(1)
-    inside = source >= 0
-    index = source.clamp(min=0).unsqueeze(-1).expand(-1, -1, embeddings.shape[-1])
-    return embeddings.gather(1, index) * inside.unsqueeze(-1), inside.long()
-
-
-def _positions(attention: torch.Tensor) -> torch.Tensor:
-    return (attention.cumsum(1) - 1).clamp(min=0)
+    return _Options(
+        pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True).to(device),
+        pad_sequence([torch.tensor(row.loss) for row in rows], batch_first=True).to(device),
+        pad_sequence([torch.tensor(row.placeholder) for row in rows], batch_first=True, padding_value=-1).to(device),
+    )

@@ -39,8 +39,8 @@ class EvaluationLosses(Metric):
         row = supervised.nonzero()[:, 0]
         language = of_token.new_zeros(len(batch)).index_add_(0, row, of_token)
         guide, guided = torch.zeros_like(language), torch.zeros_like(language)
-        if output.guide_logits is not None and output.embedded.reference.marks is not None:
-            guide = guide_losses(output.guide_logits, batch, output.embedded.reference.marks)
+        if output.guide_logits is not None and output.marks is not None:
+            guide = guide_losses(output.guide_logits, batch, output.marks)
             guided = has_guide_term(batch)
         assert isinstance(self.seeds, list) and isinstance(self.sums, list), "update of a metric that is synchronised"
         self.seeds.append(batch.mark_seeds)

@@ -1,6 +1,6 @@
 """A checkpoint as a folder that transformers opens too: `python cli.py export`.
 
-The LLaVA part and the tokenizer are transformers' own files. `regions.safetensors` holds marks, projection and guide
+The base model and the tokenizer are transformers' own files. `regions.safetensors` holds marks, projection and guide
 head, `regions.json` the kind of module and its options. Adapters are merged, nothing is quantised.
 """
 
@@ -18,13 +18,10 @@ import torch
 from datamodules.types import DataError
 
 if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration
-
-    from lightning_modules.region_llava import RegionLlava
     from lightning_modules.region_module import RegionModule
 
 WEIGHTS, DESCRIPTION = "regions.safetensors", "regions.json"
-LLAVA = "llava."
+MODEL = "model."
 
 
 def export(path: Path | str, to: Path | str) -> Path:
@@ -50,23 +47,12 @@ def export(path: Path | str, to: Path | str) -> Path:
 def _write(module: RegionModule, folder: Path) -> None:
     from safetensors.torch import save_file
 
-    _plain_llava(module.backbone.llava).save_pretrained(folder)
+    module.backbone.model.save_pretrained(folder)
     module.renderer.tokenizer.save_pretrained(folder)
     save_file({name: weight.contiguous() for name, weight in _region_weights(module).items()}, folder / WEIGHTS)
     described = module.describe()
-    kept = {name: described[name] for name in ("class", "options", "image")}
+    kept = {name: described[name] for name in ("class", "options", "vision")}
     (folder / DESCRIPTION).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-
-
-def _plain_llava(llava: RegionLlava) -> LlavaForConditionalGeneration:
-    """The same weights in transformers' own class, after which it names what it writes."""
-    from transformers import LlavaForConditionalGeneration
-
-    with torch.device("meta"):
-        plain = LlavaForConditionalGeneration(llava.config)
-    plain.load_state_dict(llava.state_dict(), assign=True)
-    plain.generation_config = llava.generation_config
-    return plain
 
 
 def is_exported(path: Path) -> bool:
@@ -81,14 +67,14 @@ def load_exported(folder: Path) -> RegionModule:
         DataError: Files are damaged, or weights are missing, unexpected or of another shape; the message lists them.
     """
     import lightning_modules
-    from lightning_modules.weights import BaseModel, load_base_model, load_tokenizer
+    from lightning_modules.bases.loading import BaseModel, load_base, load_tokenizer, load_visual_processor
 
     description = _read_description(folder)
-    mean, std = (tuple(values) for values in description["image"])
-    base = BaseModel(llava=str(folder), dtype=_dtype(folder), image_mean=mean, image_std=std)
-    module: RegionModule = getattr(lightning_modules, description["class"])(base=base, **description["options"])
-    tokenizer = load_tokenizer(base)
-    module.assemble(load_base_model(base, tokenizer), tokenizer, learns=False)
+    options = BaseModel(checkpoint=str(folder), dtype=_dtype(folder), vision=description["vision"])
+    module: RegionModule = getattr(lightning_modules, description["class"])(base=options, **description["options"])
+    tokenizer = load_tokenizer(options)
+    base = load_base(options, tokenizer)
+    module.assemble(base, tokenizer, load_visual_processor(options, base.model.config), learns=False)
     _fill(module, folder)
     return module.eval()
 
@@ -98,7 +84,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / DESCRIPTION} cannot be read: {error}") from None
-    missing = sorted({"class", "options", "image"} - set(description))
+    missing = sorted({"class", "options", "vision"} - set(description))
     if missing:
         raise DataError(f"{folder / DESCRIPTION} lacks {missing}")
     return description
@@ -113,7 +99,7 @@ def _dtype(folder: Path) -> str:
 def _region_weights(module: RegionModule) -> dict[str, torch.Tensor]:
     """What the module has beside LLaVA, by name."""
     weights = module.backbone.state_dict()
-    return {name: weight for name, weight in weights.items() if not name.startswith(LLAVA)}
+    return {name: weight for name, weight in weights.items() if not name.startswith(MODEL)}
 
 
 def _fill(module: RegionModule, folder: Path) -> None:

@@ -12,8 +12,9 @@ class ImageRegionModule(RegionModule):
     """Answers about regions of images; in the paper the pre-training stage. Arguments: `RegionModule`."""
 
     def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
-        frames = int(batch.frame_counts.max())
-        if frames > 1:
-            sample = batch.samples[int(batch.frame_counts.argmax())]
-            raise sample.error(f"{frames} frames for an ImageRegionModule, which takes 1: use VideoRegionModule")
+        for sample, frames in zip(batch.samples, batch.frames, strict=True):
+            if len(frames) > 1:
+                raise sample.error(
+                    f"{len(frames)} frames for an ImageRegionModule, which takes 1: use VideoRegionModule"
+                )
         return super()._answer(batch, output)

@@ -33,7 +33,7 @@ def pass_losses(output: BackboneOutput, batch: RegionBatch, counts: torch.Tensor
     tokens, samples = counts.clamp(min=1)
     total = F.cross_entropy(output.logits.float(), output.targets, reduction="sum")
     language = total * world_size() / tokens
-    if output.guide_logits is None or output.embedded.reference.marks is None:
+    if output.guide_logits is None or output.marks is None:
         return language, language.new_zeros(())
-    guide = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
+    guide = guide_loss(output.guide_logits, batch, output.marks)
     return language, guide * world_size() / samples

@@ -1,7 +1,7 @@
 """Temporal Region Guide Head (Omni-RGPT, section 3.3): in training, every visual token says whose mark it is under.
 
-Letters: F frames of all samples one after the other, G side of the token grid, N regions (padded), M marks, D width of
-the language model.
+Letters: B samples, V visual tokens of all samples one after the other, N regions (padded), M marks, D width of the
+language model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from datamodules.types import RegionBatch
-from lightning_modules.region_references.reference import frame_owner
+from lightning_modules.region_references.reference import sums_by_sample
 
 TRACKED_SHARE = 0.25  # a token belongs to a region from a quarter of its area on
 
@@ -30,7 +30,7 @@ class TemporalRegionGuideHead(nn.Module):
         self.classifier = nn.Linear(width, num_marks + 1)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(F, G * G, D) hidden states of the visual tokens -> (F, G * G, M + 1) logits."""
+        """(V, D) hidden states of the visual tokens -> (V, M + 1) logits."""
         logits: torch.Tensor = self.classifier(hidden)
         return logits
 
@@ -39,37 +39,33 @@ def soft_labels(weights: torch.Tensor, marks: torch.Tensor, num_marks: int) -> t
     """The share of each token's area that lies under each mark; the rest is background (Eq. 2).
 
     Args:
-        weights: (F, G * G, N), share of each region.
-        marks: (F, N) int64, the mark of each region, -1 beyond a sample's regions (weight 0 there).
+        weights: (V, N), share of each region.
+        marks: (V, N) int64, the mark of each region of the token's sample, -1 beyond its regions (weight 0 there).
         num_marks: M.
 
     Returns:
-        (F, G * G, M + 1); a token's labels sum to 1.
+        (V, M + 1); a token's labels sum to 1.
     """
-    frames, tokens, _ = weights.shape
-    labels = weights.new_zeros(frames, tokens, num_marks + 1)
-    index = marks.clamp(min=0).unsqueeze(1).expand(-1, tokens, -1)
-    labels.scatter_add_(2, index, weights)
-    labels[..., -1] = 1 - weights.sum(2)
+    labels = weights.new_zeros(len(weights), num_marks + 1)
+    labels.scatter_add_(1, marks.clamp(min=0), weights)
+    labels[:, -1] = 1 - weights.sum(1)
     return labels
 
 
 def guide_losses(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with the soft labels (Eq. 2), averaged over the tokens of a sample's known frames.
+    """Cross-entropy with the soft labels (Eq. 2), averaged over a sample's tokens on which its regions are known.
 
     Args:
-        logits: (F, G * G, M + 1).
-        batch: Where the regions are, and on which frames that is known.
+        logits: (V, M + 1).
+        batch: Where the regions are, and on which tokens that is known.
         marks: (B, N) int64, the marks drawn.
 
     Returns:
-        (B,); a sample without a known frame has 0, which still reaches the head's weights.
+        (B,); a sample without a known token has 0, which still reaches the head's weights.
     """
-    owner = frame_owner(batch)
-    labels = soft_labels(batch.guide_weights, marks[owner], logits.shape[2] - 1)
-    of_token = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(0, 1), reduction="none")
-    of_frame = of_token.view(logits.shape[:2]).mean(1) * batch.guide_known
-    return of_frame.new_zeros(len(batch)).index_add_(0, owner, of_frame) / _known_frames(batch).clamp(min=1)
+    labels = soft_labels(batch.guide_weights, marks[batch.token_owner], logits.shape[1] - 1)
+    of_token = F.cross_entropy(logits.float(), labels, reduction="none") * batch.guide_known
+    return sums_by_sample(batch, of_token) / _known_tokens(batch).clamp(min=1)
 
 
 def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
@@ -78,8 +74,8 @@ def guide_loss(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) ->
 
 
 def has_guide_term(batch: RegionBatch) -> torch.Tensor:
-    """Which samples have a guide term, those with a known frame: (B,) bool."""
-    return _known_frames(batch) > 0
+    """Which samples have a guide term, those with a known token: (B,) bool."""
+    return _known_tokens(batch) > 0
 
 
 def guided_samples(batch: RegionBatch) -> torch.Tensor:
@@ -87,39 +83,32 @@ def guided_samples(batch: RegionBatch) -> torch.Tensor:
     return has_guide_term(batch).sum()
 
 
-def _known_frames(batch: RegionBatch) -> torch.Tensor:
-    known = batch.guide_known.float()
-    return known.new_zeros(len(batch)).index_add_(0, frame_owner(batch), known)
+def _known_tokens(batch: RegionBatch) -> torch.Tensor:
+    return sums_by_sample(batch, batch.guide_known.float())
 
 
 def heat_map(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> torch.Tensor:
-    """The probability of each region's mark at each token: (F, G * G, N); 0 beyond a sample's regions."""
-    of_frame = marks[frame_owner(batch)]
-    index = of_frame.clamp(min=0).unsqueeze(1).expand(-1, logits.shape[1], -1)
-    return logits.float().softmax(-1).gather(2, index) * (of_frame >= 0).unsqueeze(1)
+    """The probability of each region's mark at each token: (V, N); 0 beyond a sample's regions."""
+    of_token = marks[batch.token_owner]
+    return logits.float().softmax(-1).gather(1, of_token.clamp(min=0)) * (of_token >= 0)
 
 
 def tracking_hits(logits: torch.Tensor, batch: RegionBatch, marks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How often the head finds the right region after the prompted frames, background aside.
 
-    A token counts when its frame is known and has no prompt itself, so that every region was prompted before it, its
-    sample has at least two regions to confuse, and one of them covers at least `TRACKED_SHARE` of it, more than any
+    A token counts when its frames are known and have no prompt themselves, so that every region was prompted before,
+    its sample has at least two regions to confuse, and one of them covers at least `TRACKED_SHARE` of it, more than any
     other. It is a hit when that region's mark is the most likely of all M marks, drawn or not.
 
     Returns:
         Hits and counted tokens of each sample, (B,) int64 both.
     """
-    if batch.guide_weights.shape[2] < 2:
+    if batch.guide_weights.shape[1] < 2:
         nothing = torch.zeros_like(batch.region_counts)
         return nothing, nothing
-    owner = frame_owner(batch)
-    later = batch.guide_known & (batch.mark_weights.sum((1, 2)) == 0) & (batch.region_counts[owner] > 1)
-    share, region = batch.guide_weights.topk(2, dim=2)
-    clear = (share[..., 0] >= TRACKED_SHARE) & (share[..., 0] > share[..., 1]) & later.unsqueeze(1)
-    right = marks[owner].gather(1, region[..., 0]) == logits[..., :-1].argmax(-1)
-
-    def per_sample(tokens: torch.Tensor) -> torch.Tensor:
-        counts = tokens.sum(1)
-        return counts.new_zeros(len(batch)).index_add_(0, owner, counts)
-
-    return per_sample(clear & right), per_sample(clear)
+    owner = batch.token_owner
+    later = batch.guide_known & ~batch.prompted & (batch.region_counts[owner] > 1)
+    share, region = batch.guide_weights.topk(2, dim=1)
+    clear = (share[:, 0] >= TRACKED_SHARE) & (share[:, 0] > share[:, 1]) & later
+    right = marks[owner].gather(1, region[:, :1]).squeeze(1) == logits[:, :-1].argmax(-1)
+    return sums_by_sample(batch, (clear & right).long()), sums_by_sample(batch, clear.long())

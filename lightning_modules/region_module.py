@@ -12,15 +12,16 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-from datamodules.conversation import ConversationRenderer, PromptName
+from datamodules.conversation import ConversationRenderer
 from datamodules.media import Backend
-from datamodules.processor import RegionProcessor, VisionSpec
-from datamodules.regions import Fit
+from datamodules.processor import RegionProcessor
+from datamodules.prompt_styles import PromptName, prompt_style
 from datamodules.types import DataError, RegionBatch, StepBatch
 from lightning_modules import checkpoints
 from lightning_modules.adapters import LoraOptions, add_lora
 from lightning_modules.answering import Answered, answer
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
+from lightning_modules.bases.loading import BaseModel, load_base, load_tokenizer, load_visual_processor
 from lightning_modules.combinations import check_options, check_strategy
 from lightning_modules.evaluation_losses import EvaluationLosses
 from lightning_modules.losses import pass_losses, step_counts
@@ -32,13 +33,13 @@ from lightning_modules.region_references.reference import RegionReference, small
 from lightning_modules.region_references.roi_feature import RoiTokens
 from lightning_modules.region_references.visual_marker import Marker
 from lightning_modules.sharding import FullySharded
-from lightning_modules.weights import BaseModel, load_base_model, load_tokenizer
 from metrics import Evaluation, Prediction, Score
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from lightning_modules.region_llava import RegionLlava
+    from datamodules.vision import VisualProcessor
+    from lightning_modules.bases.base import Base
 
 Part: TypeAlias = Literal["vision_tower", "projector", "language_model"]
 
@@ -53,12 +54,15 @@ class RegionModule(LightningModule):
         region_reference: How regions are told to it: by `token_mark`, `roi_feature`, `text_coordinates`,
             `visual_marker`, or `none` as a control.
         num_marks: M, the most regions of a sample.
+        mark_scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
+            words if left out.
         mark_dim: C, width of a mark.
         roi_tokens: Of `roi_feature`: the `average` over the prompted frames, or one for every known `frame`.
         marker: Of `visual_marker`: an `outline` around the region, or a `tint` over it.
         guide_weight: alpha in L = L_LM + alpha * L_guide; 0 leaves the guide head out.
         frozen: Parts that do not learn. Stage 1 freezes vision tower and language model, stage 2 the vision tower.
-        prompt: The words around question and answer.
+        prompt: The words around question and answer: the base's own `chat` template, `vicuna` for LLaVA-1.5, or
+            `plain`.
         max_length: Most tokens of a conversation, visual ones included; a longer one is an error.
         init_from: Checkpoint of an earlier stage whose weights to start from.
         quantise: Keep the language model's linear layers in 4 (`nf4`) or 8 bits (`int8`); they no longer learn.
@@ -80,11 +84,12 @@ class RegionModule(LightningModule):
         region_reference: ReferenceName = "token_mark",
         num_marks: int = 100,
         mark_dim: int = 256,
+        mark_scale: float | None = None,
         roi_tokens: RoiTokens = "average",
         marker: Marker = "outline",
         guide_weight: float = 0.05,
         frozen: Sequence[Part] = ("vision_tower",),
-        prompt: PromptName = "vicuna",
+        prompt: PromptName = "chat",
         max_length: int | None = None,
         init_from: Path | None = None,
         quantise: Quantisation | None = None,
@@ -116,6 +121,7 @@ class RegionModule(LightningModule):
         self.region_reference: ReferenceName = region_reference
         self.num_marks = num_marks
         self.mark_dim = mark_dim
+        self.mark_scale = mark_scale
         self.roi_tokens: RoiTokens = roi_tokens
         self.marker: Marker = marker
         self.guide_weight = guide_weight
@@ -147,8 +153,10 @@ class RegionModule(LightningModule):
             check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
             check_precision(self.trainer.precision)
         tokenizer = load_tokenizer(self.base)
+        base = load_base(self.base, tokenizer)
         learns = self._trainer is None or self.trainer.state.fn == "fit"
-        self.assemble(load_base_model(self.base, tokenizer), tokenizer, learns)
+        self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
+        self.backbone.reference.scale(base.word_size() if self.mark_scale is None else self.mark_scale)
         if self.init_from is not None and not self._restored:
             checkpoints.start_from(self, self.init_from)
         else:
@@ -161,66 +169,63 @@ class RegionModule(LightningModule):
         """Whether the weights come from a checkpoint of this very stage anyway."""
         return self._trainer is not None and (self.trainer.state.fn != "fit" or self.trainer.ckpt_path is not None)
 
-    def assemble(self, llava: RegionLlava, tokenizer: PreTrainedTokenizerBase, learns: bool) -> None:
-        """Puts regions on a language model and its tokenizer.
+    def assemble(self, base: Base, tokenizer: PreTrainedTokenizerBase, vision: VisualProcessor, learns: bool) -> None:
+        """Puts regions on a base model and its tokenizer.
 
         What is put there is float32. The base keeps the type it comes in, but for what learns of it: `precision`.
 
         Args:
-            llava: The base.
+            base: The base.
             tokenizer: Its tokenizer.
+            vision: What turns frames into its inputs.
             learns: Whether the model is to be trained; one that only answers is frozen.
         """
-        self.renderer = ConversationRenderer(tokenizer, self.prompt, self.max_length)
-        reference = self._reference(llava.config.text_config.hidden_size)
-        self.backbone = TokenMarkBackbone(llava, reference, guide=self.guide_weight > 0)
+        self.vision = vision
+        style = prompt_style(self.prompt, tokenizer, vision.placeholder)
+        self.renderer = ConversationRenderer(tokenizer, style, self.max_length)
+        base.model.generation_config.eos_token_id = self.renderer.end_ids
+        self.backbone = TokenMarkBackbone(base, self._reference(base.width), guide=self.guide_weight > 0)
         if learns:
             self._freeze()
             learn_in_float32(self.backbone)
+            # of the type of what is trained beside them: a tower runs to its end
+            for unused in base.unused_parameters():
+                unused.requires_grad_(False)
         else:
             self.backbone.requires_grad_(False)
 
     def adapt(self) -> None:
         """Quantises the language model and gives it adapters, as configured."""
-        language_model = self.backbone.llava.model.language_model
-        if self.quantise and self.backbone.llava.device.type != "meta":  # a plan counts weights that are not there
-            quantise(language_model, self.quantise)
+        base = self.backbone.base
+        if self.quantise and base.model.device.type != "meta":  # a plan counts weights that are not there
+            quantise(base.language_model, self.quantise)
         if self.lora:
-            add_lora(language_model, self.lora)
+            add_lora(base.language_model, self.lora)
 
     def _reference(self, width: int) -> RegionReference:
         options = ReferenceOptions(width, self.num_marks, self.mark_dim, self.roi_tokens, self.marker)
         return REFERENCES[self.region_reference](options)
 
     def _freeze(self) -> None:
-        model = self.backbone.llava.model
+        base = self.backbone.base
         parts = {
-            "vision_tower": [model.vision_tower],
-            "projector": [model.multi_modal_projector],
-            "language_model": [model.language_model, self.backbone.llava.lm_head],
+            "vision_tower": [base.vision_tower],
+            "projector": base.projector,
+            "language_model": [base.language_model, base.output_head],
         }
         # adapters learn in the language model's place
-        for name in {*self.frozen, *(("language_model",) if self.lora else ())}:
+        frozen = {*self.frozen, *(("language_model",) if self.lora else ())}
+        for name in sorted(frozen):
             for part in parts[name]:
                 part.requires_grad_(False)
-        for unused in self.backbone.unused_parameters():
-            unused.requires_grad_(False)
+        if "projector" not in frozen:  # it may be a part of the tower
+            for part in base.projector:
+                part.requires_grad_(True)
 
-    @property
-    def vision_spec(self) -> VisionSpec:
-        """What the vision tower eats."""
-        vision = self.backbone.llava.config.vision_config
-        return VisionSpec(
-            vision.image_size,
-            vision.image_size // vision.patch_size,
-            self.base.image_mean,
-            self.base.image_std,
-        )
-
-    def processor(self, num_frames: int, fit: Fit = "squash", backend: Backend | None = None) -> RegionProcessor:
+    def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
-        pointing = self.backbone.reference.pointing
-        return RegionProcessor(self.renderer, self.vision_spec, num_frames, fit, backend, pointing)
+        base, pointing = self.backbone.base, self.backbone.reference.pointing
+        return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
 
     # --- training ---------------------------------------------------------------------------------------------------
 

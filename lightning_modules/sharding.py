@@ -71,9 +71,9 @@ class FullySharded(ModelParallelStrategy):
         if self.compute_dtype is not None:
             dtype = getattr(torch, self.compute_dtype)
             options["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-        for layer in _layers(backbone):
+        for layer in sharded_layers(backbone):
             if self.checkpoint_activations:
-                _checkpoint(layer)
+                checkpointed(layer)
             fully_shard(layer, **options)
         fully_shard(backbone, **options)
 
@@ -111,12 +111,14 @@ class FullySharded(ModelParallelStrategy):
         return init_device_mesh(self.device_mesh.device_type, shape, mesh_dim_names=("replicate", "shard"))
 
 
-def _layers(backbone: TokenMarkBackbone) -> Iterator[nn.Module]:
-    yield from backbone.used_layers
-    yield from backbone.llava.model.language_model.layers
+def sharded_layers(backbone: TokenMarkBackbone) -> Iterator[nn.Module]:
+    """The units of sharding and of activation checkpointing: the layers of tower and language model."""
+    yield from backbone.base.tower_layers
+    yield from backbone.base.decoder_layers
 
 
-def _checkpoint(layer: nn.Module) -> None:
+def checkpointed(layer: nn.Module) -> None:
+    """Has a layer keep its input alone, and run again in the backward pass."""
     from torch.distributed._composable import checkpoint
 
     checkpoint(layer)

@@ -22,7 +22,7 @@ class VideoRegionModule(RegionModule):
 
     def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
         answered = super()._answer(batch, output)
-        marks = output.embedded.reference.marks
+        marks = output.marks
         if output.guide_logits is None or marks is None:
             return answered
         hits, tokens = tracking_hits(output.guide_logits, batch, marks)

@@ -10,6 +10,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 # what tests share, and the writers of published formats, which stand beside the tests of their readers
 sys.path.insert(0, str(Path(__file__).parent / "datamodules" / "formats"))
+sys.path.insert(0, str(Path(__file__).parent / "lightning_modules" / "bases"))
+sys.path.insert(0, str(Path(__file__).parent / "lightning_modules" / "planning"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest

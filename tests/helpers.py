@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from datamodules.collate import collate
-from datamodules.conversation import ConversationRenderer, PromptName
-from datamodules.processor import RegionProcessor, VisionSpec
+from datamodules.collate import Collate
+from datamodules.conversation import ConversationRenderer
+from datamodules.footprints import View, between, edges
+from datamodules.processor import RegionProcessor
+from datamodules.prompt_styles import PromptName, prompt_style
+from datamodules.region_weights import RegionWeights, region_weights
+from datamodules.regions import Fit, Placement
 from datamodules.source import RegionSource
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
 from lightning_modules import ImageRegionModule, VideoRegionModule
+from lightning_modules.bases.llava import IMAGE
+from lightning_modules.bases.loading import BaseModel, add_special_tokens
 from lightning_modules.region_module import RegionModule
 from lightning_modules.region_references import REFERENCES
-from lightning_modules.weights import BaseModel, add_special_tokens
 
 SIDE, PATCH = 16, 4
 GRID = SIDE // PATCH
@@ -66,7 +72,7 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", add_bos_token=True
     )
-    add_special_tokens(fast)
+    add_special_tokens(fast, IMAGE)
     return fast
 
 
@@ -80,7 +86,13 @@ def tiny_module(
 ) -> RegionModule:
     """A model with random weights of about 30 thousand parameters, ready to use."""
     torch.manual_seed(seed)
-    defaults: dict[str, Any] = {"num_marks": 8, "mark_dim": 8, "prompt": "plain", "max_new_tokens": 6}
+    defaults: dict[str, Any] = {
+        "num_marks": 8,
+        "mark_dim": 8,
+        "mark_scale": 1.0,
+        "prompt": "plain",
+        "max_new_tokens": 6,
+    }
     base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer_folder(folder / "tokenizer"), dtype=dtype)
     module = kind(base=base, **{**defaults, **options})
     module.configure_model()
@@ -120,7 +132,32 @@ def processor(module: RegionModule, num_frames: int = 4) -> RegionProcessor:
 
 def make_batch(module: RegionModule, *samples: RegionSample) -> RegionBatch:
     process = processor(module)
-    return collate([process(one) for one in samples])
+    return Collate(module.vision)([process(one) for one in samples])
+
+
+def renderer(
+    tokenizer: PreTrainedTokenizerBase, style: PromptName = "plain", max_length: int | None = None
+) -> ConversationRenderer:
+    return ConversationRenderer(tokenizer, prompt_style(style, tokenizer, IMAGE), max_length)
+
+
+def square_view(size: tuple[int, int], side: int, grid: int, frames: int = 1, fit: Fit = "squash") -> View:
+    """Frames of a `size` on a square of `grid` x `grid` cells, as LLaVA-1.5 sees them."""
+    cells = between(edges(side, grid))
+    tokens = np.arange(frames * grid**2).reshape(frames, grid, grid)
+    return View(Placement.of(size, side, fit), cells, cells, tuple((time,) for time in range(frames)), tokens)
+
+
+def square_weights(
+    regions: Sequence[Region], frames: Sequence[int], size: tuple[int, int], side: int, grid: int
+) -> RegionWeights:
+    """Regions on such a square: weights (T, G * G, N), and what is known or prompted of each frame, (T,)."""
+    view = square_view(size, side, grid, len(frames))
+    found = region_weights(regions, frames, [view], view.tokens.size)
+    known, prompted = (values.reshape(len(frames), -1) for values in (found.known, found.prompted))
+    assert (known.all(1) == known.any(1)).all() and (prompted.all(1) == prompted.any(1)).all()
+    mark, guide = (values.reshape(len(frames), grid**2, len(regions)) for values in (found.mark, found.guide))
+    return RegionWeights(mark, prompted.all(1), guide, known.all(1), found.shows)
 
 
 __all__ = [
@@ -134,11 +171,13 @@ __all__ = [
     "Listed",
     "PromptName",
     "VideoRegionModule",
-    "VisionSpec",
     "character_tokenizer",
     "make_batch",
     "processor",
+    "renderer",
     "sample",
+    "square_view",
+    "square_weights",
     "tiny_module",
     "tokenizer_folder",
     "way_name",

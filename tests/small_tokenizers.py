@@ -14,10 +14,17 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from datamodules.shapes.tokenizer import train_tokenizer
 from helpers import character_tokenizer
+from lightning_modules.bases.llava import IMAGE
+from lightning_modules.bases.loading import add_special_tokens
 from lightning_modules.byte_tokenizer import byte_tokenizer
-from lightning_modules.weights import add_special_tokens
 
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>"]
+CHAT = (
+    "{{ bos_token or '' }}{% for message in messages %}{{ '' if loop.first else '\n' }}{{ message.role }}\n"
+    "{% for part in message.content %}{{ '<image>' if part.type == 'image' else part.text }}{% endfor %}"
+    "{{ eos_token }}{% endfor %}{{ '\nassistant\n' if add_generation_prompt else '' }}"
+)
+"""A chat template of the usual form."""
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 TEXTS = [
     "A chat between a curious user and an artificial intelligence assistant. USER: What is it? ASSISTANT: It is a cat.",
@@ -101,5 +108,6 @@ LOSSLESS = [kind for kind in EVERY_KIND if kind not in ("characters", "words", "
 @cache
 def small_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     tokenizer = _MAKERS[kind]()
-    add_special_tokens(tokenizer)
+    add_special_tokens(tokenizer, IMAGE)
+    tokenizer.chat_template = CHAT
     return tokenizer

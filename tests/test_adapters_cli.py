@@ -40,7 +40,11 @@ def options(folder: Path, strategy: str) -> list[str]:
     base = {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(folder / "tokenizer"), "dtype": "bfloat16"}
     return [
         *("--config=experiments/finetune.yaml", f"--config=experiments/strategies/{strategy}.yaml"),
-        *(f"--model.base={json.dumps({**base, 'llava': None})}", "--model.prompt=plain", "--model.max_new_tokens=3"),
+        *(
+            f"--model.base={json.dumps({**base, 'checkpoint': None})}",
+            "--model.prompt=plain",
+            "--model.max_new_tokens=3",
+        ),
         "--trainer.val_check_interval=1.0",
         *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.logger=false", "--run.pictures=0"),
         *(f"--vars.{name}={data}" for name in ("images", "videos", "val")),
@@ -58,7 +62,7 @@ def test_fit_resume_and_export(tmp_path: Path, strategy: str, capsys: pytest.Cap
     assert checkpoint.is_dir() == (strategy == "lora_fsdp2")
     cli.main(["export", f"--ckpt_path={checkpoint}", f"--to={tmp_path / 'out'}"])
     assert "model.safetensors" in capsys.readouterr().out
-    assert {weight.dtype for weight in load(tmp_path / "out").backbone.llava.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in load(tmp_path / "out").backbone.model.parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from test_coco_instances import write_coco
 import cli
 from helpers import ARCHITECTURE, tokenizer_folder
 from lightning_modules import FullySharded, TokenMark, TokenMarkBackbone
-from lightning_modules.weights import build
+from lightning_modules.bases.llava import Llava
+from lightning_modules.bases.loading import build
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
@@ -55,7 +56,7 @@ def fragment(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def tiny_base(folder: Path) -> dict[str, Any]:
-    return {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(folder / "tokenizer"), "llava": None}
+    return {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(folder / "tokenizer"), "checkpoint": None}
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -140,7 +141,7 @@ def test_the_stages_of_the_paper_run_with_a_small_model(size: str, shapes: Path,
 def test_every_configuration_is_run_by_a_test() -> None:
     """A new file has to be added to a test that runs it."""
     run = {"quickstart.yaml", "quickstart_video.yaml", "coco_regions.yaml", "pretrain.yaml", "finetune.yaml"}
-    run |= {"llava-1.5-7b.yaml", "llava-1.5-13b.yaml"}
+    run |= {path.name for path in (EXPERIMENTS / "models").glob("*.yaml")}  # tests/experiments/test_models.py
     run |= {path.name for path in (EXPERIMENTS / "tables").glob("*.yaml")}  # tests/experiments/test_tables.py
     run |= {path.name for path in (EXPERIMENTS / "strategies").glob("*.yaml")}  # tests/test_strategies.py
     run |= {path.name for path in (EXPERIMENTS / "regvid").glob("*.yaml")}  # tests/datamodules/regvid
@@ -179,11 +180,10 @@ def test_the_papers_models_have_the_right_number_of_parameters(size: str, parame
     """LLaVA-1.5's published counts, on the meta device; marks, projection and guide head on top by hand."""
     options = yaml.safe_load((EXPERIMENTS / "models" / f"llava-1.5-{size}.yaml").read_text())["model"]["init_args"]
     with torch.device("meta"):
-        llava = build(options["base"]["architecture"], dtype="bfloat16")
-        width = llava.config.text_config.hidden_size
-        model = TokenMarkBackbone(llava, TokenMark(width, options["num_marks"], options["mark_dim"]))
-    assert sum(weight.numel() for weight in llava.parameters()) == parameters
-    added = 100 * 256 + 256 * width + (width + 1) * 101
+        base = Llava(build(options["base"]["architecture"], dtype="bfloat16"))
+        model = TokenMarkBackbone(base, TokenMark(base.width, options["num_marks"], options["mark_dim"]))
+    assert sum(weight.numel() for weight in base.model.parameters()) == parameters
+    added = 100 * 256 + 256 * base.width + (base.width + 1) * 101
     assert sum(weight.numel() for weight in model.parameters()) == parameters + added
 
 
@@ -287,6 +287,11 @@ def test_wrong_json_names_file_and_line(tmp_path: Path, capsys: pytest.CaptureFi
         (["ask", "--ckpt_path=nowhere.ckpt", "--image=README.md", "--question=what"], "nowhere.ckpt"),
         (["ask", "--ckpt_path=x", "--image=x.png", "--box=1,2,3", "--question=what"], "--box 1,2,3: four numbers"),
         (["ask", "--ckpt_path=x", "--image=x.png", "--mask=y.png", "--question=what"], "y.png"),
+        (
+            ["ask", "--ckpt_path=x", "--image=x.png", "--question=what", "--draw=nowhere/a.png"],
+            "no such folder: nowhere",
+        ),
+        (["ask", "--ckpt_path=x", "--image=x.png", "--question=what", "--draw=a.txt"], "--draw a.txt"),
     ],
 )
 def test_bad_arguments_exit_with_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,6 +300,21 @@ def test_bad_arguments_exit_with_2(arguments: list[str], said: str, capsys: pyte
         cli.main(arguments)
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data.token_budget=10"], "micro_batch_size 1 and token_budget 10: a step is split by one"),
+        (["--model.base.dtype=foo"], "base.dtype is 'foo'; it takes float32, bfloat16, float16"),
+    ],
+)
+def test_what_a_constructor_refuses_is_one_line(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The parser says it again as an error of its own, which was a traceback of a hundred lines."""
+    variables = [f"--vars.{name}=x.jsonl" for name in ("images", "videos", "val")]
+    assert one_line(capsys, "fit", "--config=experiments/finetune.yaml", *variables, *options) == f"error: {said}"
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -10,9 +10,8 @@ from PIL import Image
 
 import cli
 from datamodules.formats import CocoInstances
-from datamodules.regions import Placement, region_weights
-from datamodules.types import Clip, Region
-from helpers import tiny_module
+from datamodules.types import Region
+from helpers import square_weights, tiny_module
 from lightning_modules.ask import read_mask
 from lightning_modules.region_module import RegionModule
 
@@ -50,8 +49,7 @@ def test_masks_weigh_what_they_cover(real_data: Path) -> None:
     mask = read_mask(str(real_data / "dam_video" / "masks" / "00000_mask_1.png"))
     height, width = mask.size
     inside = np.asarray(Image.open(real_data / "dam_video" / "masks" / "00000_mask_1.png")) > 0
-    clip = Clip(np.zeros((1, height, width, 3), np.uint8), (0,))
-    weights = region_weights((Region.at(mask),), clip, Placement.of((height, width), 336), 24)
+    weights = square_weights((Region.at(mask),), (0,), (height, width), 336, 24)
     assert weights.mark.sum() == pytest.approx(inside.mean() * 24 * 24, rel=1e-4)
 
 

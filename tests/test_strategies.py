@@ -84,7 +84,7 @@ def command(stage: str, strategy: str, shapes: Path, folder: Path, *more: str) -
     return [
         *("fit", f"--config=experiments/{stage}.yaml", "--config=experiments/models/llava-1.5-7b.yaml"),
         f"--config=experiments/strategies/{strategy}.yaml",
-        f"--model.base={json.dumps({**base, 'llava': None})}",
+        f"--model.base={json.dumps({**base, 'checkpoint': None})}",
         *(f"--vars.{name}={shapes}/{files[name]}/test.jsonl" for name in named),
         *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.logger=false"),
         *(f"--trainer.max_steps={STEPS}", "--trainer.max_epochs=-1", f"--trainer.callbacks+={json.dumps(callback)}"),

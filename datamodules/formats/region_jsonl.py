@@ -7,6 +7,7 @@
      "span": [0, 96],                        optional, source frames, half-open
      "regions": [{"box": [x0, y0, x1, y1]},  absolute pixels, half-open
                  {"mask": {"size": [H, W], "counts": "..."}, "frame": 0},
+                 {"stroke": {"points": [x, y, ...], "radius": 5}},  a click if there is one point
                  {"polygon": [[x, y, ...]], "category": "person",
                   "track": {"12": {"box": [...]}, "24": null}},
                  {"prompts": {"0": {"box": [...]}, "9": {"box": [...]}}, "track": {"0": {"mask": ...}}}],
@@ -20,10 +21,11 @@
 A mask is COCO's run-length code, compressed or a list. `frame` is the source frame on which the user points at the
 region, by default the span's first. In a track, null says that the region is not visible on that source frame; frames
 without a key are not known. What is pointed with counts as where the region is, unless the track has an entry for
-`frame`: a box to point with, and the mask there. With `prompts`, on one frame or several, nothing but the track says
-where the region is. An option may be a region, "<region2>". Without `task` it is "refer" if every option is a region,
-"choice" with other options, "caption" with references, and else "answer". The answer of a multiple choice may be left
-out, else it must be the right option. Any other unknown answer is written "": it can be asked for, not trained on.
+`frame`: a box to point with, and the mask there. A stroke never does: it does not tell where a region ends. With
+`prompts`, on one frame or several, nothing but the track says where the region is. An option may be a region,
+"<region2>". Without `task` it is "refer" if every option is a region, "choice" with other options, "caption" with
+references, and else "answer". The answer of a multiple choice may be left out, else it must be the right option. Any
+other unknown answer is written "": it can be asked for, not trained on.
 """
 
 from __future__ import annotations

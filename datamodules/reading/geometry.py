@@ -1,4 +1,4 @@
-"""Boxes, polygons and masks as COCO and our own format write them in JSON."""
+"""Boxes, polygons, masks and strokes as COCO and our own format write them in JSON."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from datamodules.reading.fields import array, integer, known_keys, mapping, member, number, only_key, text
 from datamodules.reading.rle import compressed, run_lengths
-from datamodules.types import Box, DataError, Geometry, Mask, Polygon
+from datamodules.types import Box, DataError, Geometry, Mask, Polygon, Stroke
 
-KINDS = ("box", "mask", "polygon")
+KINDS = ("box", "mask", "polygon", "stroke")
 
 
 def parse_geometry(record: dict[str, Any], where: str) -> Geometry:
-    """The geometry that stands under exactly one of the keys box, mask or polygon.
+    """The geometry that stands under exactly one of the keys box, mask, polygon or stroke.
 
     Raises:
         DataError: None or several of the keys, or the value is not what its parser accepts.
@@ -28,6 +28,8 @@ def dump_geometry(geometry: Geometry) -> dict[str, Any]:
         return {"box": list(geometry.xyxy)}
     if isinstance(geometry, Polygon):
         return {"polygon": [list(ring) for ring in geometry.rings]}
+    if isinstance(geometry, Stroke):
+        return {"stroke": {"points": list(geometry.points), "radius": geometry.radius}}
     return {"mask": {"size": list(geometry.size), "counts": geometry.counts.decode("ascii")}}
 
 
@@ -69,6 +71,21 @@ def parse_polygon(value: object, where: str) -> Polygon:
     return Polygon(tuple(_ring(ring, f"{where}[{index}]") for index, ring in enumerate(rings)))
 
 
+def parse_stroke(value: object, where: str) -> Stroke:
+    """{"points": [x, y, x, y, ...], "radius": r} in pixels; one point is a click."""
+    fields = mapping(value, where)
+    known_keys(fields, {"points", "radius"}, where)
+    points = tuple(
+        number(item, f"{where}.points") for item in array(member(fields, "points", where), f"{where}.points")
+    )
+    if len(points) % 2 or not points:
+        raise DataError(f"{where}.points: {len(points)} numbers, an even number of at least 2 is needed")
+    radius = number(member(fields, "radius", where), f"{where}.radius")
+    if radius <= 0:
+        raise DataError(f"{where}.radius: {radius:g} is not positive")
+    return Stroke(points, radius)
+
+
 def parse_mask(value: object, where: str) -> Mask:
     """COCO's run-length code: {"size": [height, width], "counts": compressed string or list of run lengths}.
 
@@ -97,6 +114,7 @@ _PARSERS: dict[str, Callable[[object, str], Geometry]] = {
     "box": parse_box,
     "mask": parse_mask,
     "polygon": parse_polygon,
+    "stroke": parse_stroke,
 }
 
 

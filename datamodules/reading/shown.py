@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from datamodules.reading.prompts import Prompt
-from datamodules.types import Geometry, Mask, Polygon, Region
+from datamodules.types import Geometry, Mask, Polygon, Region, Stroke
 
-Form: TypeAlias = Literal["mask", "polygon", "box"]
+Form: TypeAlias = Literal["mask", "polygon", "box", "click", "stroke"]
 
-_FORMS: tuple[Form, ...] = ("mask", "polygon", "box")
+_FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def shown(regions: Iterable[Region], asked: Prompt = "box") -> str:
@@ -33,6 +33,8 @@ def shown(regions: Iterable[Region], asked: Prompt = "box") -> str:
 def _form(geometry: Geometry) -> Form:
     if isinstance(geometry, Mask):
         return "mask"
+    if isinstance(geometry, Stroke):
+        return "click" if len(geometry.points) == 2 else "stroke"
     if isinstance(geometry, Polygon) and not (len(geometry.rings) == 1 and _is_box(geometry.rings[0])):
         return "polygon"
     return "box"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from datamodules.regions import Placement, run_length_code
-from datamodules.types import Box, Clip, DataError, Geometry, Mask, Region
+from datamodules.types import Box, Clip, DataError, Geometry, Mask, Region, Stroke
 
 if TYPE_CHECKING:
     from transformers import Sam2VideoInferenceSession, Sam2VideoModel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 CORNERS = (2, 3)  # the labels by which SAM 2's prompt encoder knows a box's two corners among points
+INSIDE = 1  # and a point of the object
 
 
 class Masklets(Protocol):
@@ -83,7 +84,8 @@ def _only_prompted(region: Region, frame: int) -> bool:
 class Sam2Masklets:
     """SAM 2 for videos, through transformers.
 
-    A box is given to it as a box, anything else as a mask. It reads the sampled frames alone, one after the other.
+    A box is given to it as a box, a stroke as points inside, anything else as a mask. It reads the sampled frames
+    alone, one after the other.
 
     Args:
         model: A name on the model hub or a folder, for example `facebook/sam2.1-hiera-small`.
@@ -154,11 +156,12 @@ def _point_at(session: Sam2VideoInferenceSession, prompt: Geometry, time: int, s
     """Gives the one object of the session on a prompted frame, in pixels of the model's square."""
     height, width = session.video_height, session.video_width
     number = session.obj_id_to_idx(0)
-    if isinstance(prompt, Box):
+    if isinstance(prompt, Box | Stroke):
         scale = torch.tensor([side / width, side / height])
-        corners = torch.tensor(prompt.xyxy).view(1, 1, 2, 2) * scale
-        labels = torch.tensor(CORNERS, dtype=torch.int32).view(1, 1, 2)
-        session.add_point_inputs(number, time, {"point_coords": corners, "point_labels": labels})
+        points = torch.tensor(prompt.xyxy if isinstance(prompt, Box) else prompt.points).view(1, 1, -1, 2) * scale
+        labels = CORNERS if isinstance(prompt, Box) else (INSIDE,) * points.shape[2]
+        given = {"point_coords": points, "point_labels": torch.tensor(labels, dtype=torch.int32).view(1, 1, -1)}
+        session.add_point_inputs(number, time, given)
     else:
         from pycocotools import mask as coco_mask
 

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.collate import collate
+from datamodules.collate import Collate
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
 from experiments.benchmarks.markdown import table
-from experiments.benchmarks.models import MIDDLE, TINY, make_module, yaml_architecture
+from experiments.benchmarks.models import MIDDLE, TINY, make_module, side_of, yaml_architecture
 from experiments.benchmarks.timing import in_turn
 from lightning_modules.decoding import generate
 from lightning_modules.region_module import RegionModule
@@ -37,7 +37,7 @@ HEADER = ("model", "captions/s, batched / one by one", "95 %", "equal texts")
 def make_samples(module: RegionModule, count: int) -> list[RegionSample]:
     """Images of noise with one region each, and questions of different lengths."""
     rng = np.random.default_rng(0)
-    side = module.vision_spec.side
+    side = side_of(module)
     return [
         RegionSample(
             str(number),
@@ -54,8 +54,7 @@ def captions(module: RegionModule, batches: Sequence[RegionBatch], new_tokens: i
     texts: list[str] = []
     with torch.no_grad():
         for batch in batches:
-            embedded = module.backbone.embed(batch)
-            texts += generate(module.backbone, module.renderer, batch, embedded, new_tokens)
+            texts += generate(module.backbone, module.renderer, batch, new_tokens)
     return texts
 
 
@@ -64,8 +63,9 @@ def compare(
 ) -> list[str]:
     """A row of the table."""
     module = make_module(architecture, device).eval()
-    module.backbone.llava.generation_config.eos_token_id = None
+    module.backbone.model.generation_config.eos_token_id = None
     process = module.processor(num_frames=1)
+    collate = Collate(module.vision)
     items = [process(sample) for sample in make_samples(module, count)]
     together, apart = [collate(items).to(device)], [collate([item]).to(device) for item in items]
     batched, one_by_one = (partial(captions, module, batches, new_tokens) for batches in (together, apart))

@@ -42,14 +42,17 @@ from experiments.benchmarks.models import TINY, make_batch, make_module, yaml_ar
 from experiments.benchmarks.peak_memory import PeakMemory
 from experiments.benchmarks.timing import seconds
 from lightning_modules.adapters import LoraOptions
+from lightning_modules.bases.loading import BaseModel
 from lightning_modules.byte_tokenizer import BYTES
-from lightning_modules.costs import Step, flops, products, sizes_of
 from lightning_modules.decoding import generate
-from lightning_modules.plan import PEAK_FLOPS
+from lightning_modules.planning import step as planned
+from lightning_modules.planning.command import PEAK_FLOPS
+from lightning_modules.planning.measuring import arithmetic, flops
+from lightning_modules.planning.step import Step
+from lightning_modules.planning.weightless import prepare
 from lightning_modules.region_module import RegionModule
 from lightning_modules.sharding import FullySharded
 from lightning_modules.video_region import VideoRegionModule
-from lightning_modules.weights import BaseModel
 
 Method: TypeAlias = Literal["full", "lora", "sharded", "nf4"]
 
@@ -123,11 +126,11 @@ class Prepared(VideoRegionModule):
             return
         with torch.device(self.setting.device):
             super().configure_model()
-        language_model = self.backbone.llava.model.language_model
+        base = self.backbone.base
         if self.setting.checkpointed and self.setting.method != "sharded":  # there it is the strategy's
-            language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            base.language_model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]  # transformers'
         if self.setting.compiled:
-            for layer in [*self.backbone.used_layers, *language_model.layers]:
+            for layer in [*base.tower_layers, *base.decoder_layers]:
                 # the hooks around it, of checkpointing and sharding, stay as they are
                 layer.forward = torch.compile(layer.forward)
 
@@ -174,7 +177,8 @@ def train(setting: Setting) -> list[str]:
     )
     loader: DataLoader[Any] = DataLoader([batch] * steps, batch_size=None)  # type: ignore[arg-type]  # a list is a data set
     trainer.fit(Prepared(setting), loader)
-    needed = flops(products(sizes_of(outline), setting.load))
+    prepare(outline.backbone)
+    needed = flops(arithmetic(outline, planned.make_batch(outline, setting.load)))
     used = needed / times.seconds / PEAK_FLOPS["h100"]
     return [f"{setting.batch / times.seconds:.2f}", f"{100 * used:.1f} %", "", f"{memory.grown() / GIB:.1f}"]
 
@@ -188,11 +192,11 @@ def caption(setting: Setting) -> list[str]:
     memory = PeakMemory(setting.device)
     module = Prepared(setting)
     module.configure_model()
-    module.eval().backbone.llava.generation_config.eos_token_id = None  # all captions are equally long
+    module.eval().backbone.model.generation_config.eos_token_id = None  # all captions are equally long
     batch = make_batch(module, setting.load).to(setting.device)
 
     def answer() -> None:
-        generate(module.backbone, module.renderer, batch, module.backbone.embed(batch), NEW_TOKENS)
+        generate(module.backbone, module.renderer, batch, NEW_TOKENS)
 
     answer()
     taken = statistics.median(seconds(answer) for _ in range(setting.steps))

@@ -28,11 +28,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from datamodules.collate import collate
+from datamodules.collate import Collate
 from datamodules.conversation import ConversationRenderer
 from datamodules.dataset import RegionDataset
 from datamodules.media import Backend, count_frames, frame_size, read_clip, sample_frames
-from datamodules.processor import RegionProcessor, VisionSpec
+from datamodules.processor import RegionProcessor
+from datamodules.prompt_styles import prompt_style
 from datamodules.sampling import EvaluationSampler
 from datamodules.source import RegionSource
 from datamodules.types import Box, DataError, Geometry, Mask, Region, RegionBatch, RegionSample, Turn, Video
@@ -139,21 +140,24 @@ def _ellipse(box: tuple[float, float, float, float], size: tuple[int, int]) -> M
 
 def make_loader(source: RegionSource, backend: Backend, workers: int) -> DataLoader[Any]:
     """The loader as the data module makes it, with the tokens and sides of LLaVA-1.5."""
-    renderer = ConversationRenderer(_tokenizer(), "vicuna")
-    processor = RegionProcessor(renderer, VisionSpec(side=336, grid=24), FRAMES, backend=backend)
+    from lightning_modules.bases.llava import SquareVision
+
+    tokenizer, vision = _tokenizer(), SquareVision(side=336, patch=14)
+    renderer = ConversationRenderer(tokenizer, prompt_style("vicuna", tokenizer, vision.placeholder))
+    processor = RegionProcessor(renderer, vision, FRAMES, backend)
     return DataLoader(
         RegionDataset({"clip": source}, processor),
         batch_size=BATCH,
         sampler=EvaluationSampler([source]),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=Collate(vision),
         persistent_workers=workers > 0,
         multiprocessing_context="spawn" if workers else None,
     )
 
 
 def _tokenizer() -> PreTrainedTokenizerBase:
-    from lightning_modules.weights import BaseModel, load_tokenizer
+    from lightning_modules.bases.loading import BaseModel, load_tokenizer
 
     return load_tokenizer(BaseModel(architecture={"text_config": {}}, tokenizer="bytes"))
 

@@ -15,14 +15,15 @@ import torch.nn.functional as F
 import yaml
 from numpy.random import Generator
 
-from datamodules.collate import collate
+from datamodules.collate import Collate
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from lightning_modules.bases.llava import SquareVision
+from lightning_modules.bases.loading import BaseModel
 from lightning_modules.byte_tokenizer import BYTES
-from lightning_modules.costs import Step
+from lightning_modules.planning.step import Step
 from lightning_modules.region_guide import guide_loss, guided_samples
 from lightning_modules.region_module import RegionModule
 from lightning_modules.video_region import VideoRegionModule
-from lightning_modules.weights import BaseModel
 
 MIDDLE: dict[str, Any] = {
     "vision_config": {
@@ -78,7 +79,8 @@ def make_module(architecture: dict[str, Any], device: str, dtype: str = "float32
     """A model with random weights, made on `device`: what learns and what it is adapted by is up to `options`."""
     torch.manual_seed(0)
     base = BaseModel(architecture=architecture, tokenizer=BYTES, dtype=dtype)
-    module = VideoRegionModule(base=base, prompt="plain", **options)
+    # on the meta device there are no words to take the size of marks from
+    module = VideoRegionModule(base=base, prompt="plain", mark_scale=1.0, **options)
     with torch.device(device):
         module.configure_model()
     return module
@@ -91,18 +93,26 @@ def make_batch(module: RegionModule, step: Step) -> RegionBatch:
     """
     process = module.processor(step.frames)
     rng = np.random.default_rng(0)
-    return collate([process(_sample(module, step, f"sample {number}", rng)) for number in range(step.samples)])
+    return Collate(module.vision)(
+        [process(_sample(module, step, f"sample {number}", rng)) for number in range(step.samples)]
+    )
+
+
+def side_of(module: RegionModule) -> int:
+    """S, side of the square in pixels that the model sees."""
+    assert isinstance(module.vision, SquareVision)
+    return module.vision.side
 
 
 def _sample(module: RegionModule, step: Step, name: str, rng: Generator) -> RegionSample:
-    side = module.vision_spec.side
+    side = side_of(module)
     pixels = rng.integers(0, 256, (step.frames, side, side, 3), dtype=np.uint8)
     regions = tuple(_region(step.frames, side, rng) for _ in range(step.regions))
     mentions = " ".join(f"<region{number}>" for number in range(step.regions))
     # an answer begins with a blank and ends with the end of sequence
     answer = _letters(step.answer_tokens - 2, rng)
     short = RegionSample(name, Pixels(pixels), regions, (Turn(mentions, answer),))
-    missing = step.text_tokens - len(module.renderer.render(short, visual_tokens=0).ids)
+    missing = step.text_tokens - len(module.renderer.render(short).ids)
     return RegionSample(name, Pixels(pixels), regions, (Turn(mentions + _letters(missing, rng), answer),))
 
 
@@ -121,6 +131,6 @@ def training_loss(module: RegionModule, batch: RegionBatch) -> torch.Tensor:
     """L = L_LM + alpha * L_guide of a step of one pass on one device, without a Trainer."""
     output = module.backbone(batch)
     language = F.cross_entropy(output.logits.float(), output.targets)
-    assert output.guide_logits is not None and output.embedded.reference.marks is not None
-    guide = guide_loss(output.guide_logits, batch, output.embedded.reference.marks)
+    assert output.guide_logits is not None and output.marks is not None
+    guide = guide_loss(output.guide_logits, batch, output.marks)
     return language + module.guide_weight * guide / guided_samples(batch).clamp(min=1)

@@ -15,13 +15,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from datamodules.collate import collate
+from datamodules.collate import Collate
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
 from experiments.benchmarks.timing import in_turn
+from lightning_modules.bases.loading import BaseModel
 from lightning_modules.decoding import score_options
 from lightning_modules.region_module import RegionModule
 from lightning_modules.video_region import VideoRegionModule
-from lightning_modules.weights import BaseModel
 
 SIDE, PATCH, FRAMES = 336, 14, 2  # 2 frames of 24 x 24 tokens
 OPTIONS = (
@@ -49,7 +49,7 @@ def make_model(width: int, layers: int) -> RegionModule:
         architecture={"vision_config": {**vision, "image_size": SIDE, "patch_size": PATCH}, "text_config": text},
         tokenizer="bytes",
     )
-    module = VideoRegionModule(base=base)
+    module = VideoRegionModule(base=base, prompt="plain")
     module.configure_model()
     return module.eval()
 
@@ -59,7 +59,7 @@ def make_batches(module: RegionModule, options: Sequence[str]) -> tuple[RegionBa
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     half = SIDE // 2
     regions = (Region.at(Box((0, 0, half, half))), Region.at(Box((half, half, SIDE, SIDE))))
-    process = module.processor(FRAMES)
+    process, collate = module.processor(FRAMES), Collate(module.vision)
 
     def batch(answer: str, choices: Sequence[str]) -> RegionBatch:
         turn = Turn("What happens between <region0> and <region1>?", answer)
@@ -72,8 +72,7 @@ def make_batches(module: RegionModule, options: Sequence[str]) -> tuple[RegionBa
 @torch.no_grad()
 def shared(module: RegionModule, batch: RegionBatch) -> list[float]:
     """Log-likelihoods behind one pass over clip and question."""
-    embedded = module.backbone.embed(batch)
-    return list(score_options(module.backbone, module.renderer, batch, embedded)[0].log_likelihoods)
+    return list(score_options(module.backbone, module.renderer, batch)[0].log_likelihoods)
 
 
 @torch.no_grad()
@@ -95,7 +94,7 @@ def compare(module: RegionModule, count: int, repeats: int) -> str:
     furthest = max(abs(one - other) for one, other in zip(*scores, strict=True))
     prefix, full = partial(shared, module, together), partial(in_full, module, apart)
     ratio = in_turn(full, prefix, repeats, warm_up=0).ratio
-    tokens = int((together.input_ids == module.backbone.llava.config.image_token_id).sum())
+    tokens = sum(together.token_counts)
     return (
         f"{count} options, {tokens} visual tokens: in full takes {ratio:.2f} times as long as behind a shared prefix; "
         f"log-likelihoods differ by at most {furthest:.1e}\n"

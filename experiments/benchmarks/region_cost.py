@@ -17,16 +17,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from datamodules.regions import pooled_weights
+from datamodules.footprints import View
+from datamodules.regions import Placement
 from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module
 from experiments.benchmarks.timing import Paired, in_turn
 from experiments.benchmarks.training_step import our_step
-from lightning_modules.costs import Step
+from lightning_modules.planning.step import Step
 
 COUNTS = (1, 4, 16)
 STEP_HEADER = ("regions", "step with / without", "95 %")
@@ -71,7 +73,9 @@ class SpatialMarks:
 
     def weights(self) -> torch.Tensor:
         """(G * G, N), as the loader's workers compute them."""
-        return torch.from_numpy(pooled_weights(self.masks.cpu().numpy(), self.grid))
+        masks, side = self.masks.cpu().numpy(), self.masks.shape[1]
+        view = View.regular(Placement.of((side, side), side), (side // self.grid,) * 2, [[0]])
+        return torch.from_numpy(view.pooled(masks / np.maximum(masks.sum(0), 1.0)).reshape(self.grid**2, -1))
 
     def ours(self, weights: torch.Tensor) -> torch.Tensor:
         """(G * G, D) from pooled weights."""

@@ -31,8 +31,8 @@ from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module, training_loss
 from experiments.benchmarks.peak_memory import PeakMemory, give_back_at_once
 from experiments.benchmarks.timing import in_turn
-from lightning_modules.costs import Step
 from lightning_modules.optimizers import make_optimizer
+from lightning_modules.planning.step import Step
 from lightning_modules.region_module import RegionModule
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make_peer(module: RegionModule, device: str) -> LlavaForConditionalGeneratio
     from transformers import LlavaForConditionalGeneration
 
     with torch.device(device):
-        peer: LlavaForConditionalGeneration = LlavaForConditionalGeneration._from_config(module.backbone.llava.config)
+        peer: LlavaForConditionalGeneration = LlavaForConditionalGeneration._from_config(module.backbone.model.config)
     peer.model.vision_tower.requires_grad_(False)
     return peer
 
@@ -64,7 +64,7 @@ def peer_step(peer: LlavaForConditionalGeneration, batch: RegionBatch) -> Traini
     inputs: dict[str, Any] = {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
-        "pixel_values": batch.pixel_values,
+        "pixel_values": batch.inputs["pixel_values"],
         "labels": batch.input_ids.masked_fill(~batch.loss_mask, -100),
     }
     return _step(lambda: peer(**inputs, use_cache=False).loss, peer.parameters())
@@ -100,14 +100,14 @@ def compare(architecture: dict[str, Any], step: Step, repeats: int, device: str)
     taken = [in_fresh_process(partial(peak_memory, side, architecture, step, device)) for side in ("ours", "peer")]
     module = make_module(architecture, device)
     peer = make_peer(module, device)
-    peer.load_state_dict(module.backbone.llava.state_dict())
+    peer.load_state_dict(module.backbone.model.state_dict())
     batch = make_batch(module, step).to(device)
     ours, theirs = _Losses(our_step(module, batch)), _Losses(peer_step(peer, batch))
     paired = in_turn(theirs, ours, repeats)
     differ = max(abs(one - other) / other for one, other in zip(ours.losses, theirs.losses, strict=True))
     low, high = paired.interval
     return [
-        str(step.frames * module.vision_spec.grid**2),
+        str(sum(batch.token_counts) // step.samples),
         f"{paired.ratio:.2f}",
         f"{low:.2f} to {high:.2f}",
         f"{taken[0] / taken[1]:.2f}",

@@ -20,6 +20,11 @@ class NoReference(RegionReference):
         super().__init__()
         self.somewhere = nn.Parameter(torch.randn(width))
 
+    @torch.no_grad()
+    def scale(self, size: float) -> None:
+        """By the vector itself."""
+        self.somewhere.mul_(size)
+
     def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
         """The same learned vector at every placeholder."""
         return Reference(text=self.somewhere.expand(*batch.reference_shape, -1), visual=visual)

@@ -18,7 +18,7 @@ class Reference:
 
     Attributes:
         text: (B, K, D), what stands at the placeholders of each sample, by the slots of its stand-ins.
-        visual: (F, G * G, D), the visual tokens with the regions shown on them.
+        visual: (V, D), the visual tokens with the regions shown on them.
         marks: (B, N) int64, the class of each region for the guide head, -1 beyond a sample's regions; None if the
             reference has no classes, then there is nothing to guide.
     """
@@ -29,7 +29,7 @@ class Reference:
 
 
 class RegionReference(nn.Module, ABC):
-    """One way to point at regions; the backbone calls it between vision tower and language model.
+    """One way to point at regions; the backbone calls it where words and visual tokens have met.
 
     What it does before that, to words and pixels, is its `pointing`.
     """
@@ -41,23 +41,27 @@ class RegionReference(nn.Module, ABC):
         """The part that works on data; by default a placeholder for every region, and pixels as they are."""
         return Pointing()
 
+    def scale(self, size: float) -> None:
+        """Brings what it puts in place of words, of size 1 when it is made, to the size of the base's words.
+
+        Args:
+            size: Root mean square of the numbers of a word.
+        """
+
     @abstractmethod
     def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
-        """Args: batch; visual: (F, G * G, D), the projected visual tokens."""
+        """Args: batch; visual: (V, D), the visual tokens as the language model reads them."""
 
 
-def frame_owner(batch: RegionBatch) -> torch.Tensor:
-    """(F,) int64: the sample that each frame belongs to."""
-    samples = torch.arange(len(batch), device=batch.frame_counts.device)
-    return samples.repeat_interleave(batch.frame_counts, output_size=len(batch.pixel_values))
+def sums_by_sample(batch: RegionBatch, values: torch.Tensor) -> torch.Tensor:
+    """(V, ...) values of the visual tokens -> (B, ...), their sums over each sample's."""
+    return values.new_zeros(len(batch), *values.shape[1:]).index_add(0, batch.token_owner, values)
 
 
 def smallest_region(batch: RegionBatch) -> torch.Tensor:
-    """The least area a region of the batch has on the token grid, in tokens; 0 means that one has vanished."""
-    counts = batch.region_counts
-    owner = frame_owner(batch)
-    area = batch.mark_weights.new_zeros(batch.reference_shape).index_add_(0, owner, batch.mark_weights.sum(1))
-    present = torch.arange(area.shape[1], device=area.device) < counts.unsqueeze(1)
+    """The least area a region of the batch has on its visual tokens, in tokens; 0 means that one has vanished."""
+    area = sums_by_sample(batch, batch.mark_weights)
+    present = torch.arange(area.shape[1], device=area.device) < batch.region_counts.unsqueeze(1)
     return area[present].min() if present.any() else area.new_tensor(torch.inf)
 
 

@@ -1,7 +1,7 @@
 """RoI features, as GPT4RoI and RegionGPT have them: what the vision tower sees of a region is put in its words.
 
-Letters: B samples, F frames of all samples one after the other, T most frames of a sample, G side of the token grid, N
-regions (padded), D width of the language model.
+Letters: B samples, V visual tokens of all samples one after the other, T frames of a sample, N regions (padded), D
+width of the language model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from datamodules.drawing import shown_on
 from datamodules.pointing import Pointing
 from datamodules.types import Clip, Region, RegionBatch, StandIn
-from lightning_modules.region_references.reference import Reference, RegionReference, frame_owner
+from lightning_modules.region_references.reference import Reference, RegionReference, sums_by_sample
 
 RoiTokens: TypeAlias = Literal["average", "frame"]
 
@@ -71,10 +71,7 @@ def _times(region: Region, frames: tuple[int, ...]) -> list[int]:
 
 def _on_average(batch: RegionBatch, visual: torch.Tensor) -> torch.Tensor:
     """(B, N, D): mean of the visual tokens, weighted by the region's share of each on all prompted frames."""
-    weights, owner = batch.mark_weights, frame_owner(batch)
-    area = weights.new_zeros(batch.reference_shape).index_add_(0, owner, weights.sum(1))
-    sums = _sums(weights / _positive(area)[owner].unsqueeze(1), visual)
-    return sums.new_zeros(*batch.reference_shape, sums.shape[-1]).index_add(0, owner, sums)
+    return _means(batch, batch.mark_weights, visual)
 
 
 def _by_frame(batch: RegionBatch, visual: torch.Tensor) -> torch.Tensor:
@@ -82,17 +79,25 @@ def _by_frame(batch: RegionBatch, visual: torch.Tensor) -> torch.Tensor:
 
     On prompted frames it is of what the user points with, on others of where the region is known to be.
     """
-    prompted = batch.mark_weights.sum(1, keepdim=True) > 0
-    weights = torch.where(prompted, batch.mark_weights, batch.guide_weights)
-    sums = _sums(weights / _positive(weights.sum(1)).unsqueeze(1), visual)
-    clips = [clip.transpose(0, 1).flatten(0, 1) for clip in torch.split(sums, batch.frame_counts.tolist())]
+    times = range(batch.shows.shape[1])
+    of_frames = [_means(batch, _on_frame(batch, time), visual).unsqueeze(2) for time in times]
+    by_region = torch.cat([visual.new_zeros(*batch.reference_shape, 0, visual.shape[1]), *of_frames], 2)  # (B, N, T, D)
+    clips = [clip[:, : len(frames)].flatten(0, 1) for clip, frames in zip(by_region, batch.frames, strict=True)]
     return pad_sequence(clips, batch_first=True)
 
 
-def _sums(weights: torch.Tensor, visual: torch.Tensor) -> torch.Tensor:
-    """(F, G * G, N) and (F, G * G, D) -> (F, N, D)."""
-    return weights.to(visual.dtype).transpose(1, 2) @ visual
+def _on_frame(batch: RegionBatch, time: int) -> torch.Tensor:
+    """(V, N): the regions' shares of the tokens that show one frame of their clips, of others none."""
+    shown = batch.shows[:, time : time + 1]
+    pointed = batch.mark_weights * shown
+    prompted = (sums_by_sample(batch, pointed) > 0)[batch.token_owner]
+    return torch.where(prompted, pointed, batch.guide_weights * shown)
 
 
-def _positive(area: torch.Tensor) -> torch.Tensor:
-    return torch.where(area > 0, area, 1.0)
+def _means(batch: RegionBatch, weights: torch.Tensor, visual: torch.Tensor) -> torch.Tensor:
+    """(V, N) weights and (V, D) visual tokens -> (B, N, D), the weighted means over each sample's tokens."""
+    area = sums_by_sample(batch, weights)
+    counts = list(batch.token_counts)
+    samples = zip(torch.split(weights.to(visual.dtype), counts), torch.split(visual, counts), strict=True)
+    sums = torch.stack([rows.T @ tokens for rows, tokens in samples])
+    return sums / torch.where(area > 0, area, 1.0).unsqueeze(2).to(sums.dtype)

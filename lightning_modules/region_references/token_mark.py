@@ -1,7 +1,7 @@
 """Token Mark (Omni-RGPT, section 3.2): one learned vector per region, laid on pixels and put in place of words.
 
-Letters: B samples, F frames of all samples one after the other, G side of the token grid, N regions (padded), M marks,
-C width of a mark, D width of the language model.
+Letters: B samples, V visual tokens of all samples one after the other, N regions (padded), M marks, C width of a mark,
+D width of the language model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from datamodules.types import RegionBatch
-from lightning_modules.region_references.reference import Reference, RegionReference, frame_owner
+from lightning_modules.region_references.reference import Reference, RegionReference
 
 
 class TokenMark(RegionReference):
@@ -34,6 +34,11 @@ class TokenMark(RegionReference):
         nn.init.normal_(self.marks)
         nn.init.normal_(self.projection.weight, std=self.marks.shape[1] ** -0.5)
 
+    @torch.no_grad()
+    def scale(self, size: float) -> None:
+        """By the projection: marks stay unit normal."""
+        self.projection.weight.mul_(size)
+
     def draw(self, batch: RegionBatch) -> torch.Tensor:
         """Draws a mark for every region, without replacement within a sample.
 
@@ -45,7 +50,7 @@ class TokenMark(RegionReference):
         Raises:
             DataError: A sample has more regions than there are marks.
         """
-        drawn = torch.full((len(batch), batch.mark_weights.shape[2]), -1)
+        drawn = torch.full((len(batch), batch.mark_weights.shape[1]), -1)
         counts, seeds = batch.region_counts.tolist(), batch.mark_seeds.tolist()
         for row, (count, seed) in enumerate(zip(counts, seeds, strict=True)):
             if count > self.num_marks:
@@ -63,5 +68,7 @@ class TokenMark(RegionReference):
         drawn = self.draw(batch)
         marks = self.marks[drawn.clamp(min=0)] * (drawn >= 0).unsqueeze(-1)
         projected = self.projection(marks)
-        spatial = batch.mark_weights.to(projected.dtype) @ projected[frame_owner(batch)]
+        weights = batch.mark_weights.to(projected.dtype)
+        samples = zip(torch.split(weights, list(batch.token_counts)), projected, strict=True)
+        spatial = torch.cat([rows @ of_sample for rows, of_sample in samples])
         return Reference(text=projected, visual=visual + spatial.to(visual.dtype), marks=drawn)

@@ -1,11 +1,11 @@
 """Visual markers, as Set-of-Mark and ViP-LLaVA have them: a region is drawn on the pixels and named by its colour.
 
-Letters: T frames of a clip, S side of the model's square image, N regions.
+Letters: T frames of a clip of H x W pixels, N regions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -13,7 +13,7 @@ import torch
 from datamodules.drawing import in_stripes, solid, surrounding
 from datamodules.pointing import Pointing
 from datamodules.regions import Placement
-from datamodules.types import DataError, Geometry, Region, RegionBatch, StandIn
+from datamodules.types import Clip, DataError, Geometry, Region, RegionBatch, StandIn
 from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
 
 Marker: TypeAlias = Literal["outline", "tint"]
@@ -35,7 +35,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 """Red, green, blue of each region's colour by its number: as many as have a name of their own."""
 
 WORDS: dict[Marker, str] = {"outline": "the region outlined in {}", "tint": "the region tinted {}"}
-SIDES_A_LINE = 112  # an outline is one pixel wide for so many of the image's side: 3 at 336
+SIDES_A_LINE = 112  # an outline is one pixel wide for so many of the frame's longer side: 3 at 336
 OPACITY = 0.5  # of a tint
 
 
@@ -78,25 +78,30 @@ class DrawnMarkers(Pointing):
         Raises:
             DataError: More regions than colours.
         """
-        if len(regions) > len(COLOURS):
-            raise DataError(f"{len(regions)} regions, but markers have {len(COLOURS)} colours")
+        _check_colours(regions)
         return tuple(StandIn(WORDS[self.marker].format(colour)) for colour in list(COLOURS)[: len(regions)])
 
-    def draw(
-        self, image: torch.Tensor, regions: tuple[Region, ...], frames: tuple[int, ...], placement: Placement
-    ) -> torch.Tensor:
-        """Each region on its prompted frames."""
-        drawn = image.clone()
-        for time, frame in enumerate(frames):
+    def draw(self, clip: Clip, regions: tuple[Region, ...]) -> Clip:
+        """Each region on its prompted frames.
+
+        Raises:
+            DataError: More regions than colours.
+        """
+        _check_colours(regions)
+        size = (clip.pixels.shape[1], clip.pixels.shape[2])
+        pixels = clip.pixels.copy()
+        for time, frame in enumerate(clip.frames):
             places = {number: region.prompted_on(frame) for number, region in enumerate(regions)}
-            masks = {number: _mask(place, placement) for number, place in places.items() if place is not None}
+            masks = {number: _mask(place, size) for number, place in places.items() if place is not None}
             if masks:
-                drawn[time] = self._draw(image[time], torch.stack(list(masks.values())), list(masks))
-        return drawn
+                picture = torch.from_numpy(clip.pixels[time]).permute(2, 0, 1)
+                marked = self._draw(picture, torch.stack(list(masks.values())), list(masks))
+                pixels[time] = marked.permute(1, 2, 0).numpy()
+        return replace(clip, pixels=pixels)
 
     def _draw(self, picture: torch.Tensor, masks: torch.Tensor, numbers: list[int]) -> torch.Tensor:
-        """Args: picture (3, S, S) uint8; masks (K, S, S) bool; numbers: of the K regions."""
-        width = max(1, round(picture.shape[-1] / SIDES_A_LINE))
+        """Args: picture (3, H, W) uint8; masks (K, H, W) bool; numbers: of the K regions."""
+        width = max(1, round(max(picture.shape[1:]) / SIDES_A_LINE))
         outlined = self.marker == "outline"
         painted = in_stripes(surrounding(masks, width) if outlined else masks, width)
         opacity = 1.0 if outlined else OPACITY
@@ -107,6 +112,11 @@ class DrawnMarkers(Pointing):
         return canvas.round().to(torch.uint8)
 
 
-def _mask(geometry: Geometry, placement: Placement) -> torch.Tensor:
-    """(S, S) bool."""
-    return torch.from_numpy(solid(placement.coverage(geometry)))
+def _check_colours(regions: tuple[Region, ...]) -> None:
+    if len(regions) > len(COLOURS):
+        raise DataError(f"{len(regions)} regions, but markers have {len(COLOURS)} colours")
+
+
+def _mask(geometry: Geometry, size: tuple[int, int]) -> torch.Tensor:
+    """(H, W) bool, the pixels of a frame of `size` (height, width) that a region covers."""
+    return torch.from_numpy(solid(Placement.filling(size, size).coverage(geometry)))

@@ -6,14 +6,18 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from datamodules.conversation import PROMPT_STYLES, ConversationRenderer, Rendered, placeholders
+from datamodules.conversation import Rendered, placeholders
+from datamodules.prompt_styles import FixedStyle, PromptName
 from datamodules.types import DataError, RegionSample, StandIn, Turn
-from helpers import character_tokenizer, sample
-from lightning_modules.weights import add_special_tokens
+from datamodules.vision import Run
+from helpers import character_tokenizer, renderer, sample
+from lightning_modules.bases.llava import IMAGE
+from lightning_modules.bases.loading import add_special_tokens
 
 TOKENIZER = character_tokenizer()
-IMAGE, REGION = (TOKENIZER.convert_tokens_to_ids(token) for token in ("<image>", "<region>"))
-SHOWN = {1: "^", 2: "$", IMAGE: "I", REGION: "R"}
+IMAGE_ID, REGION_ID = (TOKENIZER.convert_tokens_to_ids(token) for token in (IMAGE, "<region>"))
+SHOWN = {1: "^", 2: "$", IMAGE_ID: "I", REGION_ID: "R"}
+ONE, TWO = (Run(IMAGE),), (Run(IMAGE, 2),)
 
 
 def spell(ids: list[int]) -> str:
@@ -21,11 +25,11 @@ def spell(ids: list[int]) -> str:
     return "".join(SHOWN.get(token) or TOKENIZER.convert_ids_to_tokens(token) for token in ids)
 
 
-def render(*turns: Turn, regions: int = 1, style: str = "plain", visual: int = 2) -> Rendered:
+def render(*turns: Turn, regions: int = 1, style: PromptName = "plain", visual: int = 2) -> Rendered:
     boxes = tuple((0.0, 0.0, 4.0 + number, 4.0) for number in range(regions))
     one = sample(boxes=boxes)
     conversation = RegionSample(one.id, one.media, one.regions, turns)
-    return ConversationRenderer(TOKENIZER, style).render(conversation, visual)  # type: ignore[arg-type]  # a name
+    return renderer(TOKENIZER, style).render(conversation, (Run(IMAGE, visual),))
 
 
 def supervised(rendered: Rendered) -> str:
@@ -57,35 +61,36 @@ def test_every_answer_of_a_conversation_is_supervised_and_the_last_is_generated(
 
 def test_vicuna_reads_as_llava_was_trained() -> None:
     rendered = render(Turn("hi <region>", "yo"), Turn("so", "no"), style="vicuna", visual=1)
-    system = PROMPT_STYLES["vicuna"].system
-    assert spell(rendered.ids) == f"^{system}USER: I\nhi R ASSISTANT: yo$USER: so ASSISTANT: no$"
+    style = renderer(TOKENIZER, "vicuna").style
+    assert isinstance(style, FixedStyle)
+    assert spell(rendered.ids) == f"^{style.system}USER: I\nhi R ASSISTANT: yo$USER: so ASSISTANT: no$"
     assert rendered.prompt.endswith("<image>\nhi <region> ASSISTANT: yo\nUSER: so ASSISTANT:")
 
 
 def test_the_prompt_is_a_prefix_and_options_continue_it() -> None:
-    renderer = ConversationRenderer(TOKENIZER)
+    renders = renderer(TOKENIZER)
     one = sample(question="is <region> ok", answer="yes")
-    rendered = renderer.render(one, 2)
-    assert rendered.ids[rendered.prompt_length :] == renderer.answer("yes", placeholders(1)).ids
-    assert rendered.loss[rendered.prompt_length :] == renderer.answer("yes", placeholders(1)).loss
+    rendered = renders.render(one, TWO)
+    assert rendered.ids[rendered.prompt_length :] == renders.answer("yes", placeholders(1)).ids
+    assert rendered.loss[rendered.prompt_length :] == renders.answer("yes", placeholders(1)).loss
 
 
 def test_words_stand_for_a_region_as_a_placeholder_does() -> None:
     """Behind the index where there are several regions, else alone; in an answer they are input alone."""
-    renderer = ConversationRenderer(TOKENIZER)
+    renders = renderer(TOKENIZER)
     boxes = ((0.0, 0.0, 4.0, 4.0), (4.0, 4.0, 8.0, 8.0))
     two = sample(boxes=boxes, question="<region0> or <region1>", answer="<region1>!")
-    rendered = renderer.render(two, 1, (StandIn("left"), StandIn("right")))
+    rendered = renders.render(two, ONE, (StandIn("left"), StandIn("right")))
     assert spell(rendered.ids) == "^I[0] left or [1] right [1] right!$"
     assert supervised(rendered) == "." * 23 + " [1]......!$"
     assert set(rendered.placeholder) == {-1}
     assert rendered.prompt == "<image>[0] left or [1] right"
-    one = renderer.render(sample(question="is <region> ok", answer="<region>"), 1, (StandIn("this"),))
+    one = renders.render(sample(question="is <region> ok", answer="<region>"), ONE, (StandIn("this"),))
     assert spell(one.ids) == "^Iis this ok [0] this$"
 
 
 def test_several_placeholders_stand_for_a_region() -> None:
-    rendered = ConversationRenderer(TOKENIZER).render(sample(question="is <region> ok"), 1, (StandIn(slots=(0, 2)),))
+    rendered = renderer(TOKENIZER).render(sample(question="is <region> ok"), ONE, (StandIn(slots=(0, 2)),))
     assert spell(rendered.ids).startswith("^Iis RR ok")
     assert [slot for slot in rendered.placeholder if slot >= 0] == [0, 2]
 
@@ -96,17 +101,17 @@ def test_options_have_the_tokens_of_answers_where_every_text_gets_a_space() -> N
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
-    add_special_tokens(tokenizer)
-    renderer = ConversationRenderer(tokenizer)
-    rendered = renderer.render(sample(boxes=(), question="a", answer="b"), 1)
+    add_special_tokens(tokenizer, IMAGE)
+    renders = renderer(tokenizer)
+    rendered = renders.render(sample(boxes=(), question="a", answer="b"), ONE)
     assert tokenizer.convert_ids_to_tokens(rendered.ids) == ["<image>", "\u2581", "a", "\u2581", "b", "</s>"]
-    assert rendered.ids[rendered.prompt_length :] == renderer.answer("b", ()).ids
+    assert rendered.ids[rendered.prompt_length :] == renders.answer("b", ()).ids
 
 
 def test_text_that_looks_like_a_special_token_stays_text() -> None:
     rendered = render(Turn("say </s> or <image> or <s>", "</s>"), visual=1)
     assert spell(rendered.ids) == "^Isay </s> or <image> or <s> </s>$"
-    assert rendered.ids.count(2) == 1 and rendered.ids.count(IMAGE) == 1
+    assert rendered.ids.count(2) == 1 and rendered.ids.count(IMAGE_ID) == 1
 
 
 @pytest.mark.parametrize(
@@ -124,4 +129,4 @@ def test_a_mention_without_its_region_is_an_error(turn: Turn, regions: int, mess
 
 def test_too_long_is_an_error_with_both_numbers() -> None:
     with pytest.raises(DataError, match="15 tokens, but max_length is 14"):
-        ConversationRenderer(TOKENIZER, max_length=14).render(sample(question="is <region> ok", answer="yes"), 2)
+        renderer(TOKENIZER, max_length=14).render(sample(question="is <region> ok", answer="yes"), TWO)

@@ -112,7 +112,7 @@ def test_training_sources_need_answers_and_others_do_not(
 
 def test_several_processes_find_the_same(configuration: Path) -> None:
     source = RegionJsonl(configuration.parent / "val.jsonl")
-    checkup = Checkup(num_frames=1, side=28, grid=2)
+    checkup = Checkup(num_frames=1, side=28)
     assert list(examine(source, checkup, workers=1)) == list(examine(source, checkup))
 
 

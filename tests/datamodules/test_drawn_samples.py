@@ -9,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slow_reference
-from datamodules.collate import collate
-from datamodules.conversation import ConversationRenderer, PromptName
+from datamodules.collate import Collate
 from datamodules.media import most_frames
-from datamodules.processor import RegionProcessor, VisionSpec
+from datamodules.processor import RegionProcessor
+from datamodules.prompt_styles import PromptName
 from datamodules.regions import Fit
 from datamodules.types import DataError, Pixels, RegionSample
 from drawn import FEW, MOST_FRAMES, batches, samples
-from helpers import GRID, SIDE, character_tokenizer
+from helpers import GRID, PATCH, SIDE, character_tokenizer, renderer
+from lightning_modules.bases.llava import SquareVision
 
 TOKENIZER = character_tokenizer()
 STYLES: list[PromptName] = ["plain", "vicuna"]
 
 
 def processor(fit: Fit = "squash", style: PromptName = "plain", max_length: int | None = None) -> RegionProcessor:
-    renderer = ConversationRenderer(TOKENIZER, style, max_length)
-    return RegionProcessor(renderer, VisionSpec(SIDE, GRID), MOST_FRAMES, fit)
+    return RegionProcessor(renderer(TOKENIZER, style, max_length), SquareVision(SIDE, PATCH, fit=fit), MOST_FRAMES)
 
 
 def frame_size(sample: RegionSample) -> tuple[int, int]:
@@ -37,9 +37,11 @@ def test_weights_are_those_of_pixels_counted_one_by_one(sample: RegionSample, fi
     """A mark on the frames alone that its region is prompted on; guided once all were shown and where all are known."""
     processed = processor(fit)(sample)
     expected = slow_reference.weights(sample, processed.frames, frame_size(sample), SIDE, GRID, fit)
-    np.testing.assert_allclose(processed.weights.mark, expected.mark, atol=1e-5)
-    np.testing.assert_allclose(processed.weights.guide, expected.guide, atol=1e-5)
-    assert processed.weights.known.tolist() == expected.known
+    np.testing.assert_allclose(processed.weights.mark.reshape(expected.mark.shape), expected.mark, atol=1e-5)
+    np.testing.assert_allclose(processed.weights.guide.reshape(expected.guide.shape), expected.guide, atol=1e-5)
+    assert processed.weights.known.tolist() == [known for known in expected.known for _ in range(GRID**2)]
+    pointed = [any(region.prompted_on(frame) for region in sample.regions) for frame in processed.frames]
+    assert processed.weights.prompted.tolist() == [shown for shown in pointed for _ in range(GRID**2)]
     assert processed.weights.mark.dtype == processed.weights.guide.dtype == np.float32
     prompted = {frame for region in sample.regions for frame in region.prompts}
     assert prompted <= set(processed.frames) and len(processed.frames) == most_frames(sample.media, MOST_FRAMES)
@@ -78,10 +80,10 @@ def test_as_many_tokens_as_max_length_are_allowed_and_not_one_more(sample: Regio
 def test_a_batch_is_its_samples_one_by_one(drawn: list[RegionSample]) -> None:
     """Ragged in everything: text, frames and regions; what is padded is nobody's."""
     items = [processor()(sample) for sample in drawn]
-    batch = collate(items)
+    batch = Collate(processor().vision)(items)
     tokens = max(len(item.rendered.ids) for item in items)
     regions = max(len(item.sample.regions) for item in items)
-    frame = 0
+    token = frame = 0
     for row, item in enumerate(items):
         length, own = len(item.rendered.ids), len(item.sample.regions)
         padding = tokens - length
@@ -89,15 +91,25 @@ def test_a_batch_is_its_samples_one_by_one(drawn: list[RegionSample]) -> None:
         assert batch.attention_mask[row].tolist() == [1] * length + [0] * padding
         assert batch.loss_mask[row].tolist() == item.rendered.loss + [False] * padding
         assert batch.placeholder[row].tolist() == item.rendered.placeholder + [-1] * padding
-        for time in range(len(item.frames)):
-            assert torch.equal(batch.pixel_values[frame], item.pixels[time])
-            for padded, weights in ((batch.mark_weights, item.weights.mark), (batch.guide_weights, item.weights.guide)):
-                np.testing.assert_array_equal(padded[frame, :, :own], weights[time])
-                assert padded.shape[2] == regions and not padded[frame, :, own:].any()
-            assert batch.guide_known[frame] == item.weights.known[time]
-            frame += 1
-    assert frame == len(batch.pixel_values) == len(batch.mark_weights) == len(batch.guide_known)
-    assert batch.frame_counts.tolist() == [len(item.frames) for item in items]
+        if item.frames:
+            end = frame + len(item.frames)
+            assert torch.equal(batch.inputs["pixel_values"][frame:end], item.visual.inputs["pixel_values"])
+            frame = end
+        own_tokens = slice(token, token + item.visual.tokens)
+        token = own_tokens.stop
+        assert (batch.token_owner[own_tokens] == row).all()
+        for padded, weights in ((batch.mark_weights, item.weights.mark), (batch.guide_weights, item.weights.guide)):
+            np.testing.assert_array_equal(padded[own_tokens, :own], weights)
+            assert padded.shape[1] == regions and not padded[own_tokens, own:].any()
+        for flags, of_item in ((batch.guide_known, item.weights.known), (batch.prompted, item.weights.prompted)):
+            np.testing.assert_array_equal(flags[own_tokens], of_item)
+        shown = batch.shows[own_tokens]
+        assert shown[:, : len(item.frames)].sum(1).tolist() == [1] * item.visual.tokens
+        assert shown.sum() == item.visual.tokens
+    assert frame == len(batch.inputs.get("pixel_values", ()))
+    assert token == len(batch.mark_weights) == len(batch.guide_known) == sum(batch.token_counts)
+    assert batch.token_counts == tuple(item.visual.tokens for item in items)
+    assert batch.views == tuple(item.visual.views for item in items)
     assert batch.region_counts.tolist() == [len(item.sample.regions) for item in items]
     assert batch.prompt_lengths.tolist() == [item.rendered.prompt_length for item in items]
     assert batch.mark_seeds.tolist() == [item.mark_seed for item in items]

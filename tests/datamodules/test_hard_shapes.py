@@ -26,7 +26,7 @@ from datamodules.shapes.writer import scene_samples
 from datamodules.types import Box, DataError, Mask, Pixels, RegionSample
 from helpers import WAYS, way_name
 from lightning_modules import VideoRegionModule
-from lightning_modules.weights import BaseModel
+from lightning_modules.bases.loading import BaseModel
 
 FROZEN = "fcf46a980a65ef2d"
 """Of the 256 test scenes: whoever changes them has other numbers than everybody before."""

@@ -10,8 +10,9 @@ import pytest
 import shapely
 from pycocotools import mask as coco_mask
 
-from datamodules.regions import Placement, bounding_box, region_weights, run_length_code
-from datamodules.types import Box, Clip, DataError, Geometry, Polygon, Region
+from datamodules.regions import Placement, bounding_box, run_length_code
+from datamodules.types import Box, DataError, Geometry, Polygon, Region
+from helpers import square_weights
 
 Ring: TypeAlias = np.ndarray
 Fit: TypeAlias = Literal["squash", "pad"]
@@ -29,7 +30,7 @@ def points(geometry: Polygon) -> list[Ring]:
 
 def by_cells(geometry: Polygon, placement: Placement) -> np.ndarray:
     """The share of small cells of each pixel whose middle is inside a ring by the even-odd rule."""
-    rows, columns = ((np.arange(placement.side * CELLS) + 0.5) / CELLS for _ in range(2))
+    rows, columns = ((np.arange(side * CELLS) + 0.5) / CELLS for side in placement.canvas)
     y = (rows - placement.top) * placement.source[0] / placement.height
     x = (columns - placement.left) * placement.source[1] / placement.width
     inside = np.zeros((len(y), len(x)), bool)
@@ -40,7 +41,7 @@ def by_cells(geometry: Polygon, placement: Placement) -> np.ndarray:
             odd[met] ^= x < (x0 + (y[met] - y0) / (y1 - y0) * (x1 - x0))[:, None]
         inside |= odd
     on_frame = ((y > 0) & (y < placement.source[0]))[:, None] & (x > 0) & (x < placement.source[1])
-    return (inside & on_frame).reshape(placement.side, CELLS, placement.side, CELLS).mean((1, 3))
+    return (inside & on_frame).reshape(placement.canvas[0], CELLS, placement.canvas[1], CELLS).mean((1, 3))
 
 
 def union(geometry: Polygon) -> shapely.Geometry:
@@ -61,7 +62,7 @@ def by_shapely(geometry: Polygon, placement: Placement) -> np.ndarray:
         placement.left, placement.top, placement.left + placement.width, placement.top + placement.height
     )
     inside = shapely.intersection(union(scaled), frame)
-    x, y = np.meshgrid(np.arange(placement.side), np.arange(placement.side))
+    y, x = np.indices(placement.canvas)
     return np.asarray(shapely.area(shapely.intersection(shapely.box(x, y, x + 1, y + 1), inside)))
 
 
@@ -155,9 +156,7 @@ def test_shares_of_pixels_by_hand() -> None:
 
 
 def weight(geometry: Geometry) -> float:
-    placement = Placement.of((336, 336), 336)
-    weights = region_weights((Region.at(geometry),), Clip(np.zeros((1, 336, 336, 3), np.uint8), (0,)), placement, 24)
-    return float(weights.mark.sum()) * 14**2
+    return float(square_weights((Region.at(geometry),), (0,), (336, 336), 336, 24).mark.sum()) * 14**2
 
 
 def test_a_polygon_weighs_what_its_box_does() -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from pycocotools.mask import encode
 
 from datamodules.dataset import RegionDataset
-from datamodules.processor import RegionProcessor
+from datamodules.processor import Processed, RegionProcessor
 from datamodules.sampling import Draw
 from datamodules.types import Box, DataError, Geometry, Mask, Pixels, PromptedFrames, Region, RegionSample, Turn
-from helpers import WAYS, Listed, make_batch, tiny_module, way_name
+from helpers import GRID, WAYS, Listed, make_batch, tiny_module, way_name
 
 TRACK = {1: Box((4, 0, 12, 8)), 2: None, 3: Box((8, 8, 16, 16))}
 
@@ -44,6 +45,16 @@ def process(folder: Path, way: dict[str, Any]) -> RegionProcessor:
     return tiny_module(folder, **way).processor(4)
 
 
+def by_frame(weights: NDArray[np.float32], frames: int = 4) -> NDArray[np.float32]:
+    """(V, N) of a square for every frame -> (T, G * G, N)."""
+    return weights.reshape(frames, GRID**2, -1)
+
+
+def pixels(processed: Processed) -> torch.Tensor:
+    """(T, 3, S, S), as the model takes them."""
+    return processed.visual.inputs["pixel_values"]
+
+
 def test_where_it_is_pointed_at_by_hand() -> None:
     own, everywhere = moving(), moving().prompted_everywhere()
     assert [own.regions[0].prompted_on(frame) for frame in range(4)] == [Box((0, 0, 8, 8)), None, None, None]
@@ -57,7 +68,7 @@ def test_marks_lie_wherever_the_regions_are_known_to_be(tmp_path: Path) -> None:
     own, everywhere = processed(moving()).weights, processed(moving().prompted_everywhere()).weights
     np.testing.assert_array_equal(everywhere.guide, own.guide)
     np.testing.assert_array_equal(everywhere.mark, own.guide)
-    assert own.mark[1].sum() == 0 < everywhere.mark[1].sum()
+    assert by_frame(own.mark)[1].sum() == 0 < by_frame(everywhere.mark)[1].sum()
 
 
 def test_a_box_is_written_for_every_frame(tmp_path: Path) -> None:
@@ -68,9 +79,9 @@ def test_a_box_is_written_for_every_frame(tmp_path: Path) -> None:
 
 def test_a_marker_is_drawn_on_every_frame(tmp_path: Path) -> None:
     processed = process(tmp_path, {"region_reference": "visual_marker", "marker": "tint"})
-    plain = process(tmp_path, {})(moving()).pixels
+    plain = pixels(process(tmp_path, {})(moving()))
     changed = [
-        (processed(sample).pixels != plain).any(1).sum((1, 2)).tolist()
+        (pixels(processed(sample)) != plain).any(1).sum((1, 2)).tolist()
         for sample in (moving(), moving().prompted_everywhere())
     ]
     assert changed == [[64, 0, 0, 64], [64, 64, 0, 64]]
@@ -84,9 +95,9 @@ def test_a_region_may_be_pointed_at_on_several_frames(tmp_path: Path) -> None:
     assert written[0].text == "frame 1: [0, 0, 50, 50], frame 4: [50, 50, 100, 100]"
     assert written[1].text == "frame 2: [50, 50, 100, 100]"
     weights = process(tmp_path, {})(sample).weights
-    assert (weights.mark.sum(1) > 0).tolist() == [[True, False], [False, True], [False, False], [True, False]]
-    plain = process(tmp_path, {})(sample).pixels
-    tinted = process(tmp_path, {"region_reference": "visual_marker", "marker": "tint"})(sample).pixels
+    assert (by_frame(weights.mark).sum(1) > 0).tolist() == [[True, False], [False, True], [False, False], [True, False]]
+    plain = pixels(process(tmp_path, {})(sample))
+    tinted = pixels(process(tmp_path, {"region_reference": "visual_marker", "marker": "tint"})(sample))
     assert (tinted != plain).any(1).sum((1, 2)).tolist() == [64, 64, 0, 64]
     with pytest.raises(DataError, match="3 frames are prompted, but 2 are sampled"):
         tiny_module(tmp_path).processor(2)(sample)
@@ -132,5 +143,5 @@ def test_the_length_is_known_beforehand(way: dict[str, Any], tmp_path: Path) -> 
 @pytest.mark.parametrize(("prompted_frames", "frames"), [("own", [0, 3]), ("all", [0, 1, 3])])
 def test_the_data_set_asks_for_it(prompted_frames: PromptedFrames, frames: list[int], tmp_path: Path) -> None:
     data = RegionDataset({"one": Listed(moving())}, process(tmp_path, {}), prompted_frames=prompted_frames)
-    marked = torch.from_numpy(data[Draw(0, 0)].weights.mark).sum((1, 2))
-    assert marked.nonzero().flatten().tolist() == frames
+    marked = by_frame(data[Draw(0, 0)].weights.mark).sum((1, 2))
+    assert marked.nonzero()[0].tolist() == frames

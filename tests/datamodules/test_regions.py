@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,9 @@ import torch.nn.functional as F
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from datamodules.regions import Placement, bounding_box, pooled_weights, region_weights
-from datamodules.types import Box, Clip, DataError, Geometry, Mask, Polygon, Region
-
-
-def clip(height: int, width: int, frames: tuple[int, ...] = (0,)) -> Clip:
-    return Clip(np.zeros((len(frames), height, width, 3), np.uint8), frames)
+from datamodules.regions import Placement, bounding_box
+from datamodules.types import Box, DataError, Geometry, Mask, Polygon, Region
+from helpers import square_weights
 
 
 def encode(mask: np.ndarray) -> Mask:
@@ -31,10 +30,10 @@ def brute_force_coverage(mask: np.ndarray, side: int) -> np.ndarray:
 
 def test_half_overlapping_regions_by_hand() -> None:
     """Two regions on a 4 x 4 image and a 2 x 2 grid; Eq. 1 divides where both are."""
-    first, second = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)
-    first[:, :2] = 1  # the left half
-    second[:2, 1:3] = 1  # two columns of the upper half, one of them shared
-    weights = pooled_weights(np.stack([first, second]), 2)
+    first, second = np.zeros((4, 4), np.bool_), np.zeros((4, 4), np.bool_)
+    first[:, :2] = True  # the left half
+    second[:2, 1:3] = True  # two columns of the upper half, one of them shared
+    weights = square_weights([Region.at(encode(first)), Region.at(encode(second))], (0,), (4, 4), 4, 2).mark[0]
     # upper left token: 2 pixels of the first alone, 2 shared -> (2 + 2 / 2) / 4 and (2 / 2) / 4
     expected = [[0.75, 0.25], [0.0, 0.5], [1.0, 0.0], [0.0, 0.0]]
     np.testing.assert_allclose(weights, expected, atol=1e-7)
@@ -50,11 +49,12 @@ def test_weights_equal_the_canvas_at_odd_sizes(height: int, width: int, side: in
     masks[:, 0, 0] = True  # never empty, and overlapping
     marks = rng.normal(size=(3, 5))
     regions = tuple(Region.at(encode(mask)) for mask in masks)
-    weights = region_weights(regions, clip(height, width), Placement.of((height, width), side), grid).mark[0]
+    weights = square_weights(regions, (0,), (height, width), side, grid).mark[0]
 
     coverage = np.stack([brute_force_coverage(mask, side) for mask in masks])
     canvas = np.einsum("nyx,nc->cyx", coverage, marks) / np.maximum(1, coverage.sum(0))
-    pooled = F.adaptive_avg_pool2d(torch.from_numpy(canvas), grid).flatten(1).T.numpy()
+    edges = [round(side * place / grid) for place in range(grid + 1)]
+    pooled = [canvas[:, y0:y1, x0:x1].mean((1, 2)) for y0, y1 in pairwise(edges) for x0, x1 in pairwise(edges)]
     np.testing.assert_allclose(weights @ marks, pooled, atol=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_a_small_region_keeps_its_weight() -> None:
     """One pixel of a 1000-pixel frame is 0.336 ** 2 pixels of the model's image, and that much in all tokens."""
     mask = np.zeros((1000, 1000), bool)
     mask[501, 333] = True
-    weights = region_weights((Region.at(encode(mask)),), clip(1000, 1000), Placement.of((1000, 1000), 336), 24).mark
+    weights = square_weights((Region.at(encode(mask)),), (0,), (1000, 1000), 336, 24).mark
     assert weights.sum() * 14**2 == pytest.approx(0.336**2, rel=1e-4)
 
 
@@ -114,7 +114,7 @@ def test_tracks_say_which_frames_are_known() -> None:
     box = Box((0, 0, 4, 4))
     tracked = Region.at(box, frame=2, track={0: box, 4: None, 6: box})
     other = Region.at(Box((4, 4, 8, 8)), frame=2, track={4: Box((4, 4, 8, 8))})
-    weights = region_weights((tracked, other), clip(8, 8, (0, 2, 4, 6)), Placement.of((8, 8), 8), 2)
+    weights = square_weights((tracked, other), (0, 2, 4, 6), (8, 8), 8, 2)
     assert weights.known.tolist() == [
         False,
         True,
@@ -126,7 +126,7 @@ def test_tracks_say_which_frames_are_known() -> None:
 
 
 def test_without_regions_there_is_nothing_to_mark_or_guide() -> None:
-    weights = region_weights((), clip(8, 8), Placement.of((8, 8), 8), 2)
+    weights = square_weights((), (0,), (8, 8), 8, 2)
     assert weights.mark.shape == (1, 4, 0) and not weights.known.any()
 
 
@@ -147,7 +147,7 @@ def test_without_regions_there_is_nothing_to_mark_or_guide() -> None:
 )
 def test_bad_geometry_is_one_error_with_both_numbers(geometry: Geometry, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        region_weights((Region.at(geometry),), clip(8, 10), Placement.of((8, 10), 8), 2)
+        square_weights((Region.at(geometry),), (0,), (8, 10), 8, 2)
 
 
 def test_around_a_mask_of_another_size_than_the_frame_there_is_no_box() -> None:

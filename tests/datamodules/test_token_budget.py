@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from datamodules import VideoRegionDataModule
-from datamodules.collate import collate_groups, collate_in_parts
+from datamodules.collate import Collate
 from datamodules.dataset import RegionDataset
 from datamodules.media import most_frames
 from datamodules.processor import RegionProcessor
@@ -35,7 +35,7 @@ def epoch(process: RegionProcessor, ranks: int) -> list[list[StepBatch]]:
     draws = list(sampler)
     steps = [draws[start : start + STEP] for start in range(0, len(draws), STEP)]
     readers = [BudgetedSteps(data, BUDGET, ranks, rank) for rank in range(ranks)]
-    return [[collate_groups(reader.__getitems__(step)) for reader in readers] for step in steps]
+    return [[Collate(process.vision).groups(reader.__getitems__(step)) for reader in readers] for step in steps]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
@@ -99,7 +99,7 @@ def test_a_sample_longer_than_the_budget_is_an_error(process: RegionProcessor) -
 
 
 def test_equal_parts_keep_the_order(process: RegionProcessor) -> None:
-    parts = collate_in_parts([process(one) for one in SAMPLES[:6]], 2)
+    parts = Collate(process.vision).in_parts([process(one) for one in SAMPLES[:6]], 2)
     assert [[one.id for one in part.samples] for part in parts] == [["s", "ss"], ["s" * 3, "s" * 4], ["s" * 5, "s" * 6]]
 
 

@@ -5,30 +5,28 @@ from __future__ import annotations
 import pickle
 import re
 from functools import cache
+from typing import get_args
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from datamodules.conversation import (
-    PROMPT_STYLES,
-    ConversationRenderer,
-    PromptName,
-    PromptStyle,
-    Rendered,
-    placeholders,
-)
+from datamodules.conversation import ConversationRenderer, Rendered, placeholders
+from datamodules.prompt_styles import FixedStyle, PromptName
 from datamodules.text_encoding import Before, TextEncoder
 from datamodules.types import DataError, RegionSample, StandIn, Turn
-from helpers import sample
-from lightning_modules.weights import add_special_tokens
+from datamodules.vision import Run
+from helpers import renderer, sample
+from lightning_modules.bases.llava import IMAGE
+from lightning_modules.bases.loading import add_special_tokens
 from metrics.predictions import spell_regions
 from small_tokenizers import EVERY_KIND, KINDS, LOSSLESS, byte_level, of_transformers, small_tokenizer
 
-STYLES: list[PromptName] = list(PROMPT_STYLES)
+STYLES: tuple[PromptName, ...] = get_args(PromptName)
 VISUAL = 3
+PICTURE = (Run(IMAGE, VISUAL),)
 OF_EVERY_KIND_AND_STYLE = pytest.mark.parametrize(
     ("kind", "style"), [(kind, style) for kind in KINDS for style in STYLES]
 )
@@ -48,7 +46,7 @@ SAID = [
 
 @cache
 def renderer_of(kind: str, style: PromptName = "plain") -> ConversationRenderer:
-    return ConversationRenderer(small_tokenizer(kind), style)
+    return renderer(small_tokenizer(kind), style)
 
 
 def conversation(talk: list[tuple[str, str]], regions: int = 0) -> RegionSample:
@@ -56,9 +54,23 @@ def conversation(talk: list[tuple[str, str]], regions: int = 0) -> RegionSample:
     return RegionSample(one.id, one.media, one.regions, tuple(Turn(*turn) for turn in talk))
 
 
-def written(talk: list[tuple[str, str]], style: str) -> str:
-    """The whole conversation as one string, as LLaVA-1.5's own code and its processor in transformers put it."""
-    picture = "<image>" * VISUAL
+def in_one_string(tokenizer: PreTrainedTokenizerBase, talk: list[tuple[str, str]], style: PromptName) -> list[int]:
+    """Ids of the whole conversation as one string."""
+    if style != "chat":
+        ids: list[int] = tokenizer(written(talk, style)).input_ids
+        return ids
+    image, messages = [{"type": "image"}], []
+    for question, answer in talk:
+        messages.append({"role": "user", "content": [*image, {"type": "text", "text": question}]})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        image = []
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    return list(tokenizer(text.replace(IMAGE, IMAGE * VISUAL, 1), add_special_tokens=False).input_ids)
+
+
+def written(talk: list[tuple[str, str]], style: PromptName) -> str:
+    """As LLaVA-1.5's own code and its processor in transformers put it."""
+    picture = IMAGE * VISUAL
     if style == "plain":
         return picture + "".join(f"{question} {answer}</s>" for question, answer in talk)
     (question, answer), *further = talk
@@ -80,16 +92,16 @@ def supervised(rendered: Rendered) -> list[int]:
 def test_ids_are_those_of_the_whole_string(kind: str, style: PromptName, talk: list[tuple[str, str]]) -> None:
     """Text was encoded piece by piece, and every piece got a space before it."""
     tokenizer = small_tokenizer(kind)
-    rendered = renderer_of(kind, style).render(conversation(talk), VISUAL)
-    assert rendered.ids == tokenizer(written(talk, style)).input_ids
+    rendered = renderer_of(kind, style).render(conversation(talk), PICTURE)
+    assert rendered.ids == in_one_string(tokenizer, talk, style)
 
 
 @OF_EVERY_KIND_AND_STYLE
 def test_a_region_without_index_is_read_as_transformers_alone_reads_it(kind: str, style: PromptName) -> None:
     talk = [("is <region>, left of <region>?", "it is.")]
     tokenizer = small_tokenizer(kind)
-    rendered = renderer_of(kind, style).render(conversation(talk, regions=1), VISUAL)
-    assert rendered.ids == tokenizer(written(talk, style)).input_ids
+    rendered = renderer_of(kind, style).render(conversation(talk, regions=1), PICTURE)
+    assert rendered.ids == in_one_string(tokenizer, talk, style)
     assert [slot for slot in rendered.placeholder if slot >= 0] == [0, 0]
 
 
@@ -98,10 +110,10 @@ def test_an_index_is_read_as_if_nothing_were_shown_behind_it(kind: str, style: P
     """Without what is shown, the ids are those of the string; a token over the index's end is in two."""
     tokenizer = small_tokenizer(kind)
     rendered = renderer_of(kind, style).render(
-        conversation([("is <region0> left of <region1> now?", "<region1> is.")], regions=2), VISUAL
+        conversation([("is <region0> left of <region1> now?", "<region1> is.")], regions=2), PICTURE
     )
     read = [token for token, slot in zip(rendered.ids, rendered.placeholder, strict=True) if slot < 0]
-    assert read == tokenizer(written([("is [0] left of [1] now?", "[1] is.")], style)).input_ids
+    assert read == in_one_string(tokenizer, [("is [0] left of [1] now?", "[1] is.")], style)
     assert [slot for slot in rendered.placeholder if slot >= 0] == [0, 1, 1]
     for place, slot in enumerate(rendered.placeholder):
         if slot >= 0:
@@ -112,9 +124,9 @@ def test_an_index_is_read_as_if_nothing_were_shown_behind_it(kind: str, style: P
 @OF_EVERY_KIND_AND_STYLE
 def test_what_is_learnt_reads_as_the_answer(kind: str, style: PromptName, answer: str) -> None:
     """`[0] and [1], ([0])` came back as `[0] and  [1] , ( [0] )`, and a perfect answer was wrong."""
-    renderer = renderer_of(kind, style)
-    rendered = renderer.render(conversation([("which?", answer)], regions=21), VISUAL)
-    learnt = renderer.decode(supervised(rendered))
+    renders = renderer_of(kind, style)
+    rendered = renders.render(conversation([("which?", answer)], regions=21), PICTURE)
+    learnt = renders.decode(supervised(rendered))
     if kind == "words":  # it puts a space around every sign, and its own data has them there
         assert learnt.replace(" ", "") == spell_regions(answer).replace(" ", "")
     else:
@@ -126,10 +138,10 @@ def test_what_is_learnt_reads_as_the_answer(kind: str, style: PromptName, answer
 def test_an_option_has_the_ids_of_the_answer_and_they_do_not_change_the_prompt(
     kind: str, style: PromptName, answer: str
 ) -> None:
-    renderer = renderer_of(kind, style)
-    trained = renderer.render(conversation([("which of <region3>?", answer)], regions=21), VISUAL)
-    asked = renderer.render(conversation([("which of <region3>?", "")], regions=21), VISUAL)
-    option = renderer.answer(answer, placeholders(21))
+    renders = renderer_of(kind, style)
+    trained = renders.render(conversation([("which of <region3>?", answer)], regions=21), PICTURE)
+    asked = renders.render(conversation([("which of <region3>?", "")], regions=21), PICTURE)
+    option = renders.answer(answer, placeholders(21))
     prompt, rest = trained.ids[: trained.prompt_length], trained.ids[trained.prompt_length :]
     assert prompt == asked.ids[: asked.prompt_length]
     assert rest == option.ids
@@ -142,11 +154,11 @@ def test_an_option_has_the_ids_of_the_answer_and_they_do_not_change_the_prompt(
 def test_an_answer_that_was_generated_is_read_again_as_it_was_trained(
     kind: str, style: PromptName, answer: str
 ) -> None:
-    renderer = renderer_of(kind, style)
-    trained = renderer.render(conversation([("which?", answer), ("sure?", "yes")], regions=21), VISUAL)
-    first = renderer.render(conversation([("which?", answer)], regions=21), VISUAL)
-    generated = renderer.as_mentions(renderer.decode(supervised(first)), 21)
-    again = renderer.render(conversation([("which?", generated), ("sure?", "")], regions=21), VISUAL)
+    renders = renderer_of(kind, style)
+    trained = renders.render(conversation([("which?", answer), ("sure?", "yes")], regions=21), PICTURE)
+    first = renders.render(conversation([("which?", answer)], regions=21), PICTURE)
+    generated = renders.as_mentions(renders.decode(supervised(first)), 21)
+    again = renders.render(conversation([("which?", generated), ("sure?", "")], regions=21), PICTURE)
     assert again.ids[: again.prompt_length] == trained.ids[: trained.prompt_length]
 
 
@@ -174,33 +186,35 @@ told = st.lists(st.one_of(typed, st.sampled_from(MENTIONS)), max_size=5).map("".
 def test_whatever_is_typed(kind: str, style: PromptName, question: str, answer: str, further: str) -> None:
     """Two turns about two regions: special tokens are ours alone, and an answer does not depend on what was asked."""
     tokenizer = small_tokenizer(kind)
-    renderer = renderer_of(kind, style)
+    renders = renderer_of(kind, style)
     assume(set(re.findall(r"<region\d*>", question + "\n" + answer + "\n" + further)) <= set(MENTIONS))
     talk = conversation([(question, answer), (further, answer)], regions=2)
-    rendered = renderer.render(talk, VISUAL)
+    rendered = renders.render(talk, PICTURE)
     assert len(rendered.ids) == len(rendered.loss) == len(rendered.placeholder)
     # the special tokens, in order, are those of a conversation of nothing but mentions
     special = set(tokenizer.added_tokens_decoder) - {tokenizer.unk_token_id}
-    bare_answer = "".join(re.findall(r"<region\d+>", renderer.as_mentions(answer, 2)))
+    bare_answer = "".join(re.findall(r"<region\d+>", renders.as_mentions(answer, 2)))
+    if answer.strip() and not bare_answer:
+        bare_answer = "."  # an answer of nothing would not be learnt
     bones = [
         ("".join(re.findall(r"<region\d+>", question)), bare_answer),
         ("".join(re.findall(r"<region\d+>", further)), bare_answer),
     ]
-    expected = renderer.render(conversation(bones, regions=2), VISUAL)
+    expected = renders.render(conversation(bones, regions=2), PICTURE)
     assert _special(rendered, special) == _special(expected, special)
     # a placeholder is never learnt, and stands behind its index
     assert not any(loss for loss, slot in zip(rendered.loss, rendered.placeholder, strict=True) if slot >= 0)
     # the answer's tokens are those of the option, and the same in both turns
-    option = renderer.answer(answer, placeholders(2))
+    option = renders.answer(answer, placeholders(2))
     assert rendered.ids[rendered.prompt_length :] == option.ids
-    first = renderer.render(conversation([(question, answer)], regions=2), VISUAL)
+    first = renders.render(conversation([(question, answer)], regions=2), PICTURE)
     assert rendered.ids[: len(first.ids)] == first.ids
     assert first.ids[first.prompt_length :] == option.ids
     # what was learnt comes back, and is read again with the same ids
-    text = renderer.decode(supervised(rendered))
+    text = renders.decode(supervised(rendered))
     if kind in LOSSLESS:
-        assert text == spell_regions(renderer.as_mentions(answer, 2))
-        assert renderer.answer(renderer.as_mentions(text, 2), placeholders(2)).ids == option.ids
+        assert text == spell_regions(renders.as_mentions(answer, 2))
+        assert renders.answer(renders.as_mentions(text, 2), placeholders(2)).ids == option.ids
 
 
 def _special(rendered: Rendered, special: set[int]) -> list[tuple[int, bool, int]]:
@@ -218,8 +232,8 @@ def test_any_text_is_read_as_in_the_whole_string(kind: str, style: PromptName, q
         not any(f"<{name}" in question + "\n" + answer for name in ("s>", "/s>", "unk>", "image>", "pad>", "region"))
     )
     tokenizer = small_tokenizer(kind)
-    rendered = renderer_of(kind, style).render(conversation([(question, answer)]), VISUAL)
-    whole = tokenizer(written([(question, answer)], style)).input_ids
+    rendered = renderer_of(kind, style).render(conversation([(question, answer)]), PICTURE)
+    whole = in_one_string(tokenizer, [(question, answer)], style)
     # a question of nothing leaves the answer behind the picture, whose tokens must not depend on that
     assert rendered.ids == whole or (style == "plain" and not question)
 
@@ -241,7 +255,7 @@ def test_a_token_over_the_end_of_an_index_is_in_two() -> None:
     """`],` is one token of this tokenizer; the model has to say `]` before it is shown the region."""
     tokenizer = small_tokenizer("bpe")
     assert "]," in tokenizer.get_vocab()
-    rendered = ConversationRenderer(tokenizer).answer("<region1>, <region0>", placeholders(2))
+    rendered = renderer(tokenizer).answer("<region1>, <region0>", placeholders(2))
     tokens = tokenizer.convert_ids_to_tokens(rendered.ids)
     assert tokens == ["\u0120[", "1", "]", "<region>", ",", "\u0120[", "0", "]", "<region>", "</s>"]
 
@@ -250,32 +264,29 @@ def test_no_token_reaches_from_the_question_into_the_answer() -> None:
     """This tokenizer joins words: `is it` has a token over the space."""
     tokenizer = small_tokenizer("bpe-unbounded")
     assert len(tokenizer.tokenize("It is")) < len([*tokenizer.tokenize("It"), *tokenizer.tokenize(" is")])
-    renderer = ConversationRenderer(tokenizer)
-    rendered = renderer.render(conversation([("It", "is")]), VISUAL)
-    assert renderer.decode(rendered.ids[rendered.prompt_length :]) == "is"
-    assert renderer.decode(rendered.ids[: rendered.prompt_length]) == "It"
+    renders = renderer(tokenizer)
+    rendered = renders.render(conversation([("It", "is")]), PICTURE)
+    assert renders.decode(rendered.ids[rendered.prompt_length :]) == "is"
+    assert renders.decode(rendered.ids[: rendered.prompt_length]) == "It"
 
 
-def test_special_tokens_of_a_style_are_tokens_and_those_that_are_typed_are_text(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_special_tokens_of_a_style_are_tokens_and_those_that_are_typed_are_text() -> None:
     """Also where a token takes the white space beside it."""
-    style = PromptStyle("<|a|>sys\n<|b|>\n", "<|a|>user\n", "<|b|>  \n<|a|>assistant:", "\n")
-    monkeypatch.setitem(PROMPT_STYLES, "turns", style)  # type: ignore[misc]  # not a style that is shipped
+    style = FixedStyle("<|a|>sys\n<|b|>\n", "<|a|>user\n", "\n", "<|b|>  \n<|a|>assistant:", "</s>")
     for taking in ({}, {"rstrip": True}, {"lstrip": True}):
         tokenizer = of_transformers(byte_level())
         names = [AddedToken(name, normalized=False, **taking) for name in ("<|a|>", "<|b|>")]
         tokenizer.add_special_tokens({"additional_special_tokens": names})
-        add_special_tokens(tokenizer)
-        renderer = ConversationRenderer(tokenizer, "turns")  # type: ignore[arg-type]  # as above
+        add_special_tokens(tokenizer, IMAGE)
+        renders = ConversationRenderer(tokenizer, style)
         whole = (
             f"<|a|>sys\n<|b|>\n<|a|>user\n{'<image>' * VISUAL}\n What?<|b|>  \n<|a|>assistant: A cat.</s>"
             "<|a|>user\nSure? <|b|>  \n<|a|>assistant: Yes</s>"
         )
-        rendered = renderer.render(conversation([(" What?", "A cat."), ("Sure? ", "Yes")]), VISUAL)
+        rendered = renders.render(conversation([(" What?", "A cat."), ("Sure? ", "Yes")]), PICTURE)
         assert rendered.ids == tokenizer(whole).input_ids
-        typed = renderer.render(conversation([("say <|a|> and </s>", "<|b|>")]), VISUAL)
-        assert [token for token in typed.ids if token in renderer.tokenizer.added_tokens_decoder] == tokenizer(
+        typed = renders.render(conversation([("say <|a|> and </s>", "<|b|>")]), PICTURE)
+        assert [token for token in typed.ids if token in renders.tokenizer.added_tokens_decoder] == tokenizer(
             f"<|a|><|b|><|a|>{'<image>' * VISUAL}<|b|><|a|></s>"
         ).input_ids
 
@@ -283,8 +294,8 @@ def test_special_tokens_of_a_style_are_tokens_and_those_that_are_typed_are_text(
 def test_a_tokenizer_that_begins_with_nothing_is_left_so() -> None:
     """It has a begin of sequence, which it never puts before a string."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level(), bos_token="<s>", eos_token="</s>")
-    add_special_tokens(tokenizer)
-    rendered = ConversationRenderer(tokenizer).render(conversation(TALKS["one turn"]), VISUAL)
+    add_special_tokens(tokenizer, IMAGE)
+    rendered = renderer(tokenizer).render(conversation(TALKS["one turn"]), PICTURE)
     assert rendered.ids == tokenizer(written(TALKS["one turn"], "plain")).input_ids
     assert rendered.ids[0] == tokenizer.convert_tokens_to_ids("<image>")
 
@@ -292,30 +303,30 @@ def test_a_tokenizer_that_begins_with_nothing_is_left_so() -> None:
 @pytest.mark.parametrize("kind", ["sentencepiece-first", "bpe"])
 def test_it_travels_to_the_workers(kind: str) -> None:
     """A tokenizer of the library forgets on the way that text is not to be parsed for special tokens."""
-    renderer = renderer_of(kind, "vicuna")
+    renders = renderer_of(kind, "vicuna")
     talk = conversation([("say </s> of <region0>", "<image>")], regions=2)
-    assert pickle.loads(pickle.dumps(renderer)).render(talk, VISUAL) == renderer.render(talk, VISUAL)
+    assert pickle.loads(pickle.dumps(renders)).render(talk, PICTURE) == renders.render(talk, PICTURE)
 
 
 def test_words_that_stand_for_a_region_are_read_alike_wherever_it_is_mentioned() -> None:
-    renderer = renderer_of("sentencepiece-legacy")
+    renders = renderer_of("sentencepiece-legacy")
     stand_ins = (StandIn("left one"), StandIn("right one"))
-    rendered = renderer.render(conversation([("<region0>, or <region1>?", "<region1>.")], regions=2), 1, stand_ins)
+    rendered = renders.render(conversation([("<region0>, or <region1>?", "<region1>.")], regions=2), PICTURE, stand_ins)
     assert rendered.prompt == "<image>[0] left one, or [1] right one?"
     for stand_in, times in zip(stand_ins, (1, 2), strict=True):
-        ids = renderer.shown(stand_in).ids
+        ids = renders.shown(stand_in).ids
         starts = range(len(rendered.ids) - len(ids))
         assert sum(rendered.ids[start : start + len(ids)] == ids for start in starts) == times
-    assert renderer.decode(rendered.ids) == "[0] left one, or [1] right one? [1] right one."
+    assert renders.decode(rendered.ids) == "[0] left one, or [1] right one? [1] right one."
 
 
 def test_a_tokenizer_with_special_tokens_among_its_words_is_refused_where_somebody_types_them() -> None:
     words = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = of_transformers(words)
-    add_special_tokens(tokenizer)
-    renderer = ConversationRenderer(tokenizer)
-    assert renderer.render(conversation([("a", "a")]), 1).ids == [
+    add_special_tokens(tokenizer, IMAGE)
+    renders = renderer(tokenizer)
+    assert renders.render(conversation([("a", "a")]), (Run(IMAGE),)).ids == [
         1,
         tokenizer.convert_tokens_to_ids("<image>"),
         3,
@@ -323,4 +334,4 @@ def test_a_tokenizer_with_special_tokens_among_its_words_is_refused_where_somebo
         2,
     ]
     with pytest.raises(DataError, match=r"sample 'a': .*special token in 'say </s> a'"):
-        renderer.render(conversation([("say </s> a", "a")]), 1)
+        renders.render(conversation([("say </s> a", "a")]), ())

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from helpers import square_view
 from metrics import Prediction
 
 SIDE, GRID = 8, 2
@@ -28,15 +29,19 @@ def batch(samples: Sequence[RegionSample]) -> RegionBatch:
     count, nothing = len(samples), torch.empty(0)
     return RegionBatch(
         *[nothing] * 5,
-        pixel_values=torch.zeros(2 * count, 3, SIDE, SIDE),
-        frame_counts=torch.full((count,), 2),
+        inputs={},
+        token_counts=(2 * GRID**2,) * count,
+        token_owner=nothing,
+        shows=nothing,
         region_counts=torch.tensor([len(asked.regions) for asked in samples]),
         mark_weights=nothing,
+        prompted=nothing,
         guide_weights=nothing,
         guide_known=nothing,
         mark_seeds=nothing,
         samples=tuple(samples),
         prompts=("what?",) * count,
         frames=((0, 1),) * count,
+        views=((square_view((SIDE, SIDE), SIDE, GRID, 2, "pad"),),) * count,
         stand_ins=((),) * count,
     )

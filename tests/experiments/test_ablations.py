@@ -142,6 +142,6 @@ def test_the_videos_of_7b_run_with_a_small_model(shapes: Path, tmp_path: Path) -
 
 def test_the_prompts_of_7b_run_with_a_small_model(tmp_path: Path) -> None:
     write_vcr(tmp_path / "vcr")
-    further = [*tiny_model(tmp_path), f"--vars.root={tmp_path}/vcr"]
+    further = [*tiny_model(tmp_path), "--data.micro_batch_size=1", f"--vars.root={tmp_path}/vcr"]
     sweep = replace(one_seed(read_sweep(ABLATIONS / "prompt.yaml")), base=("experiments/ablations/base/vcr-7b.yaml",))
     assert "choice/q_ar" in run(sweep.points()[-1].options, further, tmp_path)

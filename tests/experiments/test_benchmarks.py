@@ -28,10 +28,10 @@ from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module, training_loss
 from experiments.benchmarks.peak_memory import PeakMemory
 from experiments.benchmarks.timing import Paired, in_turn
-from lightning_modules.costs import Step
+from lightning_modules.bases.loading import build
 from lightning_modules.losses import step_counts
+from lightning_modules.planning.step import Step
 from lightning_modules.region_module import RegionModule
-from lightning_modules.weights import build
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_training_step_compares_equal_losses(
 
 def test_peer_has_the_same_weights_that_learn() -> None:
     module = make_module(TINY, "meta")
-    ours = {name for name, weight in module.backbone.llava.named_parameters() if weight.requires_grad}
+    ours = {name for name, weight in module.backbone.model.named_parameters() if weight.requires_grad}
     theirs = {
         name for name, weight in training_step.make_peer(module, "meta").named_parameters() if weight.requires_grad
     }
@@ -239,9 +239,9 @@ def setting(method: gpu_7b.Method, **changed: Any) -> gpu_7b.Setting:
 
 def test_gpu_7b_is_the_7b() -> None:
     module = setting("full", tiny=False, batch=2).without_weights()
-    assert sum(weight.numel() for weight in module.backbone.llava.parameters()) == pytest.approx(7.06e9, rel=1e-3)
-    assert module.backbone.llava.dtype is torch.bfloat16
-    assert module.backbone.llava.lm_head.weight.dtype is torch.float32  # it learns
+    assert sum(weight.numel() for weight in module.backbone.model.parameters()) == pytest.approx(7.06e9, rel=1e-3)
+    assert module.backbone.model.dtype is torch.bfloat16
+    assert module.backbone.model.lm_head.weight.dtype is torch.float32  # it learns
 
 
 def test_gpu_7b_checkpoints_layers() -> None:
@@ -250,9 +250,12 @@ def test_gpu_7b_checkpoints_layers() -> None:
         prepared = gpu_7b.Prepared(setting("full", checkpointed=checkpointed))
         prepared.configure_model()
         seen: list[int] = []
-        layer = prepared.backbone.llava.model.language_model.layers[0]
+        layer = prepared.backbone.base.decoder_layers[0]
         layer.self_attn.register_forward_hook(lambda *_, seen=seen: seen.append(1))
-        training_loss(prepared, make_batch(prepared, prepared.setting.load)).backward()  # type: ignore[no-untyped-call]  # torch's
+        batch = make_batch(prepared, prepared.setting.load)
+        with torch.autocast("cpu", torch.bfloat16):  # as the Trainer has it
+            loss = training_loss(prepared, batch)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         calls[checkpointed] = len(seen)
     assert calls == {False: 1, True: 2}
 

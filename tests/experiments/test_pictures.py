@@ -11,11 +11,11 @@ from rendering import has_colour, panel, rendered
 
 from datamodules.drawing import region_colour
 from datamodules.media import read_clip
-from datamodules.regions import Placement, region_weights
 from datamodules.types import Box, Clip, Frames, NoPicture, Pixels, Region, RegionSample, Turn
 from experiments.choice import Choice
 from experiments.page import DPI, MARGIN, WIDEST
 from experiments.pictures import draw_heat, draw_sample, save
+from helpers import square_view, square_weights
 from lightning_modules.ask import read_mask
 
 GREY = 128
@@ -57,7 +57,7 @@ def test_a_prompted_frame_shows_what_is_pointed_with_and_a_heat_map_where_it_is(
     region = Region.at(Box((0, 0, 32, 32)), track={0: Box((0, 0, 16, 32)), 1: Box((0, 0, 16, 32))})
     heat = np.zeros((2, 2, 2, 1), dtype=np.float32)
     heat[:, :, 0] = 1.0
-    figure = draw_heat(sample(region, frames=2), clip(2), heat, Placement.of((32, 32), 32))
+    figure = draw_heat(sample(region, frames=2), clip(2), heat.reshape(8, 1), square_view((32, 32), 32, 2, 2))
     assert titles(figure)[2:4] == ["[0] frame 0: IoU 1.00, peak 1.00", "[0] frame 1: IoU 1.00, peak 1.00"]
     edges = []
     for number in range(2):
@@ -90,7 +90,8 @@ def test_large_frames_keep_their_geometry() -> None:
 def test_heat_colours_the_tokens_it_stands_for() -> None:
     heat = np.zeros((1, 2, 2, 1), dtype=np.float32)
     heat[0, 0, 1] = 1.0
-    picture, _ = panel(draw_heat(sample(Region.at(Box((2, 20, 8, 26)))), clip(), heat, Placement.of((32, 32), 32)), 1)
+    asked, view = sample(Region.at(Box((2, 20, 8, 26)))), square_view((32, 32), 32, 2)
+    picture, _ = panel(draw_heat(asked, clip(), heat.reshape(4, 1), view), 1)
     height, width = picture.shape[:2]
     assert picture[height // 4, 3 * width // 4] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
     assert picture[3 * height // 4, 3 * width // 4] == pytest.approx(np.full(3, DIMMED), abs=2)
@@ -102,8 +103,8 @@ def test_heat_of_a_padded_frame_lies_where_the_frame_lay() -> None:
     heat = np.zeros((1, 4, 4, 1), dtype=np.float32)
     heat[0, 1] = 1.0
     asked = RegionSample("a", Pixels(pixels), (Region.at(Box((0, 0, 32, 8))),), (Turn("what is <region>"),))
-    placement = Placement.of((16, 32), 32, "pad")
-    figure = draw_heat(asked, Clip(pixels, (0,)), heat, placement)
+    view = square_view((16, 32), 32, 4, fit="pad")
+    figure = draw_heat(asked, Clip(pixels, (0,)), heat.reshape(16, 1), view)
     picture, _ = panel(figure, 1)
     height, width = picture.shape[:2]
     assert width == height, "heat on the padding would be hidden otherwise"
@@ -121,7 +122,7 @@ def test_heat_panels_say_how_well_they_fit() -> None:
     heat[1, 0, 0, 0] = 1.0
     heat[1, :, 1, 1] = 0.25
     asked = sample(*regions, question="<region0> and <region1>", frames=3)
-    assert titles(draw_heat(asked, clip(3), heat, Placement.of((32, 32), 32))) == [
+    assert titles(draw_heat(asked, clip(3), heat.reshape(12, 2), square_view((32, 32), 32, 2, 3))) == [
         *("frame 0, prompted [0]", "frame 1, prompted [1]", "frame 2"),
         *(
             "[0] frame 0: IoU 0.33, peak 0.50",
@@ -152,8 +153,8 @@ def test_all_frames_and_regions_have_a_panel_in_the_picture(frames: int, regions
     boxes = [
         Region.at(Box((number, 0, number + 8, 8)), track=dict.fromkeys(range(1, frames))) for number in range(regions)
     ]
-    heat = np.full((frames, 2, 2, regions), 0.5, dtype=np.float32)
-    figure = draw_heat(sample(*boxes, frames=frames), clip(frames), heat, Placement.of((32, 32), 32))
+    heat = np.full((frames * 4, regions), 0.5, dtype=np.float32)
+    figure = draw_heat(sample(*boxes, frames=frames), clip(frames), heat, square_view((32, 32), 32, 2, frames))
     rendered(figure)
     places = [axes.get_window_extent() for axes in figure.axes]
     assert len(places) == frames * (1 + regions)
@@ -232,9 +233,8 @@ def test_a_real_video_with_a_mask_on_every_frame(real_data: Path) -> None:
     masks = [read_mask(str(path)) for path in sorted((real_data / "dam_video" / "masks").iterdir())]
     asked = RegionSample("dam", Frames(paths), (Region({0: masks[0]}, dict(enumerate(masks))),), (Turn("<region>?"),))
     seen = read_clip(asked.media, 12, [0])
-    placement = Placement.of((1080, 1920), 336)
-    heat = region_weights(asked.regions, seen, placement, 24).guide.reshape(12, 24, 24, 1)
-    figure = draw_heat(asked, seen, heat, placement)
+    heat = square_weights(asked.regions, seen.frames, (1080, 1920), 336, 24).guide.reshape(-1, 1)
+    figure = draw_heat(asked, seen, heat, square_view((1080, 1920), 336, 24, 12))
     assert [title for title in titles(figure) if "IoU 1.00" in title] == titles(figure)[12:]
     for frame in range(0, 12, 4):
         picture, scale = panel(figure, frame)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from answered import GRID, batch, prediction, sample
+from answered import batch, prediction, sample
 from lightning import LightningDataModule, LightningModule, Trainer
 from mlflow import MlflowClient
 from PIL import Image
@@ -45,7 +45,7 @@ class Fixed(LightningModule):
     test_step = validation_step
 
     def predict_step(self, batch: RegionBatch, batch_idx: int) -> Answered:
-        heat = torch.rand(len(batch.pixel_values), GRID * GRID, 2)
+        heat = torch.rand(sum(batch.token_counts), 2)
         return Answered([prediction(asked) for asked in batch.samples], heat)
 
     def on_test_epoch_end(self) -> None:

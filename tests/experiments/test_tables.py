@@ -97,7 +97,7 @@ def test_a_table_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table = EXPECTED[name]
     for write in table.write:
         write(tmp_path / "data")
-    base = {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(tmp_path / "tokenizer"), "llava": None}
+    base = {"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(tmp_path / "tokenizer"), "checkpoint": None}
     cli.main([
         "test", f"--config=experiments/tables/{name}.yaml", "--config=experiments/models/llava-1.5-7b.yaml",
         f"--model.base={json.dumps(base)}", "--model.base.dtype=float32", "--model.max_new_tokens=3",

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
-from transformers import LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration, PreTrainedModel
 
 from datamodules.types import Pixels, RegionBatch, RegionSample, Turn
 from helpers import character_tokenizer, make_batch
 from lightning_modules import BaseModel, VideoRegionModule
-from lightning_modules.region_llava import RegionLlava
+from lightning_modules.bases.llava import Llava
+from lightning_modules.bases.loading import build, fit_vocabulary
 from lightning_modules.region_module import RegionModule
 from lightning_modules.sharding import FullySharded
-from lightning_modules.weights import build, fit_vocabulary
 
 SIDE, FRAMES = 48, 4
 ARCHITECTURE: dict[str, Any] = {
@@ -52,7 +52,7 @@ OPTIONS: dict[str, Any] = {"prompt": "plain", "num_marks": 8, "mark_dim": 8, "ma
 FROZEN = ("vision_tower", "projector", "language_model")
 
 
-def sharp(model: RegionLlava) -> RegionLlava:
+def sharp(model: PreTrainedModel) -> PreTrainedModel:
     """The same with queries and keys three times as long."""
     for name, weight in model.model.language_model.named_parameters():
         if "q_proj" in name or "k_proj" in name:
@@ -65,6 +65,7 @@ def write_base(folder: Path) -> None:
     torch.manual_seed(0)
     tokenizer = character_tokenizer()
     model = sharp(build(ARCHITECTURE, len(tokenizer)))
+    Llava.set_tokens(model.config, tokenizer)
     fit_vocabulary(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -74,7 +75,7 @@ def based_on(folder: Path, **options: Any) -> RegionModule:
     """A model on that base in bfloat16; nothing of the base learns unless `frozen` says so."""
     torch.manual_seed(1)
     module = VideoRegionModule(
-        BaseModel(llava=str(folder), dtype="bfloat16"), **{"frozen": FROZEN, **OPTIONS, **options}
+        BaseModel(checkpoint=str(folder), dtype="bfloat16"), **{"frozen": FROZEN, **OPTIONS, **options}
     )
     module.configure_model()
     return module.eval()
@@ -99,7 +100,9 @@ def said(module: RegionModule) -> torch.Tensor:
 def said_by(llava: LlavaForConditionalGeneration, batch: RegionBatch) -> torch.Tensor:
     """Those of transformers alone."""
     logits: torch.Tensor = llava(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.pixel_values.to(llava.dtype)
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        pixel_values=batch.inputs["pixel_values"].to(llava.dtype),
     ).logits
     return logits[:, :-1][batch.loss_mask[:, 1:]].float()
 
@@ -130,14 +133,14 @@ class Kept(Callback):
 
     def _keep(self, module: Any) -> None:
         types = {name: weight.dtype for name, weight in module.named_parameters()}
-        kept = {"logits": said(module.eval()), "buffers": buffers(module.backbone.llava), "types": types}
+        kept = {"logits": said(module.eval()), "buffers": buffers(module.backbone.model), "types": types}
         if os.environ["RANK"] == "0":
             torch.save(kept, self.path)
 
 
 def run_sharded(folder: Path, what: str) -> None:
     """FSDP2 on two ranks that computes in bfloat16, in a training or not."""
-    module = Watched(BaseModel(llava=str(folder / "llava"), dtype="bfloat16"), **OPTIONS)
+    module = Watched(BaseModel(checkpoint=str(folder / "llava"), dtype="bfloat16"), **OPTIONS)
     trainer = Trainer(
         accelerator="cpu",
         devices=2,

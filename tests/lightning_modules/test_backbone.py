@@ -19,16 +19,16 @@ from datamodules.choices import lettered
 from datamodules.types import DataError, NoPicture, RegionSample, Turn
 from helpers import ARCHITECTURE, WAYS, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder, way_name
 from lightning_modules import BaseModel, VideoRegionModule
+from lightning_modules.bases.loading import load_base, load_tokenizer
 from lightning_modules.decoding import generate
 from lightning_modules.losses import pass_losses, step_counts
-from lightning_modules.weights import load_base_model, load_tokenizer
 
 EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=way_name)
 
 
 def plain_llava(module: VideoRegionModule, folder: Path) -> LlavaForConditionalGeneration:
     """The LLaVA part saved by us and loaded by transformers alone."""
-    module.backbone.llava.save_pretrained(folder)
+    module.backbone.model.save_pretrained(folder)
     return LlavaForConditionalGeneration.from_pretrained(folder).eval()
 
 
@@ -41,7 +41,7 @@ def test_without_regions_logits_equal_those_of_llava(tmp_path: Path, way: dict[s
     )
     llava = plain_llava(module, tmp_path / "llava")
     theirs = llava(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.pixel_values
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.inputs["pixel_values"]
     ).logits
     ours = module.backbone(batch).logits
     torch.testing.assert_close(ours, theirs[:, :-1][batch.loss_mask[:, 1:]], atol=1e-5, rtol=0)
@@ -54,7 +54,9 @@ def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
         batch = make_batch(module, sample(boxes=(), question=question, answer=""))
         ours = module.answer(batch).predictions[0].prediction
         prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
-        theirs = llava.generate(input_ids=prompt, pixel_values=batch.pixel_values, max_new_tokens=12, do_sample=False)
+        theirs = llava.generate(
+            input_ids=prompt, pixel_values=batch.inputs["pixel_values"], max_new_tokens=12, do_sample=False
+        )
         text = module.renderer.decode(theirs[0, prompt.shape[1] :].tolist())
         assert ours == text and text
 
@@ -99,8 +101,8 @@ def test_generation_shows_what_stands_for_a_region_after_its_index(
     forced = _Forced(module, f" {index}")
     length = 1 + len(index) + len(module.renderer.shown(batch.stand_ins[0][-1]).ids) + 3
     with torch.no_grad():
-        module.backbone.llava.lm_head.register_forward_hook(forced)
-        text = generate(module.backbone, module.renderer, batch, module.backbone.embed(batch), length)[0]
+        module.backbone.model.lm_head.register_forward_hook(forced)
+        text = generate(module.backbone, module.renderer, batch, length)[0]
         forced.active = False
         behind = text.removeprefix(index)
         whole = make_batch(module, sample(boxes=boxes, question="which", answer=f"<region{regions - 1}>{behind}"))
@@ -163,7 +165,7 @@ def test_clip_and_llama_checkpoints_are_joined(tmp_path: Path) -> None:
         language_model=str(tmp_path / "llama"),
         tokenizer=tokenizer_folder(tmp_path / "tokenizer"),
     )
-    joined = load_base_model(base, load_tokenizer(base))
+    joined = load_base(base, load_tokenizer(base)).model
     assert joined.config.text_config.vocab_size == 128 >= len(tokenizer)  # 102 in blocks of 64
     words = joined.get_input_embeddings().weight
     torch.testing.assert_close(words[:99], decoder.get_input_embeddings().weight)
@@ -175,21 +177,21 @@ def test_clip_and_llama_checkpoints_are_joined(tmp_path: Path) -> None:
 def test_a_llava_checkpoint_is_loaded_whole(tmp_path: Path) -> None:
     module = tiny_module(tmp_path)
     plain_llava(module, tmp_path / "llava")
-    base = BaseModel(llava=str(tmp_path / "llava"), tokenizer=str(tmp_path / "tokenizer"))
-    again = load_base_model(base, load_tokenizer(base))
-    for name, weight in module.backbone.llava.state_dict().items():
+    base = BaseModel(checkpoint=str(tmp_path / "llava"), tokenizer=str(tmp_path / "tokenizer"))
+    again = load_base(base, load_tokenizer(base)).model
+    for name, weight in module.backbone.model.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], weight)
 
 
 def test_what_is_no_llava_checkpoint_is_refused(tmp_path: Path) -> None:
     folder = tokenizer_folder(tmp_path / "tokenizer")
-    base = BaseModel(llava=str(tmp_path / "nowhere"), tokenizer=folder)
+    base = BaseModel(checkpoint=str(tmp_path / "nowhere"), tokenizer=folder)
     with pytest.raises(DataError, match="nowhere"):
-        load_base_model(base, load_tokenizer(base))
+        load_base(base, load_tokenizer(base))
     CLIPVisionModel(CLIPVisionConfig(**ARCHITECTURE["vision_config"])).save_pretrained(tmp_path / "clip")
-    base = BaseModel(llava=str(tmp_path / "clip"), tokenizer=folder)
+    base = BaseModel(checkpoint=str(tmp_path / "clip"), tokenizer=folder)
     with pytest.raises(DataError, match="clip"):
-        load_base_model(base, load_tokenizer(base))
+        load_base(base, load_tokenizer(base))
 
 
 @EVERY_WAY
@@ -201,7 +203,7 @@ def test_text_alone_learns_and_answers_also_as_a_whole_batch(
     module = tiny_module(tmp_path, **way)
     text = RegionSample("text", NoPicture(), (), (Turn("how are you", "well"),))
     batch = make_batch(module, text, *[sample()][: int(beside_a_picture)])
-    assert batch.frame_counts.tolist() == [0, 1][: len(batch)]
+    assert [len(frames) for frames in batch.frames] == [0, 1][: len(batch)]
     language, guide = pass_losses(module.backbone(batch), batch, step_counts([batch]))
     (language + guide).backward()
     assert all(weight.grad is not None for weight in module.parameters() if weight.requires_grad)

@@ -22,9 +22,9 @@ from transformers import CLIPVisionModel, LlamaForCausalLM, LlavaForConditionalG
 from datamodules.types import Turn
 from helpers import make_batch
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
+from lightning_modules.bases.loading import build
 from lightning_modules.checkpoints import DESCRIPTION
 from lightning_modules.region_module import RegionModule
-from lightning_modules.weights import build
 
 CLOSE = {"rtol": 0.0, "atol": 0.05}  # logits have a deviation of 0.6; a cast of the frequencies moves some by 0.5
 FORMS: dict[str, dict[str, Any]] = {
@@ -86,8 +86,8 @@ def test_the_test_is_sharp(base: Path, plain: LlavaForConditionalGeneration, exp
     module = based_on(base)
     batch = make_batch(module, long_sample())
     assert batch.input_ids.shape[1] > 2500
-    assert_same_buffers(module.backbone.llava, plain)
-    module.backbone.llava.to(torch.bfloat16)
+    assert_same_buffers(module.backbone.model, plain)
+    module.backbone.model.to(torch.bfloat16)
     rounded = said(module)
     assert (rounded.argmax(-1) == expected.argmax(-1)).float().mean() < 0.9
     assert (rounded - expected).abs().max() > 5 * CLOSE["atol"]
@@ -101,10 +101,10 @@ def test_logits_are_those_of_transformers(base: Path, expected: torch.Tensor) ->
 def test_no_form_casts_a_buffer(form: str, base: Path, plain: LlavaForConditionalGeneration, tmp_path: Path) -> None:
     """Made to learn, loaded from its checkpoint, and from its export."""
     module = based_on(base, **FORMS[form])
-    assert_same_buffers(module.backbone.llava, plain)
+    assert_same_buffers(module.backbone.model, plain)
     path = checkpoint(module, tmp_path / "last.ckpt")
-    assert_same_buffers(load(path).backbone.llava, plain)
-    assert_same_buffers(load(export(path, tmp_path / "out")).backbone.llava, plain)
+    assert_same_buffers(load(path).backbone.model, plain)
+    assert_same_buffers(load(export(path, tmp_path / "out")).backbone.model, plain)
 
 
 def test_a_joined_base_and_a_random_one_are_those_of_transformers(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_joined_base_and_a_random_one_are_those_of_transformers(tmp_path: Path
     }.items():
         module = VideoRegionModule(base, frozen=("vision_tower", "projector", "language_model"), **OPTIONS)
         module.configure_model()
-        module.backbone.llava.save_pretrained(tmp_path / name)
+        module.backbone.model.save_pretrained(tmp_path / name)
         again = LlavaForConditionalGeneration.from_pretrained(tmp_path / name, dtype=torch.bfloat16).eval()
-        assert_same_buffers(module.backbone.llava, again)
+        assert_same_buffers(module.backbone.model, again)
         batch = make_batch(module, long_sample())
         torch.testing.assert_close(said(module.eval()), said_by(again, batch), **CLOSE)
 
@@ -141,7 +141,7 @@ def test_a_checkpoint_and_its_export_agree(base: Path, tmp_path: Path) -> None:
     ours, theirs = loaded.state_dict(), exported.state_dict()
     for name, weight in ours.items():
         assert weight.dtype == theirs[name].dtype and torch.equal(weight, theirs[name]), name
-    assert {weight.dtype for weight in loaded.backbone.llava.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in loaded.backbone.model.parameters()} == {torch.bfloat16}
     assert {weight.dtype for weight in load_file(folder / "regions.safetensors").values()} == {torch.float32}
     assert torch.equal(said(loaded), said(exported))
     alone = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
@@ -170,7 +170,7 @@ def test_generation_is_that_of_transformers(base: Path, plain: LlavaForCondition
     batch = make_batch(module, replace(long_sample(), conversation=(Turn("what is it"),)))
     prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
     theirs = plain.generate(
-        input_ids=prompt, pixel_values=batch.pixel_values.bfloat16(), max_new_tokens=8, do_sample=False
+        input_ids=prompt, pixel_values=batch.inputs["pixel_values"].bfloat16(), max_new_tokens=8, do_sample=False
     )
     text = module.renderer.decode(theirs[0, prompt.shape[1] :].tolist())
     assert module.answer(batch).predictions[0].prediction == text and text
@@ -208,7 +208,7 @@ def test_sharding_casts_no_buffer_and_computes_as_bfloat16(
     """Two ranks: in a training from float32 shards, else from bfloat16 ones; the frozen tower is bfloat16 in both."""
     kept: dict[str, Any] = torch.load(sharded / f"{what}.pt")
     assert_equal_buffers(kept["buffers"], buffers(plain))
-    base = {name: dtype for name, dtype in kept["types"].items() if name.startswith("backbone.llava.")}
+    base = {name: dtype for name, dtype in kept["types"].items() if name.startswith("backbone.model.")}
     tower = {dtype for name, dtype in base.items() if "vision_tower" in name}
     assert tower == {torch.bfloat16}
     rest = {dtype for name, dtype in base.items() if "vision_tower" not in name}

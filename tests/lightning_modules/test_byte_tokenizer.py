@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from datamodules.conversation import ConversationRenderer
-from helpers import sample
-from lightning_modules.weights import BaseModel, load_tokenizer
+from datamodules.vision import Run
+from helpers import renderer, sample
+from lightning_modules.bases.loading import BaseModel, load_tokenizer
 
 TOKENIZER = load_tokenizer(BaseModel(architecture={"text_config": {}}, tokenizer="bytes"))
 
@@ -19,7 +19,7 @@ def test_any_text_comes_back(text: str) -> None:
 
 
 def test_a_conversation_is_counted_in_bytes() -> None:
-    rendered = ConversationRenderer(TOKENIZER).render(sample(question="is <region>", answer="né"), 3)
+    rendered = renderer(TOKENIZER).render(sample(question="is <region>", answer="né"), [Run("<image>", 3)])
     assert len(rendered.ids) == 1 + 3 + len("is ") + 1 + len(" né".encode()) + 1
     assert (
         TOKENIZER.decode([token for token, loss in zip(rendered.ids, rendered.loss, strict=True) if loss]) == " né</s>"

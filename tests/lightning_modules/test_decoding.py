@@ -32,7 +32,7 @@ def steps_of(module: RegionModule, monkeypatch: pytest.MonkeyPatch, ranks: int) 
     monkeypatch.setattr(distributed, "is_available", lambda: True)
     monkeypatch.setattr(distributed, "all_reduce", OtherRank(5))
     passes: list[None] = []
-    handle = module.backbone.llava.model.language_model.register_forward_hook(lambda *_: passes.append(None))
+    handle = module.backbone.model.model.language_model.register_forward_hook(lambda *_: passes.append(None))
     said = module._answer(batch, output).predictions[0].prediction
     handle.remove()
     assert said == ""
@@ -50,6 +50,6 @@ def test_a_rank_whose_answers_are_complete_goes_on_with_the_others(
         logits[..., module.renderer.tokenizer.eos_token_id] = 1e4
         return logits
 
-    module.backbone.llava.lm_head.register_forward_hook(ends)
+    module.backbone.model.lm_head.register_forward_hook(ends)
     assert steps_of(module, monkeypatch, ranks=1) == 1
     assert steps_of(module, monkeypatch, ranks=2) == 5

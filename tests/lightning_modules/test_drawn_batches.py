@@ -27,8 +27,24 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> RegionModule:
 
 
 def owners(batch: RegionBatch) -> list[int]:
-    """The sample of every frame."""
-    return [row for row, count in enumerate(batch.frame_counts.tolist()) for _ in range(count)]
+    """The sample of every visual token."""
+    return [row for row, count in enumerate(batch.token_counts) for _ in range(count)]
+
+
+def read(module: RegionModule, batch: RegionBatch, told: bool) -> torch.Tensor:
+    """What the language model reads: (B, L, D)."""
+    seen: list[torch.Tensor] = []
+    base = module.backbone.base
+    hook = base.language_model.register_forward_pre_hook(
+        lambda layer, args, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    if told:
+        module.backbone(batch)
+    else:
+        inputs = module.backbone.inputs(batch, batch.input_ids)
+        base.core(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **inputs)
+    hook.remove()
+    return seen[0]
 
 
 @torch.no_grad()
@@ -37,26 +53,25 @@ def owners(batch: RegionBatch) -> list[int]:
 def test_marks_stand_where_they_belong(module: RegionModule, drawn: list[RegionSample]) -> None:
     """Eq. 1 token by token; the projected mark at every placeholder, a word or visual token everywhere else."""
     batch, backbone = make_batch(module, *drawn), module.backbone
-    embedded = backbone.embed(batch)
-    visual, marks = backbone.visual_tokens(batch.pixel_values), embedded.reference.marks
-    assert marks is not None
+    marks = backbone(batch).marks
+    plain, told = read(module, batch, told=False), read(module, batch, told=True)
     projected = backbone.reference.projection(backbone.reference.marks)  # type: ignore[operator,union-attr]  # Token Mark's
     for row, sample in enumerate(drawn):
         own = marks[row, : len(sample.regions)].tolist()
         assert len(set(own)) == len(own) and all(0 <= mark < MARKS for mark in own)
         assert marks[row, len(own) :].eq(-1).all()
-    marked = visual.clone()
-    for frame, row in enumerate(owners(batch)):
+    visual = plain[backbone.base.is_visual(batch.input_ids)]
+    for token, row in enumerate(owners(batch)):
         for number in range(len(drawn[row].regions)):
-            marked[frame] += batch.mark_weights[frame, :, number, None] * projected[marks[row, number]]
-    seen = iter(marked.flatten(0, 1))
-    words, image = backbone.llava.get_input_embeddings(), backbone.llava.config.image_token_id
+            visual[token] += batch.mark_weights[token, number] * projected[marks[row, number]]
+    seen, words = iter(visual), backbone.model.get_input_embeddings()
+    (image,) = backbone.base.visual_ids
     for row in range(len(drawn)):
         expected = [
             projected[marks[row, slot]] if slot >= 0 else next(seen) if token == image else words.weight[token]
             for token, slot in zip(batch.input_ids[row].tolist(), batch.placeholder[row].tolist(), strict=True)
         ]
-        torch.testing.assert_close(embedded.embeddings[row], torch.stack(expected), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(told[row], torch.stack(expected), atol=1e-5, rtol=1e-5)
     assert next(seen, None) is None
 
 
@@ -68,41 +83,38 @@ def test_the_guide_head_is_judged_sample_by_sample_and_token_by_token(
 ) -> None:
     """Loss, heat map and tracked tokens of ragged batches, with loops over what is there."""
     batch = make_batch(module, *drawn)
-    logits = 3 * torch.randn(*batch.guide_weights.shape[:2], MARKS + 1, generator=torch.Generator().manual_seed(seed))
+    logits = 3 * torch.randn(len(batch.guide_weights), MARKS + 1, generator=torch.Generator().manual_seed(seed))
     marks = module.backbone.reference.draw(batch)  # type: ignore[operator]  # Token Mark's
     chances, owner = logits.log_softmax(-1), owners(batch)
     heat = heat_map(logits, batch, marks)
     total, guided = 0.0, 0
     hits, tokens = [0] * len(drawn), [0] * len(drawn)
+    areas = [[0.0] * len(sample.regions) for sample in drawn]
     for row, sample in enumerate(drawn):
         own = marks[row, : len(sample.regions)].tolist()
-        frames = [frame for frame, other in enumerate(owner) if other == row]
-        of_frames = []
-        for frame in frames:
-            shares = batch.guide_weights[frame, :, : len(own)]
-            torch.testing.assert_close(heat[frame, :, : len(own)], chances[frame][:, own].exp())
-            assert not heat[frame, :, len(own) :].any()
-            if not batch.guide_known[frame]:
+        of_tokens = []
+        for token in (token for token, other in enumerate(owner) if other == row):
+            shares = batch.guide_weights[token, : len(own)]
+            torch.testing.assert_close(heat[token, : len(own)], chances[token][own].exp())
+            assert not heat[token, len(own) :].any()
+            for number in range(len(own)):
+                areas[row][number] += float(batch.mark_weights[token, number])
+            if not batch.guide_known[token]:
                 continue
-            background = chances[frame, :, -1] * (1 - shares.sum(1))
-            of_frames.append(float(-((chances[frame][:, own] * shares).sum(1) + background).mean()))
-            for token, share in enumerate(shares.tolist()) if len(own) > 1 else ():
-                best = max(share)
-                if best >= 0.25 and share.count(best) == 1 and not batch.mark_weights[frame].any():
-                    tokens[row] += 1
-                    hits[row] += int(chances[frame, token, :-1].argmax()) == own[share.index(best)]
-        if of_frames:
-            total, guided = total + sum(of_frames) / len(of_frames), guided + 1
+            background = chances[token, -1] * (1 - shares.sum())
+            of_tokens.append(float(-((chances[token][own] * shares).sum() + background)))
+            share, best = shares.tolist(), float(shares.max())
+            if len(own) > 1 and best >= 0.25 and share.count(best) == 1 and not batch.prompted[token]:
+                tokens[row] += 1
+                hits[row] += int(chances[token, :-1].argmax()) == own[share.index(best)]
+        if of_tokens:
+            total, guided = total + sum(of_tokens) / len(of_tokens), guided + 1
     assert guided_samples(batch) == guided
     assert float(guide_loss(logits, batch, marks)) == pytest.approx(total, rel=1e-4, abs=1e-5)
     found = tracking_hits(logits, batch, marks)
     assert [counts.tolist() for counts in found] == [hits, tokens]
-    areas = [
-        float(sum(batch.mark_weights[frame, :, number].sum() for frame, other in enumerate(owner) if other == row))
-        for row, sample in enumerate(drawn)
-        for number in range(len(sample.regions))
-    ]
-    assert float(smallest_region(batch)) == pytest.approx(min(areas, default=torch.inf), rel=1e-5)
+    smallest = min((area for of_sample in areas for area in of_sample), default=torch.inf)
+    assert float(smallest_region(batch)) == pytest.approx(smallest, rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

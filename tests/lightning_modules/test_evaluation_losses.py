@@ -77,18 +77,15 @@ def of_each(module: RegionModule) -> tuple[list[float], list[int], list[float]]:
         tokens.append(len(output.targets))
         if not one.regions:
             continue
-        assert output.guide_logits is not None and output.embedded.reference.marks is not None
-        marks, frames = output.embedded.reference.marks[0].tolist(), []
-        for frame, known in enumerate(batch.guide_known.tolist()):
-            shares = batch.guide_weights[frame]
-            logs = output.guide_logits[frame].softmax(-1).log()
-            losses = [
-                -sum(float(shares[cell, n] * logs[cell, mark]) for n, mark in enumerate(marks))
-                - float((1 - shares[cell].sum()) * logs[cell, -1])
-                for cell in range(len(shares))
-            ]
-            frames += [sum(losses) / len(losses)] if known else []
-        guides.append(sum(frames) / len(frames))
+        assert output.guide_logits is not None and output.marks is not None
+        marks, logs = output.marks[0].tolist(), output.guide_logits.softmax(-1).log()
+        losses = [
+            -sum(float(shares[n] * logs[cell, mark]) for n, mark in enumerate(marks))
+            - float((1 - shares.sum()) * logs[cell, -1])
+            for cell, shares in enumerate(batch.guide_weights)
+            if batch.guide_known[cell]
+        ]
+        guides.append(sum(losses) / len(losses))
     return sums, tokens, guides
 
 

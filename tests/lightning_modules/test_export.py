@@ -42,7 +42,7 @@ def plain_logits(llava: LlavaForConditionalGeneration, module: RegionModule) -> 
     batch = make_batch(module, *PLAIN)
     with torch.no_grad():
         found = llava(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.pixel_values
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.inputs["pixel_values"]
         ).logits
     return found[:, :-1][batch.loss_mask[:, 1:]]  # type: ignore[no-any-return]  # transformers is untyped
 
@@ -75,7 +75,7 @@ def test_transformers_alone_opens_the_llava_part(trained: tuple[RegionModule, Pa
     module = trained[0].eval()
     llava = LlavaForConditionalGeneration.from_pretrained(exported).eval()
     theirs = LlavaForConditionalGeneration(llava.config).eval()
-    theirs.load_state_dict(module.backbone.llava.state_dict())
+    theirs.load_state_dict(module.backbone.model.state_dict())
     assert torch.equal(plain_logits(llava, module), plain_logits(theirs, module))
     with torch.no_grad():
         ours = module.backbone(make_batch(module, *PLAIN)).logits
@@ -109,22 +109,22 @@ def test_a_checkpoint_that_transformers_wrote_is_a_base(tmp_path: Path) -> None:
     )
     llava = LlavaForConditionalGeneration(config)
     llava.save_pretrained(tmp_path / "llava")
-    base = BaseModel(llava=str(tmp_path / "llava"), tokenizer=tokenizer_folder(tmp_path / "tokenizer"))
-    module = VideoRegionModule(base=base)
+    base = BaseModel(checkpoint=str(tmp_path / "llava"), tokenizer=tokenizer_folder(tmp_path / "tokenizer"))
+    module = VideoRegionModule(base=base, prompt="plain")
     module.configure_model()
     for name, weight in llava.state_dict().items():
-        assert torch.equal(module.backbone.llava.state_dict()[name], weight)
+        assert torch.equal(module.backbone.model.state_dict()[name], weight)
 
 
 def test_an_exported_folder_is_a_base_and_a_start(trained: tuple[RegionModule, Path], exported: Path) -> None:
-    """As `base.llava` it gives LLaVA and tokenizer, as `init_from` the marks and the guide head too."""
-    base = BaseModel(llava=str(exported))
+    """As `base.checkpoint` it gives LLaVA and tokenizer, as `init_from` the marks and the guide head too."""
+    base = BaseModel(checkpoint=str(exported))
     options = {name: trained[0].options[name] for name in ("num_marks", "mark_dim", "prompt")}
     anew = VideoRegionModule(base=base, **options)
     anew.configure_model()
     ours = trained[0].state_dict()
     same = {name for name, weight in anew.state_dict().items() if torch.equal(weight, ours[name])}
-    assert same == {name for name in ours if ".llava." in name}
+    assert same == {name for name in ours if ".model." in name}
     on = VideoRegionModule(base=base, init_from=exported, **options)
     on.configure_model()
     assert all(torch.equal(weight, ours[name]) for name, weight in on.state_dict().items())
@@ -168,7 +168,7 @@ def test_a_weight_of_another_shape_is_refused(exported: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "cannot be read"), ("{}", r"regions.json lacks \['class', 'image', 'options'\]")]
+    ("text", "message"), [("{", "cannot be read"), ("{}", r"regions.json lacks \['class', 'options', 'vision'\]")]
 )
 def test_a_damaged_description_is_refused(exported: Path, text: str, message: str) -> None:
     (exported / "regions.json").write_text(text)

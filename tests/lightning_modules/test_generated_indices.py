@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from datamodules.conversation import ConversationRenderer, placeholders
+from datamodules.conversation import placeholders
 from datamodules.types import StandIn
-from helpers import character_tokenizer
+from helpers import character_tokenizer, renderer
+from lightning_modules.decoding import MentionProcessor
 from lightning_modules.mentions import FREE, GeneratedMentions
-from lightning_modules.region_llava import MentionProcessor
 
-RENDERER = ConversationRenderer(character_tokenizer())
+RENDERER = renderer(character_tokenizer())
 MANY = placeholders(120)
 
 
@@ -76,14 +77,17 @@ def test_what_was_shown_is_not_said() -> None:
 
 
 def test_the_next_token_is_forced_where_one_is_due_and_a_placeholder_never_free() -> None:
-    process = MentionProcessor(GeneratedMentions(RENDERER, [MANY]))
+    told = SimpleNamespace(slots=None)
+    process = MentionProcessor(GeneratedMentions(RENDERER, [MANY]), told, prompt_length=0)  # type: ignore[arg-type]  # all it needs
     scores = torch.randn(1, len(RENDERER.tokenizer))
     free = process(torch.tensor([ids_of("[12")]), scores)
     assert free[0, RENDERER.region_id] == -torch.inf
     assert free[0].isfinite().sum() == len(RENDERER.tokenizer) - 1
+    assert told.slots.tolist() == [[-1]]
     forced = process(torch.tensor([ids_of("[12]")]), scores)
     assert forced[0].isfinite().nonzero().flatten().tolist() == [RENDERER.region_id]
     assert forced[0, RENDERER.region_id] == scores[0, RENDERER.region_id]
+    assert told.slots.tolist() == [[12]]  # which of the placeholders comes next
     # where another processor has ruled the token out, it is what comes all the same
     ruled_out = scores.clone()
     ruled_out[0, RENDERER.region_id] = -torch.inf

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
-from lightning_modules.weights import build
+from lightning_modules.bases.loading import build
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 
@@ -19,7 +19,7 @@ ARCHITECTURE = {
 }
 LOAD = """
 import sys, threading, time
-from lightning_modules import region_llava, weights
+from lightning_modules.bases import loading
 
 def anonymous():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
@@ -35,8 +35,8 @@ from transformers import AutoModelForCausalLM, CLIPVisionModel  # what is import
 before = anonymous()
 peak = [before]
 threading.Thread(target=watch, daemon=True).start()
-base = weights.BaseModel(**places, dtype="bfloat16")
-model = weights._load_llava(base.llava, base.dtype) if base.llava else weights._join(
+base = loading.BaseModel(**places, dtype="bfloat16")
+model = loading._checkpoint(base.checkpoint, base.dtype) if base.checkpoint else loading._join(
     base.vision_tower, base.language_model, {}, base.dtype)
 print(peak[0] - before, sum(weight.nbytes for weight in model.parameters()))
 """
@@ -55,7 +55,7 @@ def test_loading_takes_the_memory_of_the_weights_once(origin: str, tmp_path: Pat
     model = build(ARCHITECTURE)
     if origin == "llava":
         model.save_pretrained(tmp_path / "llava", max_shard_size="20MB")
-        places = {"llava": tmp_path / "llava"}
+        places = {"checkpoint": tmp_path / "llava"}
         assert len(list((tmp_path / "llava").glob("*.safetensors"))) > 5
     else:
         CLIPVisionModel(model.config.vision_config).save_pretrained(tmp_path / "tower")

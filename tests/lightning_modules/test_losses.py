@@ -13,12 +13,11 @@ import torch.nn.functional as F
 from datamodules.types import RegionBatch
 from helpers import make_batch, sample, tiny_module
 from lightning_modules import losses
-from lightning_modules.backbone import BackboneOutput, Embedded
+from lightning_modules.backbone import BackboneOutput
 from lightning_modules.evaluation_losses import EvaluationLosses
 from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.region_guide import guide_loss
 from lightning_modules.region_module import RegionModule
-from lightning_modules.region_references.reference import Reference
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
 SAMPLES = (
@@ -99,12 +98,10 @@ def test_losses_of_bfloat16_logits_are_computed_in_float32(tmp_path: Path) -> No
     batch = make_batch(module, *SAMPLES)
     torch.manual_seed(0)
     logits, targets = (4 * torch.randn(1000, 50)).bfloat16(), torch.randint(50, (1000,))
-    guide_logits = (4 * torch.randn(len(batch.pixel_values), 16, 9)).bfloat16()
+    guide_logits = (4 * torch.randn(len(batch.guide_weights), 9)).bfloat16()
     marks = torch.tensor([[2, -1], [5, 1], [-1, -1], [-1, -1], [0, 3]])
-    visual = torch.zeros(len(batch.pixel_values), 16, 1)
-    embedded = Embedded(torch.zeros(1), Reference(text=torch.zeros(5, 2, 1), visual=visual, marks=marks))
     counts = torch.tensor([1000.0, 3.0])
-    language, guide = pass_losses(BackboneOutput(logits, targets, guide_logits, embedded), batch, counts)
+    language, guide = pass_losses(BackboneOutput(logits, targets, guide_logits, marks), batch, counts)
     assert language.dtype == guide.dtype == torch.float32
     torch.testing.assert_close(language.double(), F.cross_entropy(logits.double(), targets), rtol=1e-5, atol=0)
     exactly = guide_loss(guide_logits.float(), batch, marks) / 3

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.conversation import ConversationRenderer, Rendered, placeholders
+from datamodules.conversation import Rendered, placeholders
 from datamodules.types import RegionBatch, RegionSample, StandIn, Turn
-from helpers import sample, tiny_module
+from helpers import renderer, sample, tiny_module
 from lightning_modules import VideoRegionModule, ask
 from lightning_modules.answering import Answered
 from lightning_modules.mentions import FREE, GeneratedMentions
@@ -19,7 +19,7 @@ from metrics import Prediction
 from metrics.predictions import spell_regions
 from small_tokenizers import EVERY_KIND, KINDS, LOSSLESS, small_tokenizer
 
-RENDERERS = {kind: ConversationRenderer(small_tokenizer(kind)) for kind in EVERY_KIND}
+RENDERERS = {kind: renderer(small_tokenizer(kind)) for kind in EVERY_KIND}
 ANSWERS = [
     "<region0> and <region1>, (<region0>)",
     "[<region9>] it is <region10>.",
@@ -46,14 +46,14 @@ def follow(mentions: GeneratedMentions, rendered: Rendered) -> None:
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_what_is_shown_in_training_is_due_in_generation(kind: str, answer: str, stand_ins: tuple[StandIn, ...]) -> None:
     """Indices of two digits among them, which a word tokenizer wrote `[1 2]` and nothing read."""
-    renderer = RENDERERS[kind]
-    rendered = renderer.answer(answer, stand_ins)
-    mentions = GeneratedMentions(renderer, [stand_ins])
+    renders = RENDERERS[kind]
+    rendered = renders.answer(answer, stand_ins)
+    mentions = GeneratedMentions(renders, [stand_ins])
     follow(mentions, rendered)
     chosen = [token for token, loss in zip(rendered.ids, rendered.loss, strict=True) if loss]
     assert mentions.said(0, rendered.ids) == chosen
     if kind in LOSSLESS:
-        assert renderer.decode(chosen) == spell_regions(answer)
+        assert renders.decode(chosen) == spell_regions(answer)
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
@@ -69,14 +69,14 @@ def test_indices_of_one_to_four_digits_are_read(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_index_without_its_region_stays_text(kind: str) -> None:
     """`[2]` of two regions is shown nothing and is no mention of a third."""
-    renderer, stand_ins = RENDERERS[kind], placeholders(2)
-    rendered = renderer.answer("[2], [02] or <region1>", stand_ins)
+    renders, stand_ins = RENDERERS[kind], placeholders(2)
+    rendered = renders.answer("[2], [02] or <region1>", stand_ins)
     assert [slot for slot in rendered.placeholder if slot >= 0] == [1]
-    follow(GeneratedMentions(renderer, [stand_ins]), rendered)
-    said = renderer.decode([token for token, loss in zip(rendered.ids, rendered.loss, strict=True) if loss])
+    follow(GeneratedMentions(renders, [stand_ins]), rendered)
+    said = renders.decode([token for token, loss in zip(rendered.ids, rendered.loss, strict=True) if loss])
     assert said.replace(" ,", ",") == "[2], [02] or [1]"  # of words every sign stands alone
-    assert renderer.as_mentions(said, 2) == said.replace("[1]", "<region1>")
-    assert renderer.as_mentions("[\u0661] [1]", 2) == "[\u0661] <region1>"  # an Arabic one
+    assert renders.as_mentions(said, 2) == said.replace("[1]", "<region1>")
+    assert renders.as_mentions("[\u0661] [1]", 2) == "[\u0661] <region1>"  # an Arabic one
 
 
 PIECES = [
@@ -114,7 +114,7 @@ def test_further_turns_have_the_ids_of_training(
     """`ask` wrote an earlier answer with other ids than it was learnt and generated with."""
     small_tokenizer(kind).save_pretrained(tmp_path / "kind")
     module = tiny_module(tmp_path, kind=VideoRegionModule)
-    module.renderer = renderer = ConversationRenderer(small_tokenizer(kind), "vicuna")
+    module.renderer = renders = renderer(small_tokenizer(kind), "vicuna")
     learnt = sample(boxes=((0, 0, 8, 8), (8, 8, 16, 16)))
     turns = (Turn("which is left?", answer), Turn("is it?", "it is"))
     trained = module.processor(4)(RegionSample(learnt.id, learnt.media, learnt.regions, turns)).rendered
@@ -123,8 +123,8 @@ def test_further_turns_have_the_ids_of_training(
     def say(batch: RegionBatch) -> Answered:
         """The tokens that were learnt for this answer, as generation decodes them."""
         asked.append(batch.input_ids[0, : int(batch.prompt_lengths)].tolist())
-        ids = renderer.answer(turns[len(asked) - 1].answer, batch.stand_ins[0]).ids
-        text = renderer.decode(GeneratedMentions(renderer, batch.stand_ins).said(0, ids))
+        ids = renders.answer(turns[len(asked) - 1].answer, batch.stand_ins[0]).ids
+        text = renders.decode(GeneratedMentions(renders, batch.stand_ins).said(0, ids))
         return Answered(
             [Prediction(id="a", task="answer", group="", prompt="", prediction=text, references=("",))], None
         )
@@ -139,7 +139,7 @@ def test_further_turns_have_the_ids_of_training(
 
 def test_rows_of_several_samples_have_their_own_regions() -> None:
     """Two beams of two samples; the second has one region only."""
-    renderer = RENDERERS["characters"]
-    mentions = GeneratedMentions(renderer, [placeholders(2), placeholders(1)])
-    ids = torch.tensor([renderer.tokenizer.encode(" [1]", add_special_tokens=False)] * 4)
-    assert mentions.due(ids) == [(renderer.region_id, 1)] * 2 + [FREE] * 2
+    renders = RENDERERS["characters"]
+    mentions = GeneratedMentions(renders, [placeholders(2), placeholders(1)])
+    ids = torch.tensor([renders.tokenizer.encode(" [1]", add_special_tokens=False)] * 4)
+    assert mentions.due(ids) == [(renders.region_id, 1)] * 2 + [FREE] * 2

@@ -108,10 +108,10 @@ def test_only_the_language_models_layers_are_quantised(tmp_path: Path, kind: Qua
     """All seven of each block; not its head, the projector, the vision tower, marks or guide head."""
     module = fresh(tmp_path, quantise=kind, frozen=FROZEN)
     small = {name for name, weight in module.named_parameters() if weight.dtype == dtype}
-    language = module.backbone.llava.model.language_model
+    language = module.backbone.model.model.language_model
     layers = {name for name, layer in language.named_modules() if isinstance(layer, nn.Linear)}
     assert len(layers) == 2 * 7
-    assert small == {f"backbone.llava.model.language_model.{name}.weight" for name in layers}
+    assert small == {f"backbone.model.model.language_model.{name}.weight" for name in layers}
 
 
 def test_a_bfloat16_base_learns_in_float32(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_bfloat16_base_learns_in_float32(tmp_path: Path) -> None:
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     assert {weight.dtype for weight in learning} == {torch.float32}
     assert all(weight.grad is not None for weight in learning)
-    assert module.backbone.llava.dtype == torch.bfloat16
+    assert module.backbone.model.dtype == torch.bfloat16
     assert len(module.eval().answer(batch).predictions) == len(SAMPLES)
 
 
@@ -217,7 +217,7 @@ def test_a_stage_of_another_form_starts_from_merged_weights(tmp_path: Path) -> N
     checkpoint = next((tmp_path / "checkpoints").glob("*.ckpt"))
     reference = load_plain(checkpoint)
     second = fresh(tmp_path / "second", seed=9, init_from=checkpoint, **FORMS[1])
-    quantise(reference.backbone.llava.model.language_model, "int8")
+    quantise(reference.backbone.model.model.language_model, "int8")
     batch = make_batch(second, *SAMPLES)
     with torch.no_grad():
         torch.testing.assert_close(second.eval().backbone(batch).logits, reference.backbone(batch).logits)

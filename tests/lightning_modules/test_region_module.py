@@ -177,7 +177,7 @@ def test_stages_freeze_what_they_say(tmp_path: Path) -> None:
         "reference.projection.weight",
         "guide.classifier.weight",
         "guide.classifier.bias",
-        "llava.model.multi_modal_projector",
+        "model.model.multi_modal_projector",
     }
 
 

@@ -9,14 +9,19 @@ REFERENCES = f"{MODEL}/region_references"
 DRAWN, DRAWN_BATCHES = f"{DATA}/test_drawn_samples.py", f"{MODEL}/test_drawn_batches.py"
 
 TESTS: dict[str, tuple[str, ...]] = {
+    "datamodules/footprints.py": (f"{DATA}/test_views.py", f"{MODEL}/bases/test_footprints.py"),
+    "datamodules/region_weights.py": (f"{DATA}/test_region_weights.py", DRAWN),
+    "datamodules/prompt_styles.py": (f"{DATA}/test_prompt_styles.py",),
+    "datamodules/vision.py": (f"{DATA}/test_vision.py", f"{DATA}/test_processor.py"),
     "datamodules/regions.py": (
         f"{DATA}/test_regions.py",
+        f"{DATA}/test_strokes.py",
         DRAWN,
         f"{DATA}/test_region_weights.py",
         f"{DATA}/test_polygons.py",
         f"{REFERENCES}/test_text_coordinates.py",
     ),
-    "datamodules/polygons.py": (f"{DATA}/test_polygons.py",),
+    "datamodules/polygons.py": (f"{DATA}/test_polygons.py", f"{DATA}/test_strokes.py"),
     "datamodules/conversation.py": (f"{DATA}/test_conversation.py", DRAWN, f"{MODEL}/test_generated_indices.py"),
     "datamodules/text_encoding.py": (f"{DATA}/test_conversation.py", f"{DATA}/test_tokenizer_kinds.py"),
     "datamodules/placeholders.py": (f"{DATA}/test_placeholders.py", f"{DATA}/test_conversation.py"),
@@ -32,8 +37,18 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{MODEL}/test_losses.py",
         f"{MODEL}/test_two_ranks.py",
     ),
-    "lightning_modules/backbone.py": (f"{MODEL}/test_backbone.py", DRAWN_BATCHES, f"{MODEL}/test_region_module.py"),
-    "lightning_modules/decoding.py": (f"{MODEL}/test_decoding.py", f"{MODEL}/test_backbone.py"),
+    "lightning_modules/backbone.py": (
+        f"{MODEL}/test_backbone.py",
+        DRAWN_BATCHES,
+        f"{MODEL}/test_region_module.py",
+        f"{MODEL}/bases/test_region_modules.py",
+    ),
+    "lightning_modules/decoding.py": (
+        f"{MODEL}/test_decoding.py",
+        f"{MODEL}/test_backbone.py",
+        f"{MODEL}/bases/test_options.py",
+    ),
+    "lightning_modules/bases/qwen_vl.py": (f"{MODEL}/bases/test_processors.py", f"{MODEL}/bases/test_options.py"),
     "lightning_modules/mentions.py": (
         f"{MODEL}/test_generated_indices.py",
         f"{MODEL}/test_mentions.py",
@@ -80,15 +95,15 @@ class ByHand:
 BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         "the guide head is trained once a region was shown, others may come later",
-        "datamodules/regions.py",
-        "len(told) == len(regions) and all(",
-        "len(told) > 0 and all(",
+        "datamodules/region_weights.py",
+        "(shows @ told.all(1))",
+        "(shows @ told.any(1))",
     ),
     ByHand(
         "a region gets its mark where its object is, prompted there or not",
-        "datamodules/regions.py",
-        "marks.append(guides[-1] if pointed == there else",
-        "marks.append(guides[-1] if pointed else",
+        "datamodules/region_weights.py",
+        "return guide if pointed == there else",
+        "return guide if pointed else",
     ),
     ByHand(
         "0 / 0 in a step without regions: every gradient is NaN, and none is None",
@@ -130,8 +145,8 @@ BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         "a token of two regions alike belongs to one of them",
         "lightning_modules/region_guide.py",
-        "(share[..., 0] > share[..., 1])",
-        "(share[..., 0] >= share[..., 1])",
+        "(share[:, 0] > share[:, 1])",
+        "(share[:, 0] >= share[:, 1])",
     ),
     ByHand(
         "indices of ten and more are not read while generating",
@@ -165,9 +180,36 @@ BY_HAND: tuple[ByHand, ...] = (
     ),
     ByHand(
         "padding is black",
-        "datamodules/processor.py",
+        "datamodules/vision.py",
         "round(255 * value) for value",
         "round(0 * value) for value",
+    ),
+    ByHand(
+        "a layer of several frames has the shares of its first",
+        "datamodules/region_weights.py",
+        "mark[layer] = np.mean([shares[time][0] for time in times], axis=0)",
+        "mark[layer] = shares[times[0]][0]",
+    ),
+    ByHand(
+        "what a model keeps of a batch with pictures is there in the next",
+        "lightning_modules/backbone.py",
+        "        self.base.forget()\n",
+        "",
+        (f"{MODEL}/bases/test_options.py", f"{MODEL}/bases/test_seam.py"),
+    ),
+    ByHand(
+        "a rank without pictures leaves the tower out",
+        "lightning_modules/backbone.py",
+        "if not len(visual):",
+        "if False:",
+        (f"{MODEL}/bases/test_region_modules.py",),
+    ),
+    ByHand(
+        "text goes on behind a picture as if every visual token were a word",
+        "lightning_modules/bases/qwen_vl.py",
+        "following if deltas is None else following + deltas.to(following)",
+        "following",
+        (f"{MODEL}/bases/test_options.py",),
     ),
     ByHand(
         "a rank stops generating before the others",
@@ -275,7 +317,7 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "lightning_modules/region_guide.py": {
-        "the last dimension is the third": ("share, region = batch.guide_weights.topk(2)",),
+        "the last dimension is the second": ("share, region = batch.guide_weights.topk(2)",),
     },
 }
 """File -> why some mutations of it change no number -> the lines they make; one that no longer occurs is an error."""

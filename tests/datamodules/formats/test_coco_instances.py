@@ -15,8 +15,8 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 from datamodules.formats.coco_instances import CocoInstances
-from datamodules.regions import Placement, region_weights
-from datamodules.types import Box, Clip, DataError, Frames, Mask, Polygon, Region, RegionSample, Turn
+from datamodules.types import Box, DataError, Frames, Mask, Polygon, Region, RegionSample, Turn
+from helpers import square_weights
 
 RING = [1, 1, 5, 1, 5.5, 4]
 PIXELS = np.zeros((10, 20), np.uint8, order="F")
@@ -115,10 +115,9 @@ def test_every_kind_of_segmentation(tmp_path: Path) -> None:
 def test_what_is_pointed_with_does_not_change_where_the_object_is(tmp_path: Path) -> None:
     """With boxes to point with the guide head learnt boxes: an ablation of the two changed the target as well."""
     boxed, masked = _source(tmp_path, prompt="box"), _source(tmp_path)
-    clip = Clip(np.zeros((1, 10, 20, 3), np.uint8), (0,))
     for index in range(3):
         both = (source[index].regions for source in (boxed, masked))
-        box, mask = (region_weights(regions, clip, Placement.of((10, 20), 20), 5) for regions in both)
+        box, mask = (square_weights(regions, (0,), (10, 20), 20, 5) for regions in both)
         np.testing.assert_array_equal(box.guide, mask.guide)
         np.testing.assert_array_equal(mask.mark, mask.guide)
         assert box.known.tolist() == mask.known.tolist() == [True]

@@ -13,7 +13,7 @@ from datamodules.regvid.local_model import LocalModel
 from datamodules.regvid.models import ChatAnswer, ChatRequest
 from datamodules.types import DataError
 from helpers import ARCHITECTURE, SIDE, character_tokenizer
-from lightning_modules.weights import build
+from lightning_modules.bases.loading import build
 
 TEMPLATE = (
     "{% for message in messages %}{{ message.role }}: {% for part in message.content %}"

@@ -45,7 +45,7 @@ def test_another_number_of_samples(tmp_path: Path) -> None:
 def test_another_protocol(tmp_path: Path) -> None:
     rule = "exact match with any reference; case, whitespace and one trailing '.' ignored"
     message = refused(tmp_path, of_first(protocol="set B"))
-    assert message == f'{BOTH}protocol "{rule}" and "{rule}; set B"'
+    assert message == f'{BOTH}protocol "{rule}" and "{rule}; set B (1 of 4)"'
 
 
 def test_seeds_of_one_setting_keep_their_protocol_where_settings_may_differ(tmp_path: Path) -> None:

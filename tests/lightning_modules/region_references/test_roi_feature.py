@@ -28,9 +28,9 @@ def test_the_mean_of_the_tokens_under_a_region_by_its_share_of_each(tmp_path: Pa
     """Of token 1 an eighth belongs to both boxes: the first has 12 / 16 and half of 4 / 16, the second the other."""
     module = tiny_module(tmp_path, region_reference="roi_feature")
     batch = make_batch(module, sample(boxes=(FIRST, SECOND), question="<region0> and <region1>"))
-    visual = torch.zeros(1, 16, 3)
-    visual[0, 0], visual[0, 1], visual[0, 2] = torch.eye(3)
-    visual[0, 15] = 99
+    visual = torch.zeros(16, 3)
+    visual[0], visual[1], visual[2] = torch.eye(3)
+    visual[15] = 99
     made = unprojected()(batch, visual)
     expected = [[1 / 1.875, 0.875 / 1.875, 0.0], [0.0, 0.125 / 0.625, 0.5 / 0.625]]
     torch.testing.assert_close(made.text[0], torch.tensor(expected))
@@ -41,10 +41,10 @@ def test_only_the_prompted_frames_are_averaged(tmp_path: Path) -> None:
     """The region is known on all three frames and prompted on the first."""
     module = tiny_module(tmp_path, region_reference="roi_feature")
     batch = make_batch(module, sample(boxes=((4, 0, 8, 4),), frames=3), sample("bb", boxes=((0, 0, 4, 4),)))
-    visual = torch.arange(4 * 16).view(4, 16, 1).expand(-1, -1, 3).float()
+    visual = torch.arange(4 * 16).view(-1, 1).expand(-1, 3).float()
     assert unprojected()(batch, visual).text[:, 0, 0].tolist() == [1.0, 48.0]
     # prompted on the third, too: both frames count, by the region's area on them
-    batch.mark_weights[2, 5, 0] = 0.5
+    batch.mark_weights[2 * 16 + 5, 0] = 0.5
     assert float(unprojected()(batch, visual).text[0, 0, 0]) == pytest.approx((1 + 0.5 * 37) / 1.5)
 
 
@@ -57,7 +57,7 @@ def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) ->
     batch = make_batch(module, moving, sample("bb"))
     assert [stand_in.slots for stand_in in batch.stand_ins[0]] == [(0, 1, 2), (3, 5)]
     assert [slot for slot in batch.placeholder[0].tolist() if slot >= 0] == [3, 5, 0, 1, 2]
-    visual = torch.arange(4 * 16).view(4, 16, 1).expand(-1, -1, 3).float()
+    visual = torch.arange(4 * 16).view(-1, 1).expand(-1, 3).float()
     text = unprojected("frame")(batch, visual).text[..., 0]
     assert text[0, [0, 1, 2, 3, 5]].tolist() == [0.0, 16.0, 32.0, 1.0, 47.0]
     assert text[1, 0] == (48 + 49 + 52 + 53) / 4
@@ -72,5 +72,5 @@ def test_a_placeholder_of_a_prompted_frame_shows_what_is_pointed_with(tmp_path: 
         asked = replace(sample(frames=3), regions=(Region({0: Box((0, 0, 8, 4))}, track),))
         batch = make_batch(module, asked)
         assert batch.stand_ins[0][0].slots == (0, 1)
-        visual = torch.arange(3 * 16).view(3, 16, 1).expand(-1, -1, 3).float()
+        visual = torch.arange(3 * 16).view(-1, 1).expand(-1, 3).float()
         assert unprojected("frame")(batch, visual).text[0, :2, 0].tolist() == [0.5, 18.0]

@@ -1,9 +1,9 @@
 """`python cli.py plan --config X --devices N --device-memory G`: what a run would take, before it is started.
 
-The model is built without its weights, on no device, so that a laptop plans for many GPUs. Printed are the parameters,
-the memory of one device in GiB with the name of what does not fit, and the arithmetic of a step. Memory is an
-estimate: it is counted from shapes (see `memory` and `activations` for what), and a driver, libraries and fragmentation
-take some more. The exit code is 1 if something does not fit.
+The model is built without its weights, and a step of it is run on no device, so that a laptop plans for many GPUs.
+Printed are the parameters, the memory of one device in GiB with the name of what does not fit, and the arithmetic of a
+step. Memory is that of tensors (see `memory` and `measuring`); a driver, libraries and fragmentation take some more.
+The exit code is 1 if something does not fit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from lightning_modules.planning import Plan
+    from lightning_modules.planning.plan import Plan
 
 PEAK_FLOPS = {"h100": 989e12, "h200": 989e12, "a100": 312e12}
 """Dense bfloat16 products a second, as the vendor states them."""
@@ -29,17 +29,18 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from experiments.configured_run import configured_run
-    from lightning_modules.planning import plan
+    from lightning_modules.planning.plan import EVALUATION, OPTIMISER, plan
 
-    planned = plan(configured_run(rest), asked.devices, asked.text_tokens, asked.answer_tokens, asked.regions)
+    run = configured_run(rest)
+    planned = plan(run, asked.devices, asked.text_tokens, asked.answer_tokens, asked.regions, asked.frame_size)
     console = Console(markup=False, highlight=False)
-    moments = planned.memory()
+    moments = planned.memory
     console.print(_heading(planned), soft_wrap=True)
     console.print(_parameters(planned))
     console.print(_memory(moments, asked.device_memory))
     console.print(_work(planned))
     _print_bound(planned, asked.device_flops or PEAK_FLOPS[asked.device], console)
-    planned_for = {moment: moments[moment] for moment in (planned.moment, "optimiser step", "evaluation")}
+    planned_for = {moment: moments[moment] for moment in (planned.moment, OPTIMISER, EVALUATION)}
     if not _print_fit(planned_for, asked.device_memory, console):
         sys.exit(1)
 
@@ -50,8 +51,8 @@ def _heading(planned: Plan) -> str:
     passes = "one pass" if step.samples == planned.samples else f"passes of {step.samples}"
     return (
         f"devices: {layout.devices}, {copies}; samples of a device's step: {planned.samples}, in {passes}; frames of a "
-        f"sample: {step.frames}; tokens of a sample: {step.length(planned.sizes)}, text {step.text_tokens}, "
-        f"supervised {step.answer_tokens}"
+        f"sample: {step.frames}; tokens of a sample: {planned.length}, text {step.text_tokens}, supervised "
+        f"{step.answer_tokens}"
     )
 
 
@@ -65,10 +66,8 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _parameters(planned: Plan) -> Table:
-    from lightning_modules.memory import parts_of
-
     table = _table("parameters", "part", "all", "trainable")
-    parts = parts_of(planned.module)
+    parts = planned.parts
     for part in parts:
         table.add_row(part.name, f"{part.parameters:,}", f"{part.trainable:,}", end_section=part is parts[-1])
     table.add_row("sum", f"{sum(part.parameters for part in parts):,}", f"{sum(part.trainable for part in parts):,}")
@@ -76,7 +75,7 @@ def _parameters(planned: Plan) -> Table:
 
 
 def _memory(moments: dict[str, dict[str, float]], capacity: float) -> Table:
-    from lightning_modules.memory import GIB
+    from lightning_modules.planning.memory import GIB
 
     table = _table("memory of a device, GiB", "", *moments)
     names = list(dict.fromkeys(name for rows in moments.values() for name in rows))
@@ -89,27 +88,29 @@ def _memory(moments: dict[str, dict[str, float]], capacity: float) -> Table:
 
 
 def _work(planned: Plan) -> Table:
-    from lightning_modules.costs import flops
+    from lightning_modules.planning.measuring import flops
 
     table = _table("arithmetic of a sample, TFLOP", "causal attention counted whole", "forward", "with backward")
-    products = planned.products()
-    names = list(dict.fromkeys(product.part for product in products if product.flops))
-    for name in names:
-        of_part = [product for product in products if product.part == name]
-        both = (flops(of_part, backward, "whole") for backward in (False, True))
-        table.add_row(name, *(f"{amount / 1e12:.3f}" for amount in both), end_section=name == names[-1])
+    works = planned.works
+    for work in works:
+        table.add_row(
+            work.part,
+            f"{work.forward / 1e12:.3f}",
+            f"{(work.forward + work.backward) / 1e12:.3f}",
+            end_section=work is works[-1],
+        )
     for attention, title in (("whole", "sum"), ("half", "sum, causal attention as half")):
-        both = (flops(products, backward, attention) for backward in (False, True))  # type: ignore[arg-type]  # both are
+        both = (flops(works, backward, attention) for backward in (False, True))  # type: ignore[arg-type]  # both are
         table.add_row(title, *(f"{amount / 1e12:.2f}" for amount in both))
     return table
 
 
 def _print_bound(planned: Plan, peak: float, console: Console) -> None:
-    from lightning_modules.costs import flops, recomputed
+    from lightning_modules.planning.measuring import flops, recomputed
 
-    products, devices, samples = planned.products(), planned.layout.devices, planned.samples
-    needed = flops(products)
-    again = recomputed(products) if planned.layout.checkpointed else 0.0
+    works, devices, samples = planned.works, planned.layout.devices, planned.samples
+    needed = flops(works)
+    again = recomputed(works) if planned.layout.checkpointed else 0.0
     console.print(
         f"a step of {samples} samples: {samples * needed / 1e12:.1f} TFLOP a device with causal attention as half"
         + (f", and {samples * again / 1e12:.1f} for the layers that are run again" if again else ""),
@@ -124,7 +125,7 @@ def _print_bound(planned: Plan, peak: float, console: Console) -> None:
 
 def _print_fit(moments: dict[str, dict[str, float]], capacity: float, console: Console) -> bool:
     """Names what does not fit; whether everything does."""
-    from lightning_modules.memory import GIB, misfits
+    from lightning_modules.planning.memory import GIB, misfits
 
     over = {moment: misfits(rows, capacity * GIB) for moment, rows in moments.items()}
     for moment, rows in over.items():
@@ -149,6 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--text-tokens", type=_positive, default=200, help="of a sample, answer included (%(default)s)")
     parser.add_argument("--answer-tokens", type=_positive, default=60, help="those of them to learn (%(default)s)")
     parser.add_argument("--regions", type=_positive, default=1, help="regions of a sample (%(default)s)")
+    parser.add_argument(
+        "--frame-size",
+        type=_size,
+        default=(720, 1280),
+        metavar="HEIGHTxWIDTH",
+        help="of a frame in pixels (720x1280); it matters where a base has more tokens for larger frames",
+    )
     parser.add_argument("--device", choices=sorted(PEAK_FLOPS), default="h100", help="whose speed (%(default)s)")
     parser.add_argument("--device-flops", type=float, help="products of another device, FLOP a second")
     return parser
@@ -159,3 +167,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, found, width = text.partition("x")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} is not HEIGHTxWIDTH")
+    return _positive(height), _positive(width)

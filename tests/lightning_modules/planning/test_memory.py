@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import make_batch, sample, tiny_module
-from lightning_modules.costs import Step, sizes_of
-from lightning_modules.memory import (
+from helpers import tiny_module
+from lightning_modules.optimizers import OptimizerName, make_optimizer
+from lightning_modules.planning.memory import (
     Layout,
     Units,
     bytes_per_parameter,
@@ -22,7 +22,6 @@ from lightning_modules.memory import (
     state_bytes,
     units_of,
 )
-from lightning_modules.optimizers import OptimizerName, make_optimizer
 from lightning_modules.quantisation import Quantisation
 
 
@@ -58,9 +57,9 @@ def test_the_optimisers_state_is_what_it_holds_after_a_step(optimizer: Optimizer
 def test_quantised_weights_take_what_their_tensors_hold(kind: Quantisation, tmp_path: Path) -> None:
     plain = tiny_module(tmp_path / "plain", frozen=("vision_tower", "language_model"))
     module = tiny_module(tmp_path / "quantised", frozen=("vision_tower", "language_model"), quantise=kind)
-    model = module.backbone.llava.model.language_model
+    model = module.backbone.model.model.language_model
     held = sum(tensor.nbytes for tensor in (*model.layers.parameters(), *model.layers.buffers()))
-    layers = plain.backbone.llava.model.language_model.layers
+    layers = plain.backbone.model.model.language_model.layers
     counted = sum(weight.numel() * bytes_per_parameter(weight, kind) for weight in layers.parameters())
     assert counted == held
 
@@ -90,7 +89,7 @@ def test_sharding_gathers_the_root_and_two_layers(tmp_path: Path) -> None:
     assert gathered(units, Layout(8, shards=8), backward=False) == {"gathered from shards": 4.0 * (root + 2 * layer)}
     assert gathered(units, Layout(8), backward=True) == {}
     # shards that travel as bfloat16; the gradients of a layer are summed as float32
-    half = units_of(module.backbone, size=2)
+    half = units_of(module.backbone, torch.bfloat16)
     assert half == Units(2.0 * layer, 4.0 * layer, 2.0 * root, 2.0 * (learning - 2 * layer))
 
 
@@ -98,11 +97,3 @@ def test_what_does_not_fit_is_named_from_where_memory_ends() -> None:
     rows = {"weights": 10.0, "gradients": 10.0, "activations": 5.0, "logits": 1.0}
     assert misfits(rows, 26.0) == {}
     assert misfits(rows, 22.0) == {"activations": 3.0, "logits": 1.0}
-
-
-def test_a_step_knows_its_tokens(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path)
-    batch = make_batch(module, sample("a", frames=3))
-    step = Step(1, 3, batch.input_ids.shape[1] - 48, 5)
-    assert step.visual_tokens(sizes_of(module)) == 48
-    assert step.length(sizes_of(module)) == batch.input_ids.shape[1]

@@ -1,18 +1,18 @@
-"""What a device holds, in bytes: what stays there, and what comes on top in a step and in evaluation.
+"""What stays on a device between passes, in bytes: weights, gradients, optimiser state, and what sharding gathers.
 
-Counted from sizes. Not counted: what a driver, libraries and fragmentation take, and buffers.
+Not counted: what a driver, libraries and fragmentation take, and buffers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
-from lightning_modules.activations import FLOAT, Numbers, activations, key_value_cache, layer_work, logits, masks
-from lightning_modules.costs import Sizes, Step
+from lightning_modules.sharding import sharded_layers
 
 if TYPE_CHECKING:
     from lightning_modules.backbone import TokenMarkBackbone
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
 
 GIB = 2**30
+FLOAT = 4  # bytes of a scale, and of a gradient that shards are summed as
 NF4_BLOCK = 64  # weights that share a scale
 ADAM_BLOCK = 256  # numbers that share a scale in bitsandbytes' AdamW
 SMALLEST_IN_8_BITS = 4096  # tensors with fewer numbers stay in floating point there
@@ -56,15 +57,14 @@ class Layout:
         shards: Devices that hold one copy of the model together; 1 if each has its own.
         checkpointed: Whether layers are run again in the backward pass instead of keeping what is inside.
         buckets: Whether gradients are copied into buckets on their way between devices.
-        travelling: Bytes of the numbers that shards are put together as, and that layers compute with; the weights' own
-            if None.
+        travelling: The type that shards are put together as, and that layers compute in; the weights' own if None.
     """
 
     devices: int = 1
     shards: int = 1
     checkpointed: bool = False
     buckets: bool = False
-    travelling: int | None = None
+    travelling: torch.dtype | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,51 +84,62 @@ class Units:
     root_gradients: float
 
 
-def parts_of(module: RegionModule) -> list[Part]:
-    """The parts of a model; a weight that two share counts for the first."""
-    backbone = module.backbone
-    model = backbone.llava.model
-    modules: dict[str, nn.Module | None] = {
-        "vision tower": model.vision_tower,
-        "projector": model.multi_modal_projector,
-        "word embeddings": backbone.llava.get_input_embeddings(),
-        "language model": model.language_model,
-        "output head": backbone.llava.lm_head,
-        "region reference": backbone.reference,
-        "guide head": backbone.guide,
+def modules_of(backbone: TokenMarkBackbone) -> dict[str, Sequence[nn.Module]]:
+    """The parts by name; one that lies inside another comes before it."""
+    base = backbone.base
+    return {
+        "projector": base.projector,
+        "vision tower": [base.vision_tower],
+        "word embeddings": [base.model.get_input_embeddings()],
+        "language model": [base.language_model],
+        "output head": [base.output_head],
+        "region reference": [backbone.reference],
+        "guide head": [] if backbone.guide is None else [backbone.guide],
+        "rest": [backbone],
     }
+
+
+def parts_of(module: RegionModule) -> list[Part]:
+    """The parts of a model that hold weights; a weight that two share counts for the first."""
     seen: set[int] = set()
     parts = []
-    for name, part in modules.items():
-        weights = [] if part is None else [weight for weight in part.parameters() if id(weight) not in seen]
-        seen.update(map(id, weights))
-        quantisation = module.quantise if name == "language model" else None
-        parts.append(_part(name, weights, quantisation, module.optimizer))
-    assert sum(part.parameters for part in parts) == sum(weight.numel() for weight in backbone.parameters())
+    for name, modules in modules_of(module.backbone).items():
+        weights = {id(weight): weight for part in modules for weight in part.parameters() if id(weight) not in seen}
+        seen.update(weights)
+        quantised = _quantised(modules) if module.quantise and name == "language model" else frozenset()
+        if weights:
+            parts.append(_part(name, list(weights.values()), module, quantised))
     return parts
 
 
-def _part(name: str, weights: list[nn.Parameter], quantisation: Quantisation | None, optimizer: OptimizerName) -> Part:
+def _quantised(modules: Sequence[nn.Module]) -> frozenset[int]:
+    """The weights of all linear layers, which quantisation replaces."""
+    layers = (layer for part in modules for layer in part.modules() if type(layer) is nn.Linear)
+    return frozenset(id(layer.weight) for layer in layers if not layer.weight.requires_grad)
+
+
+def _part(name: str, weights: list[nn.Parameter], module: RegionModule, quantised: frozenset[int]) -> Part:
     learning = _learning(weights)
+    sizes = (bytes_per_parameter(one, module.quantise if id(one) in quantised else None) for one in weights)
     return Part(
         name,
         sum(weight.numel() for weight in weights),
         sum(weight.numel() for weight in learning),
-        sum(weight.numel() * bytes_per_parameter(weight, quantisation) for weight in weights),
+        sum(weight.numel() * size for weight, size in zip(weights, sizes, strict=True)),
         _bytes(learning),
-        sum(state_bytes(weight, optimizer) for weight in learning),
+        sum(state_bytes(weight, module.optimizer) for weight in learning),
     )
 
 
-def units_of(backbone: TokenMarkBackbone, size: int | None = None) -> Units:
+def units_of(backbone: TokenMarkBackbone, travelling: torch.dtype | None = None) -> Units:
     """The largest layer, and all that is outside of layers.
 
     Args:
         backbone: The model.
-        size: Bytes of the numbers that travel, while gradients are summed as float32; the weights' own if left out.
+        travelling: What weights travel as, while gradients are summed as float32; the weights' own if left out.
     """
-    modules = [*backbone.used_layers, *backbone.llava.model.language_model.layers]
-    layers = [list(module.parameters()) for module in modules]
+    size = None if travelling is None else travelling.itemsize
+    layers = [list(layer.parameters()) for layer in sharded_layers(backbone)]
     inside = {id(weight) for layer in layers for weight in layer}
     root = [weight for weight in backbone.parameters() if id(weight) not in inside]
     largest = max(layers, key=_bytes)
@@ -192,32 +203,9 @@ def gathered(units: Units, layout: Layout, backward: bool) -> dict[str, float]:
     return {"gathered from shards": units.root + 2 * units.layer + gradients}
 
 
-# --- what a step adds -----------------------------------------------------------------------------------------------
-
-
-def training(sizes: Sizes, step: Step, numbers: Numbers, checkpointed: bool) -> dict[str, float]:
-    """What forward and backward pass put on top, at its peak."""
-    return {
-        "activations": activations(sizes, step, numbers, checkpointed),
-        "attention masks": masks(sizes, step, numbers, 1 if checkpointed else sizes.decoder.layers),
-        "logits": logits(sizes, step, numbers),
-        "one layer's gradients": layer_work(sizes, step, numbers),
-    }
-
-
 def optimiser_step(parts: Iterable[Part], layout: Layout) -> dict[str, float]:
     """What torch's AdamW puts on top on a GPU, where it updates all weights at once: roots of the second moments."""
     return {"square roots": sum(part.gradients for part in parts) / layout.shards}
-
-
-def evaluation(sizes: Sizes, step: Step, numbers: Numbers, new_tokens: int) -> dict[str, float]:
-    """What generating answers puts on top: the cache of prompts and answers, and the pass before it."""
-    return {
-        "key-value cache": key_value_cache(sizes, step, numbers, new_tokens),
-        "attention masks": masks(sizes, step, numbers, 1),
-        "logits": logits(sizes, step, numbers),
-        "one layer's output": layer_work(sizes, step, numbers),
-    }
 
 
 # --- what fits ------------------------------------------------------------------------------------------------------

@@ -11,10 +11,9 @@ from transformers import AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from datamodules.types import DataError
-from helpers import ARCHITECTURE, GRID, make_batch, sample, tiny_module, tokenizer_folder
-from lightning_modules.base_checks import DECODERS, check_base
-from lightning_modules.region_llava import RegionLlava
-from lightning_modules.weights import BaseModel, build, load_base_model, load_tokenizer
+from helpers import ARCHITECTURE, tokenizer_folder
+from lightning_modules.bases.decoders import DECODERS, check_rope
+from lightning_modules.bases.loading import BaseModel, build, load_base, load_tokenizer
 
 SMALL: dict[str, Any] = {
     "vocab_size": 128,
@@ -48,7 +47,7 @@ def decoder(kind: str, **options: Any) -> PreTrainedModel:
     return model.eval()  # type: ignore[no-any-return]  # transformers is untyped
 
 
-def joined(model: PreTrainedModel, folder: Path) -> RegionLlava:
+def joined(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The decoder and a tiny CLIP as checkpoints, put together."""
     CLIPVisionModel(CLIPVisionConfig(**ARCHITECTURE["vision_config"])).save_pretrained(folder / "clip")
     model.save_pretrained(folder / "decoder")
@@ -57,10 +56,10 @@ def joined(model: PreTrainedModel, folder: Path) -> RegionLlava:
         language_model=str(folder / "decoder"),
         tokenizer=tokenizer_folder(folder / "tokenizer"),
     )
-    return load_base_model(base, load_tokenizer(base))
+    return load_base(base, load_tokenizer(base)).model
 
 
-def logits(model: RegionLlava, embeddings: torch.Tensor, **options: Any) -> torch.Tensor:
+def logits(model: PreTrainedModel, embeddings: torch.Tensor, **options: Any) -> torch.Tensor:
     """As the backbone has them: the head on the last hidden states."""
     hidden = model.model.language_model(inputs_embeds=embeddings, **{"use_cache": False, **options}).last_hidden_state
     found: torch.Tensor = model.lm_head(hidden)
@@ -115,13 +114,13 @@ def test_a_decoder_that_scales_is_refused_with_what_would_be_lost(
     model = decoder(kind, **options)
     with pytest.raises(DataError, match=f"type '{kind}', whose {named} would be left out, cannot be joined"):
         joined(model, tmp_path)
-    monkeypatch.setattr("lightning_modules.region_llava.check_base", lambda config: None)
+    monkeypatch.setattr("lightning_modules.bases.llava.check_decoder", lambda config: None)
     both = joined(model, tmp_path)
     embeddings = both.get_input_embeddings()(torch.arange(3, 10).unsqueeze(0))
     assert (logits(both, embeddings) - model(inputs_embeds=embeddings).logits).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "opt", "bloom", "gpt_neox", "phi", "mixtral", "gemma"])
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "bloom", "gpt_neox", "phi", "mixtral"])
 def test_a_decoder_of_another_form_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     """Regression: GPT-2 and OPT ended in an AttributeError, others in weights that no configuration builds."""
     options = {"num_key_value_heads": 1, "ffn_dim": 64, "word_embed_proj_dim": 32}
@@ -141,41 +140,6 @@ def test_a_layer_that_the_tower_does_not_have_is_refused(layer: int) -> None:
         build(architecture(vision_feature_layer=layer))
 
 
-@pytest.mark.parametrize("layer", range(-4, 4))
-def test_every_layer_that_the_tower_has_gives_its_features(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int
-) -> None:
-    """Hidden state k is the output of layer k, that of no layer the embeddings: as transformers counts them."""
-    monkeypatch.setitem(ARCHITECTURE, "vision_feature_layer", layer)
-    module = tiny_module(tmp_path)
-    pixels, model = make_batch(module, sample()).pixel_values, module.backbone.llava.model
-    with torch.no_grad():
-        states = model.vision_tower(pixels, output_hidden_states=True).hidden_states
-        assert len(states) == 4
-        theirs = model.multi_modal_projector(states[layer][:, 1:])
-        torch.testing.assert_close(module.backbone.visual_tokens(pixels), theirs, rtol=0, atol=1e-5)
-
-
-def test_several_layers_and_other_towers_are_refused() -> None:
-    with pytest.raises(DataError, match=r"with features of layer \[-2, -1\]: CLIP and one layer"):
-        build(architecture(vision_feature_layer=[-2, -1]))
-    with pytest.raises(DataError, match="vision tower 'siglip_vision_model' with features of layer -2"):
-        build(architecture(vision_config=ARCHITECTURE["vision_config"] | {"model_type": "siglip_vision_model"}))
-
-
-def test_features_with_the_class_token_are_refused() -> None:
-    """Regression: the first batch failed on an assertion."""
-    tokens = f"an image has {GRID**2 + 1} tokens, but regions lie on a grid of {GRID} x {GRID}"
-    with pytest.raises(DataError, match=f"^vision_feature_select_strategy is 'full': with the class token {tokens}$"):
-        build(architecture(vision_feature_select_strategy="full"))
-
-
-def test_an_image_that_patches_do_not_fill_is_refused() -> None:
-    """Tokens would lie on less than the image, regions on all of it."""
-    with pytest.raises(DataError, match=r"^patches of 4 pixels leave 2 of an image of 18 pixels unseen$"):
-        build(architecture(vision_config=ARCHITECTURE["vision_config"] | {"image_size": 18}))
-
-
 ROPE = {"rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 8}
 LONG = {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
 
@@ -187,7 +151,7 @@ def test_rotary_frequencies_that_depend_on_the_batch_are_refused(monkeypatch: py
     text = {"rope_parameters": rope, "max_position_embeddings": 8 if kind == "dynamic" else 64}
     with pytest.raises(DataError, match=f"^a decoder with rotary frequencies of type '{kind}'"):
         build(architecture(text_config=text))
-    monkeypatch.setattr("lightning_modules.region_llava.check_base", lambda config: None)
+    monkeypatch.setattr("lightning_modules.bases.loading.check_rope", lambda config: None)
     torch.manual_seed(0)
     model = build(architecture(text_config=text)).eval()
     row, longer = torch.randn(1, 7, 32), torch.randn(1, 20, 32)
@@ -210,8 +174,5 @@ def test_rotary_frequencies_that_stay_are_taken(kind: str) -> None:
 def test_frequencies_of_each_type_of_layer_are_looked_at() -> None:
     config = CONFIG_MAPPING["olmo3"](**SMALL)
     config.rope_parameters["full_attention"] = {"rope_type": "dynamic", **ROPE}
-    llava = CONFIG_MAPPING["llava"](
-        text_config=config, vision_config={"model_type": "clip_vision_model", **ARCHITECTURE["vision_config"]}
-    )
     with pytest.raises(DataError, match="of type 'dynamic'"):
-        check_base(llava)
+        check_rope(config)

@@ -1,8 +1,7 @@
-"""What a base model must be, so that joining its parts in LLaVA's form loses nothing: read off its configuration.
+"""Which decoders can be joined to a tower in LLaVA's form without losing anything: read off their configurations.
 
-LLaVA's form is CLIP's features of one layer, a projector, a decoder that begins behind its word embeddings, and one
-linear layer on its last hidden states. Parts that need more than that load without an error and answer wrongly, so
-they are refused by name.
+In LLaVA's form a decoder begins behind its word embeddings and ends before one linear layer on its last hidden states.
+One that needs more than that would load without an error and answer wrongly, so it is refused by name.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from datamodules.types import DataError
 
 if TYPE_CHECKING:
-    from transformers import LlavaConfig
+    from transformers import PreTrainedConfig
 
 DECODERS = (
     "apertus",
@@ -21,6 +20,7 @@ DECODERS = (
     "cwm",
     "ernie4_5",
     "exaone4",
+    "gemma",
     "glm",
     "glm4",
     "helium",
@@ -56,37 +56,12 @@ _SCALES = (
 """What configurations call a scale or cap between head and logits; those inside a decoder come with it."""
 
 
-def check_base(config: LlavaConfig) -> None:
-    """Refuses a base that would be built without an error and be another model than its parts.
+def check_decoder(config: PreTrainedConfig) -> None:
+    """Refuses a decoder that would be joined without an error and be another one than it is alone.
 
     Raises:
-        DataError: The vision tower is not CLIP's, its patches do not fill its image, or its features are those of
-            several layers, of one that it does not have, or come with the class token; or the decoder is of an
-            untested type, or has rotary frequencies that depend on the longest row of a batch.
+        DataError: It is of an untested type.
     """
-    _check_features(config)
-    _check_decoder(config.text_config)
-
-
-def _check_features(config: LlavaConfig) -> None:
-    tower, layer = config.vision_config.model_type, config.vision_feature_layer
-    if tower != "clip_vision_model" or not isinstance(layer, int):
-        raise DataError(f"vision tower {tower!r} with features of layer {layer}: CLIP and one layer are needed")
-    layers = config.vision_config.num_hidden_layers
-    if not -layers - 1 <= layer <= layers:
-        raise DataError(f"vision_feature_layer is {layer}, but the vision tower has {layers} layers")
-    side, patch = config.vision_config.image_size, config.vision_config.patch_size
-    if side % patch:
-        raise DataError(f"patches of {patch} pixels leave {side % patch} of an image of {side} pixels unseen")
-    strategy, grid = config.vision_feature_select_strategy, side // patch
-    if strategy != "default":
-        raise DataError(
-            f"vision_feature_select_strategy is {strategy!r}: with the class token an image has {grid**2 + 1} tokens, "
-            f"but regions lie on a grid of {grid} x {grid}"
-        )
-
-
-def _check_decoder(config: Any) -> None:
     if config.model_type not in DECODERS:
         scales = [f"{name} {value:g}" for name in _SCALES if (value := getattr(config, name, None)) not in (None, 1)]
         left_out = f", whose {' and '.join(scales)} would be left out," if scales else ""
@@ -94,6 +69,14 @@ def _check_decoder(config: Any) -> None:
             f"a decoder of type {config.model_type!r}{left_out} cannot be joined in LLaVA's form; "
             f"tested are {', '.join(DECODERS)}"
         )
+
+
+def check_rope(config: PreTrainedConfig) -> None:
+    """Refuses rotary frequencies that depend on the longest row of a batch.
+
+    Raises:
+        DataError: They do.
+    """
     kinds = _rope_types(getattr(config, "rope_parameters", None))
     changing = sorted(kind for kind in kinds if "dynamic" in kind or kind == "longrope")
     if changing:

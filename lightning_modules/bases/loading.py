@@ -1,0 +1,291 @@
+"""Where a base model and its tokenizer come from: a checkpoint, a tower and a decoder, or an architecture alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from datamodules.conversation import REGION_TOKEN
+from datamodules.types import DataError
+from datamodules.vision import setting_names
+from lightning_modules.bases import family_of
+from lightning_modules.bases.decoders import check_rope
+from lightning_modules.byte_tokenizer import BYTES, byte_tokenizer
+from lightning_modules.export import is_exported
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from datamodules.vision import VisualProcessor
+    from lightning_modules.bases.base import Base
+
+PAD_TOKEN = "<pad>"
+DTYPES = ("float32", "bfloat16", "float16")
+"""What weights can come as."""
+
+
+@dataclass
+class BaseModel:
+    """The vision-language model that regions are added to; one of three origins.
+
+    Args:
+        checkpoint: Hub id or folder of a vision-language model: LLaVA-1.5, LLaVA-OneVision, Qwen-VL, InternVL, SmolVLM,
+            Gemma and others, see `lightning_modules.bases`.
+        vision_tower: Hub id or folder of a tower; together with `language_model`, and a new projector, in LLaVA's form.
+        language_model: Hub id or folder of a decoder.
+        architecture: Arguments of the model's configuration in transformers, `model_type` among them, LLaVA's if left
+            out: random weights, unless one of the above is given.
+        tokenizer: Hub id or folder, or `bytes` for one token a byte; that of the checkpoint or decoder if left out.
+        dtype: Data type of the weights.
+        vision: What the base makes of pictures, over its checkpoint's own settings: bounds of pixels, tiles, mean and
+            standard deviation of the normalisation; the base's file in `lightning_modules/bases/` lists them.
+    """
+
+    checkpoint: str | None = None
+    vision_tower: str | None = None
+    language_model: str | None = None
+    architecture: dict[str, Any] = field(default_factory=dict)
+    tokenizer: str | None = None
+    dtype: str = "float32"
+    vision: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.checkpoint and (self.vision_tower or self.language_model):
+            raise DataError("base.checkpoint and base.vision_tower + base.language_model exclude each other")
+        if bool(self.vision_tower) != bool(self.language_model):
+            raise DataError("base.vision_tower and base.language_model go together")
+        if not (self.checkpoint or self.vision_tower or self.architecture):
+            raise DataError("base needs checkpoint, vision_tower + language_model, or architecture")
+        if self.dtype not in DTYPES:
+            raise DataError(f"base.dtype is {self.dtype!r}; it takes {', '.join(DTYPES)}")
+
+
+def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
+    """The tokenizer, with `<region>` and a padding token added where it lacks them.
+
+    A tokenizer that is not a checkpoint's own does not know what stands for a picture there: it is added as well.
+
+    Raises:
+        DataError: There is none at the place given, or none is given.
+    """
+    from transformers import AutoTokenizer
+
+    name = base.tokenizer or base.checkpoint or base.language_model
+    if name is None:
+        raise DataError("base.architecture alone has no tokenizer: set base.tokenizer")
+    try:
+        tokenizer: PreTrainedTokenizerBase = byte_tokenizer() if name == BYTES else AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise DataError(f"no tokenizer at {name!r}: {_first_line(error)}") from None
+    add_special_tokens(tokenizer, *(() if _has_own_tokenizer(base) else _family(base).visual_tokens))
+    return tokenizer
+
+
+def _has_own_tokenizer(base: BaseModel) -> bool:
+    return base.checkpoint is not None and base.tokenizer is None
+
+
+def _family(base: BaseModel) -> type[Base]:
+    kind = _config_at(base.checkpoint).model_type if base.checkpoint else base.architecture.get("model_type", "llava")
+    return family_of(kind)
+
+
+def add_special_tokens(tokenizer: PreTrainedTokenizerBase, *further: str) -> None:
+    """Adds what region conversations need; tokens that are there already keep their ids."""
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": [*further, REGION_TOKEN]}, replace_extra_special_tokens=False
+    )
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+
+
+def load_base(options: BaseModel, tokenizer: PreTrainedTokenizerBase) -> Base:
+    """The model with its weights, its vocabulary as large as the tokenizer's.
+
+    Raises:
+        DataError: Nothing can be loaded from the place given, weights are missing or do not fit, there is no base for
+            the model, or the tokenizer is another model's.
+    """
+    if options.checkpoint:
+        model = _checkpoint(options.checkpoint, options.dtype)
+    elif options.vision_tower and options.language_model:
+        model = _join(options.vision_tower, options.language_model, options.architecture, options.dtype)
+    else:
+        model = build(options.architecture, len(tokenizer), options.dtype)
+    family = family_of(model.config.model_type)
+    if _has_own_tokenizer(options):
+        family.check_tokens(model.config, tokenizer)
+    else:
+        family.set_tokens(model.config, tokenizer)
+    fit_vocabulary(model, tokenizer)
+    return family(model)
+
+
+def load_visual_processor(options: BaseModel, config: PreTrainedConfig) -> VisualProcessor:
+    """What turns frames into the base's inputs: its checkpoint's settings, and the user's over them.
+
+    Raises:
+        DataError: `base.vision` says what cannot be set, or a value that the base cannot take.
+    """
+    from transformers.image_processing_base import ImageProcessingMixin
+    from transformers.video_processing_utils import BaseVideoProcessor
+
+    settings: dict[str, Any] = {}
+    source = options.checkpoint or options.vision_tower
+    if source:
+        # a folder may hold weights alone: then the family's defaults stand
+        with suppress(OSError):
+            settings, _ = ImageProcessingMixin.get_image_processor_dict(source)
+        with suppress(OSError):
+            settings["video_processor"], _ = BaseVideoProcessor.get_video_processor_dict(source)
+    family = family_of(config.model_type)
+    if options.vision:
+        known = setting_names(type(family.visual_processor(config, {})))
+        if unknown := sorted(set(options.vision) - set(known)):
+            raise DataError(f"base.vision has no {unknown[0]!r}; of a {config.model_type} it has {', '.join(known)}")
+    return family.visual_processor(config, {**settings, **options.vision})
+
+
+def build(architecture: Mapping[str, Any], vocabulary: int | None = None, dtype: str = "float32") -> PreTrainedModel:
+    """A model with random weights, on the current default device: under `torch.device("meta")` it costs nothing.
+
+    Args:
+        architecture: Arguments of its configuration.
+        vocabulary: Least rows of its vocabulary, and all of them where the architecture does not say.
+        dtype: Data type of the weights.
+    """
+    config = model_config(architecture)
+    check_rope(config.get_text_config())
+    if vocabulary is not None:
+        text = config.get_text_config()
+        stated = "vocab_size" in architecture.get("text_config", {})
+        text.vocab_size = max(vocabulary, text.vocab_size) if stated else vocabulary
+    kind = family_of(config.model_type).model_class(config)
+    model: PreTrainedModel = kind._from_config(config, dtype=getattr(torch, dtype))
+    return model
+
+
+def model_config(architecture: Mapping[str, Any]) -> PreTrainedConfig:
+    """Transformers' configuration; in LLaVA's form a tower is CLIP's and a decoder Llama's unless it says otherwise.
+
+    Raises:
+        DataError: There is no base for such a model.
+    """
+    from transformers import AutoConfig
+
+    options = {"model_type": "llava", **architecture}
+    family_of(options["model_type"])
+    if options["model_type"] == "llava":
+        options["text_config"] = {"model_type": "llama", **options.get("text_config", {})}
+        options["vision_config"] = {"model_type": "clip_vision_model", **options.get("vision_config", {})}
+    config: PreTrainedConfig = AutoConfig.for_model(**options)
+    return config
+
+
+def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Adds rows to the vocabulary, in blocks of 64, only where the tokenizer's ids do not fit."""
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.generation_config, name, getattr(tokenizer, name))
+
+
+def _checkpoint(name: str, dtype: str) -> PreTrainedModel:
+    config = _config_at(name)
+    return _checked(family_of(config.model_type).model_class(config), name, dtype)
+
+
+def _join(vision_tower: str, language_model: str, architecture: Mapping[str, Any], dtype: str) -> PreTrainedModel:
+    """A LLaVA of two checkpoints and a random projector; `architecture` may change what is not theirs."""
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    whole = _config_at(vision_tower)
+    vision = getattr(whole, "vision_config", whole)  # of a model of pictures and texts the half that sees
+    tower = _checked(AutoModel._model_mapping[type(vision)], vision_tower, dtype)
+    decoder = _checked(AutoModelForCausalLM, language_model, dtype)
+    joined = {
+        **architecture,
+        "model_type": "llava",
+        "vision_config": tower.config.to_dict(),
+        "text_config": decoder.config.to_dict(),
+    }
+    with torch.device("meta"):
+        model = build(joined, dtype=dtype)
+    # the loaded modules move in as they are: a copy would need the memory of both
+    model.model.vision_tower = tower
+    model.model.language_model = decoder.model
+    model.lm_head = decoder.lm_head
+    projector: torch.nn.Module = model.model.multi_modal_projector
+    projector.to_empty(device=decoder.device).apply(model._init_weights)
+    model.eval()  # as a checkpoint comes
+    return model
+
+
+def _config_at(name: str) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"no model at {name!r}: {_first_line(error)}") from None
+    return config
+
+
+def _checked(kind: Any, name: str, dtype: str) -> Any:
+    """`from_pretrained` that fails on missing or misfitting weights instead of drawing them at random.
+
+    The kind of checkpoint is read first: transformers would build a whole default model for a wrong one.
+    """
+    config = _config_at(name)
+    try:
+        model, report = kind.from_pretrained(name, dtype=getattr(torch, dtype), output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise DataError(f"cannot load a {config.model_type} from {name!r}: {_first_line(error)}") from None
+    wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if wrong:
+        raise DataError(f"{name!r} is no whole {config.model_type}: {len(wrong)} weights missing: {wrong[:3]}")
+    surplus = sorted(report["unexpected_keys"])
+    if surplus and is_exported(Path(name)):  # published checkpoints may hold more than is asked for
+        raise DataError(f"{name!r} has {len(surplus)} unexpected weights: {surplus[:3]}")
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+# --- what a checkpoint carries -------------------------------------------------------------------------------------
+
+
+def tokenizer_files(tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, str]:
+    """The tokenizer as text files by name: what a checkpoint carries so that it answers wherever it is copied to."""
+    tokenizer.save_pretrained(folder)
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def tokenizer_from_files(files: dict[str, str], folder: Path) -> PreTrainedTokenizerBase:
+    """The inverse of `tokenizer_files`."""
+    from transformers import AutoTokenizer
+
+    for name, text in files.items():
+        (folder / Path(name).name).write_text(text, encoding="utf-8")
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    return tokenizer
+
+
+def architecture_json(config: PreTrainedConfig) -> str:
+    """The architecture as JSON, for a checkpoint: plain text is safe to load anywhere."""
+    return json.dumps(config.to_dict(), sort_keys=True)
+
+
+def vision_settings(processor: VisualProcessor) -> dict[str, Any]:
+    """What a visual processor was made with, as plain data: its family makes the same one of it again."""
+    made_with: dict[str, Any] = asdict(processor)  # type: ignore[call-overload]  # every family's is a dataclass
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in made_with.items()}

@@ -1,0 +1,1 @@
+"""What a run would take, measured on its model without weights: `python cli.py plan`."""

@@ -1,0 +1,115 @@
+"""Options behind one shared prefix have the likelihood that they have in a whole row, on every base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from families import TINY, Tiny, noise
+from torch.nn.utils.rnn import pad_sequence
+
+from datamodules.conversation import Rendered
+from datamodules.types import NoPicture, RegionBatch, RegionSample, Turn
+from datamodules.vision import VisualPrompt
+from lightning_modules.backbone import TokenMarkBackbone
+from lightning_modules.bases.base import Base
+from lightning_modules.decoding import score_options
+from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
+
+EVERY_BASE = pytest.mark.parametrize("tiny", TINY.values(), ids=TINY)
+OPTIONS = [("yes", "no, never"), ("maybe",), ("a", "b", "cd")]
+NOTHING = VisualPrompt({}, (), (), 0)
+
+
+class Silent(RegionReference):
+    """Tells nothing."""
+
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
+        return nothing_to_fill(batch, visual)
+
+
+class Letters:
+    """A token a letter."""
+
+    def answer(self, text: str, stand_ins: Sequence[object]) -> Rendered:
+        return Rendered([ord(letter) for letter in text], [True] * len(text), [-1] * len(text))
+
+
+def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Sequence[str]) -> RegionBatch:
+    """Prompts alone, without a region."""
+    rows = [tiny.ids(prompt, after=text)[0] for prompt, text in zip(prompts, after, strict=True)]
+    ids = pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows])
+    counts = tuple(prompt.tokens for prompt in prompts)
+    visual, count = sum(counts), len(prompts)
+    return RegionBatch(
+        input_ids=ids,
+        attention_mask=(torch.arange(ids.shape[1]) < lengths[:, None]).long(),
+        loss_mask=torch.zeros_like(ids, dtype=torch.bool),
+        prompt_lengths=lengths,
+        placeholder=torch.full_like(ids, -1),
+        inputs=tiny.processor(base).collate([prompt for prompt in prompts if prompt.tokens]),
+        token_counts=counts,
+        token_owner=torch.arange(count).repeat_interleave(torch.tensor(counts)),
+        shows=torch.ones(visual, 1, dtype=torch.bool),
+        region_counts=torch.zeros(count, dtype=torch.int64),
+        mark_weights=torch.zeros(visual, 0),
+        prompted=torch.zeros(visual, dtype=torch.bool),
+        guide_weights=torch.zeros(visual, 0),
+        guide_known=torch.zeros(visual, dtype=torch.bool),
+        mark_seeds=torch.zeros(count, dtype=torch.int64),
+        samples=tuple(
+            RegionSample(str(place), NoPicture(), (), (Turn("?"),), options=OPTIONS[place]) for place in range(count)
+        ),
+        prompts=tuple(after),
+        frames=((),) * count,
+        views=tuple(prompt.views for prompt in prompts),
+        stand_ins=((),) * count,
+    )
+
+
+def whole_row(tiny: Tiny, base: Base, prompt: VisualPrompt, after: str, option: str) -> float:
+    """The log-likelihood of an option by one pass over prompt and option."""
+    base.forget()
+    ids = tiny.ids(prompt, after=after + option)
+    inputs: dict[str, Any] = {
+        **tiny.processor(base).collate([prompt] if prompt.tokens else []),
+        **base.token_inputs(ids),
+    }
+    with torch.no_grad():
+        hidden = base.core(
+            input_ids=ids, attention_mask=torch.ones_like(ids), **inputs, use_cache=False
+        ).last_hidden_state
+        chances = base.logits(hidden[:, :-1]).log_softmax(-1)
+    places = slice(-len(option), None)
+    return float(chances[0, places].gather(1, ids[0, places, None]).sum())
+
+
+@EVERY_BASE
+def test_options_on_a_shared_prefix_are_as_likely_as_in_a_whole_row(tiny: Tiny) -> None:
+    base = tiny.base()
+    process = tiny.processor(base)
+    prompts = [process(noise(24, 56)), NOTHING, process(noise(45, 37, 3))]
+    after = ["what?", "and what of this longer text?", "so"]
+    backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
+    scores = score_options(backbone, Letters(), batch_of(tiny, base, prompts, after))  # type: ignore[arg-type]
+    for number, score in enumerate(scores):
+        expected = [whole_row(tiny, base, prompts[number], after[number], option) for option in OPTIONS[number]]
+        assert score.log_likelihoods == pytest.approx(expected, abs=1e-4)
+
+
+@EVERY_BASE
+def test_a_batch_of_text_alone_does_not_know_the_pictures_before_it(tiny: Tiny) -> None:
+    """Qwen-VL kept how far the pictures of the last batch had moved its text, and moved text alone by as much."""
+    base = tiny.base()
+    process = tiny.processor(base)
+    backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
+    text = batch_of(tiny, base, [NOTHING, NOTHING], ["one", "and another"])
+    before = score_options(backbone, Letters(), text)  # type: ignore[arg-type]
+    score_options(backbone, Letters(), batch_of(tiny, base, [process(noise(64, 20))], ["what?"]))  # type: ignore[arg-type]
+    assert score_options(backbone, Letters(), text) == before  # type: ignore[arg-type]
+    for number, score in enumerate(before):
+        expected = [whole_row(tiny, base, NOTHING, text.prompts[number], option) for option in OPTIONS[number]]
+        assert score.log_likelihoods == pytest.approx(expected, abs=1e-4)
