@@ -212,7 +212,7 @@ def test_media_elsewhere_are_written_with_their_whole_path(tmp_path: Path, monke
         (_changed(POINTED, "regions", 1, "frame", value=8), "regions[1]: 'frame' beside 'prompts'"),
         (
             _changed(POINTED, "regions", 1, "box", value=[1, 2, 3, 4]),
-            "regions[1]: expected 1 of prompts, box, mask, polygon, found 2 (prompts, box)",
+            "regions[1]: expected 1 of prompts, box, mask, polygon, stroke, found 2 (prompts, box)",
         ),
         (
             _changed(POINTED, "regions", 1, "prompts", "96", value={"box": [1, 2, 3, 4]}),
