@@ -70,8 +70,8 @@ def test_boxes_and_polygons_survive_the_way_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({}, "r: expected 1 of box, mask, polygon, found 0"),
-        ({"box": [0, 0, 1, 1], "mask": MASK}, "r: expected 1 of box, mask, polygon, found 2 (box, mask)"),
+        ({}, "r: expected 1 of box, mask, polygon, stroke, found 0"),
+        ({"box": [0, 0, 1, 1], "mask": MASK}, "r: expected 1 of box, mask, polygon, stroke, found 2 (box, mask)"),
         ({"box": [0, 0, 1]}, "r.box: expected 4 elements, got [0, 0, 1]"),
         ({"box": [0, 0, 1, True]}, "r.box: expected a finite number, got True"),
         ({"box": [0, 0, 1, float("nan")]}, "r.box: expected a finite number, got nan"),
