@@ -102,26 +102,26 @@ class Base(ABC):
     # --- its parts --------------------------------------------------------------------------------------------------
 
     @property
-    def core(self) -> nn.Module:
-        """The model without its output head: ids in, `last_hidden_state` out."""
-        core: nn.Module = self.model.model
-        return core
+    def core(self) -> Any:
+        """The model without its output head: ids in, `last_hidden_state` out; a module whose parts have no types."""
+        return self.model.model
 
     @property
     def language_model(self) -> nn.Module:
         """The decoder; it is called with `inputs_embeds`."""
-        language_model: nn.Module = self.core.language_model  # type: ignore[assignment]  # modules are untyped
+        language_model: nn.Module = self.core.language_model
         return language_model
 
     @property
-    @abstractmethod
     def vision_tower(self) -> nn.Module:
         """What turns pixels into features."""
+        tower: nn.Module = self.core.vision_tower
+        return tower
 
     @property
-    @abstractmethod
     def projector(self) -> Sequence[nn.Module]:
         """What turns the tower's features into visual tokens."""
+        return [self.core.multi_modal_projector]
 
     @property
     @abstractmethod
@@ -160,9 +160,9 @@ class Base(ABC):
     # --- what a pass needs ------------------------------------------------------------------------------------------
 
     @property
-    @abstractmethod
     def visual_ids(self) -> tuple[int, ...]:
-        """The ids that stand for a visual token."""
+        """The ids that stand for a visual token; most models have one for images and frames alike."""
+        return (self.model.config.image_token_id,)
 
     def is_visual(self, ids: torch.Tensor) -> torch.Tensor:
         """(B, L) bool: where a visual token stands."""

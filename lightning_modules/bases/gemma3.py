@@ -92,27 +92,11 @@ class Gemma3(Base):
         return configured(Gemma3Vision, {}, settings, square)
 
     @property
-    def vision_tower(self) -> nn.Module:
-        """The tower."""
-        tower: nn.Module = self.core.vision_tower  # type: ignore[assignment]  # modules are untyped
-        return tower
-
-    @property
-    def projector(self) -> Sequence[nn.Module]:
-        """Pooling and one layer."""
-        return [self.core.multi_modal_projector]  # type: ignore[list-item]  # modules are untyped
-
-    @property
     def tower_layers(self) -> Sequence[nn.Module]:
         """Layers of the tower."""
         tower: Any = self.vision_tower
         layers: Sequence[nn.Module] = tower.encoder.layers
         return layers
-
-    @property
-    def visual_ids(self) -> tuple[int, ...]:
-        """One."""
-        return (self.model.config.image_token_id,)
 
     def unused_parameters(self) -> list[nn.Parameter]:
         """What pools the whole picture into one vector."""
@@ -127,5 +111,5 @@ class Gemma3(Base):
         """One frame."""
         side = self.model.config.vision_config.image_size
         pixels = torch.zeros(1, 3, side, side, device=self.model.device, dtype=self.model.dtype)
-        visual: torch.Tensor = self.core.get_image_features(pixels).pooler_output  # type: ignore[operator]
+        visual: torch.Tensor = self.core.get_image_features(pixels).pooler_output
         return visual.flatten(0, 1)

@@ -138,15 +138,9 @@ class Gemma4(Base):
         return configured(Gemma4Vision, defaults, settings, patches)
 
     @property
-    def vision_tower(self) -> nn.Module:
-        """The tower."""
-        tower: nn.Module = self.core.vision_tower  # type: ignore[assignment]  # modules are untyped
-        return tower
-
-    @property
     def projector(self) -> Sequence[nn.Module]:
         """One layer."""
-        return [self.core.embed_vision]  # type: ignore[list-item]  # modules are untyped
+        return [self.core.embed_vision]
 
     @property
     def tower_layers(self) -> Sequence[nn.Module]:
@@ -183,4 +177,4 @@ class Gemma4(Base):
         pixels = torch.zeros(1, side**2, 3 * vision.patch_size**2, device=self.model.device, dtype=self.model.dtype)
         line = torch.arange(side, device=self.model.device)
         places = torch.cartesian_prod(line, line).flip(1)[None]
-        return torch.cat(self.core.get_image_features(pixels, places).pooler_output)  # type: ignore[operator]
+        return torch.cat(self.core.get_image_features(pixels, places).pooler_output)

@@ -156,25 +156,9 @@ class InternVL(Base):
         return processor
 
     @property
-    def vision_tower(self) -> nn.Module:
-        """The tower."""
-        tower: nn.Module = self.core.vision_tower  # type: ignore[assignment]  # modules are untyped
-        return tower
-
-    @property
-    def projector(self) -> Sequence[nn.Module]:
-        """A norm and two layers on 2 x 2 patches side by side."""
-        return [self.core.multi_modal_projector]  # type: ignore[list-item]  # modules are untyped
-
-    @property
     def tower_layers(self) -> Sequence[nn.Module]:
         """Layers of the tower up to the one whose features are taken."""
         return self._layers[: self._used]
-
-    @property
-    def visual_ids(self) -> tuple[int, ...]:
-        """One, of images and of frames."""
-        return (self.model.config.image_token_id,)
 
     def unused_parameters(self) -> list[nn.Parameter]:
         """Weights of the tower behind the layer whose features are taken, and what hides patches in its training."""
@@ -189,7 +173,7 @@ class InternVL(Base):
         """One tile."""
         height, width = self.model.config.vision_config.image_size
         pixels = torch.zeros(1, 3, height, width, device=self.model.device, dtype=self.model.dtype)
-        visual: torch.Tensor = self.core.get_image_features(pixels).pooler_output.flatten(0, 1)  # type: ignore[operator]
+        visual: torch.Tensor = self.core.get_image_features(pixels).pooler_output.flatten(0, 1)
         return visual
 
     @property

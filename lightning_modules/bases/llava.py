@@ -156,25 +156,9 @@ class Llava(Base):
         return configured(SquareVision, as_trained, settings, square)
 
     @property
-    def vision_tower(self) -> nn.Module:
-        """The tower."""
-        tower: nn.Module = self.core.vision_tower  # type: ignore[assignment]  # modules are untyped
-        return tower
-
-    @property
-    def projector(self) -> Sequence[nn.Module]:
-        """Two layers."""
-        return [self.core.multi_modal_projector]  # type: ignore[list-item]  # modules are untyped
-
-    @property
     def tower_layers(self) -> Sequence[nn.Module]:
         """Layers of the tower up to the last one whose features are taken."""
         return self._layers[: self._used]
-
-    @property
-    def visual_ids(self) -> tuple[int, ...]:
-        """One."""
-        return (self.model.config.image_token_id,)
 
     def unused_parameters(self) -> list[nn.Parameter]:
         """Weights of the tower behind the last layer whose features are taken, and what hid patches in its training."""
@@ -187,7 +171,7 @@ class Llava(Base):
         """One frame."""
         side = _side(self.model.config.vision_config.image_size)
         pixels = torch.zeros(1, 3, side, side, device=self.model.device, dtype=self.model.dtype)
-        return torch.cat(list(self.core.get_image_features(pixels).pooler_output))  # type: ignore[operator]
+        return torch.cat(list(self.core.get_image_features(pixels).pooler_output))
 
     @property
     def _transformer(self) -> Any:

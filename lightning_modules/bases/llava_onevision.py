@@ -160,8 +160,8 @@ class LlavaOnevision(Base):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model)
-        features = _of_unequal_videos(type(self.core).get_video_features)  # type: ignore[attr-defined]
-        self.core.get_video_features = MethodType(features, self.core)  # type: ignore[assignment]
+        features = _of_unequal_videos(type(self.core).get_video_features)
+        self.core.get_video_features = MethodType(features, self.core)
 
     @classmethod
     def visual_processor(cls, config: PreTrainedConfig, settings: Mapping[str, Any]) -> OneVision:
@@ -178,17 +178,6 @@ class LlavaOnevision(Base):
             "most_tiles": int(config.vision_aspect_ratio.removeprefix("anyres_max_")),
         }
         return configured(OneVision, {}, settings, canvases)
-
-    @property
-    def vision_tower(self) -> nn.Module:
-        """The tower."""
-        tower: nn.Module = self.core.vision_tower  # type: ignore[assignment]  # modules are untyped
-        return tower
-
-    @property
-    def projector(self) -> Sequence[nn.Module]:
-        """Two layers."""
-        return [self.core.multi_modal_projector]  # type: ignore[list-item]  # modules are untyped
 
     @property
     def tower_layers(self) -> Sequence[nn.Module]:
@@ -211,7 +200,7 @@ class LlavaOnevision(Base):
         """A video of one frame: it has a newline too."""
         side = self.model.config.vision_config.image_size
         pixels = torch.zeros(1, 1, 3, side, side, device=self.model.device, dtype=self.model.dtype)
-        visual: torch.Tensor = self.core.get_video_features(pixels).pooler_output.flatten(0, 1)  # type: ignore[operator]
+        visual: torch.Tensor = self.core.get_video_features(pixels).pooler_output.flatten(0, 1)
         return visual
 
     @property

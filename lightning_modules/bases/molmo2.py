@@ -292,17 +292,6 @@ class Molmo2(Base):
         return configured(MolmoVision, defaults, settings, {"patch_size": config.vision_config.patch_size})
 
     @property
-    def vision_tower(self) -> nn.Module:
-        """The tower."""
-        tower: nn.Module = self.core.vision_tower  # type: ignore[assignment]  # modules are untyped
-        return tower
-
-    @property
-    def projector(self) -> Sequence[nn.Module]:
-        """The adapter: it pools patches by attention."""
-        return [self.core.multi_modal_projector]  # type: ignore[list-item]  # modules are untyped
-
-    @property
     def tower_layers(self) -> Sequence[nn.Module]:
         """Layers of the tower up to the last one whose features are taken."""
         return self._layers[: self._used]
@@ -329,7 +318,7 @@ class Molmo2(Base):
         width = vision.num_channels * vision.patch_size**2
         pixels = torch.zeros(1, vision.num_position_embeddings, width, device=device, dtype=self.model.dtype)
         pooling, grid = torch.zeros(1, 1, device=device, dtype=torch.int64), torch.tensor([[1, 1, 0, 0]], device=device)
-        return torch.cat(self.core.get_image_features(pixels, pooling, grid).pooler_output)  # type: ignore[operator]
+        return torch.cat(self.core.get_image_features(pixels, pooling, grid).pooler_output)
 
     @property
     def _layers(self) -> Sequence[nn.Module]:

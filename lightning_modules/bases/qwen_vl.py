@@ -195,7 +195,7 @@ class QwenVL(Base):
     @property
     def vision_tower(self) -> nn.Module:
         """The tower with its mergers."""
-        tower: nn.Module = self.core.visual  # type: ignore[assignment]  # modules are untyped
+        tower: nn.Module = self.core.visual
         return tower
 
     @property
@@ -229,12 +229,12 @@ class QwenVL(Base):
         """Text goes on behind the largest position of the picture, the same in time, rows and columns."""
         following = super().next_positions(attention, new)
         deltas = self.core.rope_deltas
-        following = following if deltas is None else following + deltas.to(following)  # type: ignore[operator]
+        following = following if deltas is None else following + deltas.to(following)
         return following.expand(3, *following.shape)
 
     def forget(self) -> None:
         """How far the pictures of the last batch moved its text, which a batch of text alone would keep."""
-        self.core.rope_deltas = None  # type: ignore[assignment]  # modules are untyped
+        self.core.rope_deltas = None
 
     def blank(self) -> torch.Tensor:
         """One cell of one pair, and its features that enter deeper layers."""
@@ -243,7 +243,7 @@ class QwenVL(Base):
         width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         pixels = torch.zeros(merge**2, width, device=self.model.device, dtype=self.model.dtype)
         grid = torch.tensor([[1, merge, merge]], device=self.model.device)
-        seen = self.core.get_image_features(pixels, grid)  # type: ignore[operator]
+        seen = self.core.get_image_features(pixels, grid)
         deeper = [feature for layer in getattr(seen, "deepstack_features", None) or () for feature in layer]
         return torch.cat([*seen.pooler_output, *deeper])
 

@@ -265,19 +265,19 @@ class SmolVLM(Base):
     @property
     def language_model(self) -> nn.Module:
         """The decoder."""
-        decoder: nn.Module = self.core.text_model  # type: ignore[assignment]  # modules are untyped
+        decoder: nn.Module = self.core.text_model
         return decoder
 
     @property
     def vision_tower(self) -> nn.Module:
         """The tower."""
-        tower: nn.Module = self.core.vision_model  # type: ignore[assignment]  # modules are untyped
+        tower: nn.Module = self.core.vision_model
         return tower
 
     @property
     def projector(self) -> Sequence[nn.Module]:
         """One layer on the patches of a cell side by side."""
-        return [self.core.connector]  # type: ignore[list-item]  # modules are untyped
+        return [self.core.connector]
 
     @property
     def tower_layers(self) -> Sequence[nn.Module]:
@@ -286,13 +286,8 @@ class SmolVLM(Base):
         layers: Sequence[nn.Module] = tower.encoder.layers
         return layers
 
-    @property
-    def visual_ids(self) -> tuple[int, ...]:
-        """One, of images and of frames."""
-        return (self.model.config.image_token_id,)
-
     def blank(self) -> torch.Tensor:
         """One tile; not of zeros, which are no picture to this model."""
         side = self.model.config.vision_config.image_size
         pixels = torch.ones(1, 1, 3, side, side, device=self.model.device, dtype=self.model.dtype)
-        return torch.cat(self.core.get_image_features(pixels).pooler_output)  # type: ignore[operator]
+        return torch.cat(self.core.get_image_features(pixels).pooler_output)
