@@ -12,19 +12,19 @@ LIGHTNING_COMMANDS = {
     "test": "score it on the test data: prints the table, saves results.json and predictions.jsonl",
     "predict": "answer the questions of any data",
 }
-# dispatched before anything heavy is imported; each module has main(arguments)
+# each is a module of `experiments.commands` with a main(arguments), found before anything heavy is imported
 COMMANDS = {
-    "ask": ("lightning_modules.ask", "ask about regions of one image or video"),
-    "doctor": ("datamodules.doctor", "look at every record of a configured data set, without a model"),
-    "plan": ("lightning_modules.planning.command", "what a run takes on so many GPUs, measured without its weights"),
-    "export": ("lightning_modules.export", "write a checkpoint as safetensors that transformers opens too"),
-    "shard": ("datamodules.shards.command", "write any configured source into shards, to stream from anywhere"),
-    "score": ("metrics.score", "score saved predictions without a model"),
-    "compare": ("experiments.comparison.command", "compare settings over their seeds, with intervals"),
-    "regvid": ("datamodules.regvid.command", "make region-level instructions from annotated videos, by chat models"),
-    "shapes": ("datamodules.shapes.files", "write the built-in data set"),
-    "quickstart": ("experiments.quickstart", "train, test and compare on the built-in data set"),
-    "sweep": ("experiments.sweeps.command", "run a grid of settings and seeds, each point once, on any machines"),
+    "ask": "ask about regions of one image or video",
+    "doctor": "look at every record of a configured data set, without a model",
+    "plan": "what a run takes on so many GPUs, measured without its weights",
+    "export": "write a checkpoint as safetensors that transformers opens too",
+    "shard": "write any configured source into shards, to stream from anywhere",
+    "score": "score saved predictions without a model",
+    "compare": "compare settings over their seeds, with intervals",
+    "regvid": "make region-level instructions from annotated videos, by chat models",
+    "shapes": "write the built-in data set",
+    "quickstart": "train, test and compare on the built-in data set",
+    "sweep": "run a grid of settings and seeds, each point once, on any machines",
 }
 
 
@@ -52,7 +52,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def usage() -> str:
     """The list of commands."""
-    described = {**LIGHTNING_COMMANDS, **{name: purpose for name, (_, purpose) in COMMANDS.items()}}
+    described = {**LIGHTNING_COMMANDS, **COMMANDS}
     width = max(map(len, described))
     lines = "\n".join(f"  {name:{width}}  {purpose}" for name, purpose in described.items())
     return (
@@ -63,10 +63,10 @@ def usage() -> str:
 
 
 def run(arguments: list[str]) -> None:
-    """Dispatches to the command's room."""
+    """Dispatches to the command's file."""
     command, rest = arguments[0], arguments[1:]
     if command in COMMANDS:
-        importlib.import_module(COMMANDS[command][0]).main(rest)
+        importlib.import_module(f"experiments.commands.{command}").main(rest)
     elif command in LIGHTNING_COMMANDS:
         from experiments.lightning_cli import main as lightning
 
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> None:
 
 def error_line(error: ValueError) -> str | None:
     """The message of an error in data or arguments, on one line; None for any other error."""
-    from datamodules.types import DataError
+    from datamodules.errors import DataError
 
     found: BaseException | None = error
     while found is not None and not isinstance(found, DataError):

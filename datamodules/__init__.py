@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from datamodules.types import Box, DataError, Frames, Mask, Pixels, Polygon, Region, RegionSample, Stroke, Turn, Video
+from datamodules.errors import DataError
+from datamodules.types import Box, Frames, Mask, Pixels, Polygon, Region, RegionSample, Stroke, Turn, Video
 
 if TYPE_CHECKING:
     from datamodules.image_regions import ImageRegionDataModule

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datamodules.collate import Collate
-from datamodules.dataset import RegionDataset
-from datamodules.media import Backend
-from datamodules.processor import Processed, RegionProcessor
-from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
+from datamodules.batching.collate import Collate
+from datamodules.batching.dataset import RegionDataset
+from datamodules.batching.processor import Processed, RegionProcessor
+from datamodules.batching.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
+from datamodules.batching.token_budget import BudgetedSteps
+from datamodules.errors import DataError
+from datamodules.media.clips import Backend
 from datamodules.source import RegionSource
-from datamodules.token_budget import BudgetedSteps
-from datamodules.types import DataError, PromptedFrames
-
-if TYPE_CHECKING:
-    from lightning_modules.region_module import RegionModule
+from datamodules.types import PromptedFrames
 
 Sources = Mapping[str, RegionSource]
+
+
+class ReadsRegions(Protocol):
+    """What a LightningModule has to offer to be trained on these data."""
+
+    def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
+        """What turns samples into what the module eats."""
 
 
 class RegionDataModule(LightningDataModule):
@@ -163,16 +168,12 @@ class RegionDataModule(LightningDataModule):
         return self.sources[split]
 
     def _processor(self) -> RegionProcessor:
-        return self._module.processor(self.num_frames, self.video_backend)
+        assert self.trainer is not None, "the loaders are made by a Trainer"
+        module: ReadsRegions = self.trainer.lightning_module  # type: ignore[assignment]  # Lightning's has no such method
+        return module.processor(self.num_frames, self.video_backend)
 
     def _collate(self) -> Collate:
         return Collate(self._processor().vision)
-
-    @property
-    def _module(self) -> RegionModule:
-        assert self.trainer is not None, "the loaders are made by a Trainer"
-        module: RegionModule = self.trainer.lightning_module  # type: ignore[assignment]  # any of ours
-        return module
 
     @property
     def _world_size(self) -> int:

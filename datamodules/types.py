@@ -1,7 +1,4 @@
-"""What flows through the framework: Region -> RegionSample -> RegionBatch.
-
-Letters used in shapes everywhere: B samples, T frames of one sample, V visual tokens of all samples of a batch one
-after the other, N regions (padded to the batch's most), L text and visual tokens of a row.
+"""What sources hand over: regions, media and questions about them. Nothing here needs torch.
 
 Coordinates are absolute pixels of the source frame, x to the right and y down, the origin at the outer corner of the
 first pixel; a box is (x0, y0, x1, y1), half-open. Frames are counted from 0 in the source.
@@ -11,16 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from datamodules.footprints import View
+from datamodules.errors import DataError
 
 Task: TypeAlias = Literal["answer", "caption", "choice", "refer", "classify", "yes_no"]
 """How an answer is scored: exact match, caption scores, option chosen, region chosen, object class, yes or no."""
@@ -30,10 +25,6 @@ PromptedFrames: TypeAlias = Literal["own", "all"]
 
 Answering: TypeAlias = Literal["likelihood", "letter"]
 """How an option is chosen: the likelihood of each, or the letter that is generated where the question lists them."""
-
-
-class DataError(ValueError):
-    """Data or a request that cannot be used. The message names the file, the sample and the numbers that disagree."""
 
 
 DEFAULT_RATE = 24.0
@@ -332,98 +323,3 @@ class RegionSample:
     def with_id_prefix(self, prefix: str) -> RegionSample:
         """The same sample under `prefix/id`, so that ids of several sources never meet."""
         return replace(self, id=f"{prefix}/{self.id}", group=self.group or prefix)
-
-
-# --- what the model eats ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """What the model reads for a region wherever it is mentioned: words, or placeholders that it fills itself.
-
-    Attributes:
-        text: Words; empty if there are placeholders.
-        slots: Which of the sample's vectors each placeholder is filled with, 0 and up; empty if there are words.
-    """
-
-    text: str = ""
-    slots: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class RegionBatch:
-    """A batch of samples. Images, videos and text alone mix: visual tokens of all samples stand one after the other.
-
-    Attributes:
-        input_ids: (B, L) int64, the placeholder of a visual token repeated for each of them.
-        attention_mask: (B, L) int64, 0 on padding.
-        loss_mask: (B, L) bool, the tokens the model learns to say; a token is predicted from the one before it.
-        prompt_lengths: (B,) int64, tokens of a row before its last answer: where generation starts.
-        placeholder: (B, L) int64, the slot of the region placeholder that stands here, else -1.
-        inputs: The base model's own further inputs by name, such as `pixel_values`.
-        token_counts: Visual tokens of each sample; they sum to V.
-        token_owner: (V,) int64, the sample that each visual token belongs to.
-        shows: (V, T) bool, the frames of its sample that a visual token shows; T is the batch's most.
-        region_counts: (B,) int64.
-        mark_weights: (V, N) float32, the share of each visual token that a region's mark gets where the user points,
-            Eq. 1.
-        prompted: (V,) bool, whether a region is pointed at on a frame that the token shows.
-        guide_weights: (V, N) float32, the same where the objects are, wherever that is known: soft labels, Eq. 2.
-        guide_known: (V,) bool, the tokens that the guide head learns from: on their frames every region is known.
-        mark_seeds: (B,) int64, seeds the draw of marks.
-        samples: The samples themselves, for metrics and pictures.
-        prompts: What the model is asked about each sample, as text.
-        frames: The source frames that were read of each sample.
-        views: Which pixels and frames each visual token of a sample covers.
-        stand_ins: What is read for each region of each sample.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    loss_mask: torch.Tensor
-    prompt_lengths: torch.Tensor
-    placeholder: torch.Tensor
-    inputs: dict[str, torch.Tensor]
-    token_counts: tuple[int, ...]
-    token_owner: torch.Tensor
-    shows: torch.Tensor
-    region_counts: torch.Tensor
-    mark_weights: torch.Tensor
-    prompted: torch.Tensor
-    guide_weights: torch.Tensor
-    guide_known: torch.Tensor
-    mark_seeds: torch.Tensor
-    samples: tuple[RegionSample, ...]
-    prompts: tuple[str, ...]
-    frames: tuple[tuple[int, ...], ...]
-    views: tuple[tuple[View, ...], ...]
-    stand_ins: tuple[tuple[StandIn, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @property
-    def reference_shape(self) -> tuple[int, int]:
-        """(B, N)."""
-        return len(self.samples), self.mark_weights.shape[1]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The batch with its tensors on `device`; Lightning calls it to move a batch."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Self:
-        """The batch with its tensors in page-locked memory; the DataLoader calls it."""
-        return self._map(torch.Tensor.pin_memory)
-
-    def _map(self, function: Any) -> Self:
-        changed = {
-            item.name: function(value)
-            for item in fields(self)
-            if isinstance(value := getattr(self, item.name), torch.Tensor)
-        }
-        inputs = {name: function(value) for name, value in self.inputs.items()}
-        return replace(self, inputs=inputs, **changed)
-
-
-StepBatch: TypeAlias = list[RegionBatch]
-"""A rank's samples of one optimiser step, split into micro-batches: as many on every rank, one pass each."""

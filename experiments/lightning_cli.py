@@ -12,20 +12,20 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from datamodules.errors import DataError
 from datamodules.region_datamodule import RegionDataModule
-from datamodules.types import DataError
 from experiments.checkpointing import RunCheckpoint
-from experiments.costs import Costs
-from experiments.interpolation import interpolated
-from experiments.mlflow_store import Store, store_address
+from experiments.config.interpolation import interpolated
 from experiments.reporting import Report
-from experiments.run_record import RunRecord
-from experiments.run_tags import command_tag, run_tags
-from experiments.tracking import RunLogger, default_run_name, run_folder
-from experiments.training_run import training_run
-from lightning_modules.checkpoint_files import WholeCheckpointIO, recover
+from experiments.tracking.costs import Costs
+from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
+from experiments.tracking.mlflow_store import Store, store_address
+from experiments.tracking.run_record import RunRecord
+from experiments.tracking.run_tags import command_tag, run_tags
+from experiments.tracking.training_run import training_run
+from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
-from lightning_modules.sharding import FullySharded
+from lightning_modules.training.sharding import FullySharded
 
 
 class RegionCLI(LightningCLI):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from datamodules.errors import DataError
 from datamodules.regvid.output import SAMPLES
-from datamodules.regvid.rehearsal.rehearse import parser, rehearse
-from datamodules.types import DataError
+from experiments.rehearse import parser, rehearse
 
 TRAINING = "experiments/regvid/train_on_shapes.yaml"
 
@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--steps", type=int, default=60, help="of the training (%(default)s)")
     options.add_argument("--root", default="runs", help="folder of the training's run (%(default)s)")
     asked, further = options.parse_known_args(arguments)
-    from datamodules.regvid.report import report
     from experiments.lightning_cli import main as lightning
+    from experiments.visualize.instruction_report import report
 
     rehearse(asked)
     report(asked.to / SAMPLES, asked.to / "report")

@@ -12,10 +12,10 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
+from datamodules.batching.batch import RegionBatch
 from datamodules.files import write_text
-from datamodules.types import RegionBatch
-from experiments.gallery import Exhibit, Gallery
-from experiments.tracking import RunLogger, log_artifact
+from experiments.tracking.mlflow_runs import RunLogger, log_artifact
+from experiments.visualize.gallery import Exhibit, Gallery
 from metrics import Evaluation, Prediction, Score
 from metrics.table import results, score_table
 

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from datamodules.types import RegionBatch
+from datamodules.batching.batch import RegionBatch
 from lightning_modules.bases.base import Base
+from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
 from lightning_modules.region_guide import TemporalRegionGuideHead
-from lightning_modules.region_references.reference import Reference, RegionReference
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class BackboneOutput:
         targets: (K,) int64, the supervised tokens.
         guide_logits: (V, M + 1), or None without a guide head.
         marks: (B, N) int64, the class of each region for the guide head, -1 beyond a sample's regions; None if the
-            region reference has no classes.
+            region encoder has no classes.
     """
 
     logits: torch.Tensor
@@ -48,8 +48,8 @@ class TokenMarkBackbone(nn.Module):
 
     Args:
         base: The vision-language model.
-        reference: How regions are told to it.
-        guide: Whether it has a Temporal Region Guide Head; needs a reference with marks.
+        region_encoder: How regions are told to it.
+        guide: Whether it has a Temporal Region Guide Head; needs a region encoder with marks.
 
     Attributes:
         autocast: What narrows types; torch's does nothing for a plan, whose model has no weights.
@@ -57,12 +57,16 @@ class TokenMarkBackbone(nn.Module):
 
     autocast: Callable[..., AbstractContextManager[object]] = torch.autocast
 
-    def __init__(self, base: Base, reference: RegionReference, guide: bool = True) -> None:
+    def __init__(self, base: Base, region_encoder: RegionEncoder, guide: bool = True) -> None:
         super().__init__()
         self.base = base
         self.model = base.model
-        self.reference = reference
-        self.guide = TemporalRegionGuideHead(base.width, reference.num_marks) if guide and reference.num_marks else None
+        self.region_encoder = region_encoder
+        self.guide = (
+            TemporalRegionGuideHead(base.width, region_encoder.num_marks)
+            if guide and region_encoder.num_marks
+            else None
+        )
         self._tell: Callable[[torch.Tensor], torch.Tensor] | None = None
         base.language_model.register_forward_pre_hook(self._before_language_model, with_kwargs=True)
 
@@ -90,7 +94,7 @@ class TokenMarkBackbone(nn.Module):
         if self.guide is not None:
             visual = hidden[self.base.is_visual(batch.input_ids)]
             guide = self.guide(visual.to(self.guide.classifier.weight.dtype))
-        return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.reference.marks)
+        return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.encoded.marks)
 
     def inputs(self, batch: RegionBatch, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the base model takes beside ids and mask: pixels, in its own type, and what follows from the ids."""
@@ -147,16 +151,16 @@ class TokenMarkBackbone(nn.Module):
 class Told:
     """What the language model is told of a batch's regions, call after call.
 
-    The first call holds the prompts with all their visual tokens: the region reference sees these, and lays on them and
+    The first call holds the prompts with all their visual tokens: the region encoder sees these, and lays on them and
     puts at the placeholders what it has to say. Calls that go on from there have placeholders alone, where the caller
     says: `slots` is (rows, new tokens), -1 where none stands. A sample may have several rows, one after the other.
 
     Attributes:
-        reference: What the region reference made of the batch, after the first call.
+        encoded: What the region encoder made of the batch, after the first call.
         slots: Of the next call; the first call's are the batch's.
     """
 
-    reference: Reference
+    encoded: EncodedRegions
 
     def __init__(
         self, backbone: TokenMarkBackbone, batch: RegionBatch, ids: torch.Tensor, placeholder: torch.Tensor
@@ -173,7 +177,7 @@ class Told:
             self._begun = True
             embeddings = self._first(embeddings)
         rows, columns = (self.slots >= 0).nonzero(as_tuple=True)
-        text = self.reference.text
+        text = self.encoded.text
         filled = text[rows * len(text) // len(self.slots), self.slots[rows, columns]]
         return embeddings.index_put((rows, columns), filled.to(embeddings.dtype))
 
@@ -185,5 +189,5 @@ class Told:
         if not len(visual):
             # every rank runs every module in every step: here on a blank picture that weighs nothing
             embeddings = embeddings + 0.0 * self._backbone.base.blank().sum().to(embeddings.dtype)
-        self.reference = self._backbone.reference(self._batch, visual)
-        return embeddings.masked_scatter(places.unsqueeze(-1), self.reference.visual.to(embeddings.dtype))
+        self.encoded = self._backbone.region_encoder(self._batch, visual)
+        return embeddings.masked_scatter(places.unsqueeze(-1), self.encoded.visual.to(embeddings.dtype))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datamodules.types import RegionBatch
-from lightning_modules.answering import Answered
+from datamodules.batching.batch import RegionBatch
 from lightning_modules.backbone import BackboneOutput
+from lightning_modules.generation.answering import Answered
 from lightning_modules.region_module import RegionModule
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from datamodules.types import RegionBatch
-from lightning_modules.region_references.reference import sums_by_sample
+from datamodules.batching.batch import RegionBatch
+from lightning_modules.region_encoders.region_encoder import sums_by_sample
 
 TRACKED_SHARE = 0.25  # a token belongs to a region from a quarter of its area on
 

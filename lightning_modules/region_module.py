@@ -12,33 +12,44 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-from datamodules.conversation import ConversationRenderer
-from datamodules.media import Backend
-from datamodules.processor import RegionProcessor
-from datamodules.prompt_styles import PromptName, prompt_style
-from datamodules.types import DataError, RegionBatch, StepBatch
-from lightning_modules import checkpoints
-from lightning_modules.adapters import LoraOptions, add_lora
-from lightning_modules.answering import Answered, answer
+from datamodules.batching.batch import RegionBatch, StepBatch
+from datamodules.batching.processor import RegionProcessor
+from datamodules.errors import DataError
+from datamodules.media.clips import Backend
+from datamodules.prompting.conversation import ConversationRenderer
+from datamodules.prompting.prompt_styles import PromptName, prompt_style
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
-from lightning_modules.bases.loading import BaseModel, load_base, load_tokenizer, load_visual_processor
-from lightning_modules.combinations import check_options, check_strategy
-from lightning_modules.evaluation_losses import EvaluationLosses
-from lightning_modules.losses import pass_losses, step_counts
-from lightning_modules.optimizers import OptimizerName, make_optimizer, warmup_cosine
-from lightning_modules.precision import check_precision, learn_in_float32, learning_weights
-from lightning_modules.quantisation import Quantisation, quantise
-from lightning_modules.region_references import REFERENCES, ReferenceName, ReferenceOptions
-from lightning_modules.region_references.reference import RegionReference, smallest_region
-from lightning_modules.region_references.roi_feature import RoiTokens
-from lightning_modules.region_references.visual_marker import Marker
-from lightning_modules.sharding import FullySharded
+from lightning_modules.bases.loading import (
+    BaseModel,
+    architecture_json,
+    load_base,
+    load_tokenizer,
+    load_visual_processor,
+    tokenizer_files,
+    vision_settings,
+)
+from lightning_modules.checkpoints.description import DESCRIPTION, check_region_encoder, lora_options, plain_weights
+from lightning_modules.checkpoints.reading import fill, read
+from lightning_modules.checkpoints.weights import compare
+from lightning_modules.generation.answering import Answered, answer
+from lightning_modules.region_encoders import REGION_ENCODERS, RegionEncoderName, RegionEncoderOptions
+from lightning_modules.region_encoders.region_encoder import RegionEncoder, smallest_region
+from lightning_modules.region_encoders.roi_feature import RoiTokens
+from lightning_modules.region_encoders.visual_marker import Marker
+from lightning_modules.training.combinations import check_options, check_strategy
+from lightning_modules.training.evaluation_losses import EvaluationLosses
+from lightning_modules.training.lora import LoraOptions, add_lora
+from lightning_modules.training.losses import pass_losses, step_counts
+from lightning_modules.training.optimizers import OptimizerName, make_optimizer, warmup_cosine
+from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
+from lightning_modules.training.quantisation import Quantisation, quantise
+from lightning_modules.training.sharding import FullySharded
 from metrics import Evaluation, Prediction, Score
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from datamodules.vision import VisualProcessor
+    from datamodules.batching.visual_processor import VisualProcessor
     from lightning_modules.bases.base import Base
 
 Part: TypeAlias = Literal["vision_tower", "projector", "language_model"]
@@ -51,7 +62,7 @@ class RegionModule(LightningModule):
 
     Args:
         base: The vision-language model that regions are added to.
-        region_reference: How regions are told to it: by `token_mark`, `roi_feature`, `text_coordinates`,
+        region_encoder: How regions are told to it: by `token_mark`, `roi_feature`, `text_coordinates`,
             `visual_marker`, or `none` as a control.
         num_marks: M, the most regions of a sample.
         mark_scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
@@ -81,7 +92,7 @@ class RegionModule(LightningModule):
     def __init__(
         self,
         base: BaseModel,
-        region_reference: ReferenceName = "token_mark",
+        region_encoder: RegionEncoderName = "token_mark",
         num_marks: int = 100,
         mark_dim: int = 256,
         mark_scale: float | None = None,
@@ -106,7 +117,7 @@ class RegionModule(LightningModule):
         self.base = base
         # plain values: a checkpoint carries them, so that a model can be built again from it alone
         self.options: dict[str, Any] = {
-            "region_reference": region_reference,
+            "region_encoder": region_encoder,
             "num_marks": num_marks,
             "mark_dim": mark_dim,
             "roi_tokens": roi_tokens,
@@ -118,7 +129,7 @@ class RegionModule(LightningModule):
             "quantise": quantise,
             "lora": None if lora is None else lora.plain(),
         }
-        self.region_reference: ReferenceName = region_reference
+        self.region_encoder: RegionEncoderName = region_encoder
         self.num_marks = num_marks
         self.mark_dim = mark_dim
         self.mark_scale = mark_scale
@@ -156,9 +167,9 @@ class RegionModule(LightningModule):
         base = load_base(self.base, tokenizer)
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
-        self.backbone.reference.scale(base.word_size() if self.mark_scale is None else self.mark_scale)
+        self.backbone.region_encoder.scale(base.word_size() if self.mark_scale is None else self.mark_scale)
         if self.init_from is not None and not self._restored:
-            checkpoints.start_from(self, self.init_from)
+            self._start_from(self.init_from)
         else:
             self.adapt()
         if self._trainer is not None and isinstance(self.trainer.strategy, FullySharded):
@@ -184,7 +195,7 @@ class RegionModule(LightningModule):
         style = prompt_style(self.prompt, tokenizer, vision.placeholder)
         self.renderer = ConversationRenderer(tokenizer, style, self.max_length)
         base.model.generation_config.eos_token_id = self.renderer.end_ids
-        self.backbone = TokenMarkBackbone(base, self._reference(base.width), guide=self.guide_weight > 0)
+        self.backbone = TokenMarkBackbone(base, self._region_encoder(base.width), guide=self.guide_weight > 0)
         if learns:
             self._freeze()
             learn_in_float32(self.backbone)
@@ -202,9 +213,9 @@ class RegionModule(LightningModule):
         if self.lora:
             add_lora(base.language_model, self.lora)
 
-    def _reference(self, width: int) -> RegionReference:
-        options = ReferenceOptions(width, self.num_marks, self.mark_dim, self.roi_tokens, self.marker)
-        return REFERENCES[self.region_reference](options)
+    def _region_encoder(self, width: int) -> RegionEncoder:
+        options = RegionEncoderOptions(width, self.num_marks, self.mark_dim, self.roi_tokens, self.marker)
+        return REGION_ENCODERS[self.region_encoder](options)
 
     def _freeze(self) -> None:
         base = self.backbone.base
@@ -224,7 +235,7 @@ class RegionModule(LightningModule):
 
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
-        base, pointing = self.backbone.base, self.backbone.reference.pointing
+        base, pointing = self.backbone.base, self.backbone.region_encoder.pointing
         return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
 
     # --- training ---------------------------------------------------------------------------------------------------
@@ -348,13 +359,44 @@ class RegionModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint carries all that answering needs: options, architecture and tokenizer, as plain data."""
-        checkpoint[checkpoints.DESCRIPTION] = self.describe()
+        checkpoint[DESCRIPTION] = self.describe()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another model by name, before its tensors are compared."""
-        checkpoints.check(self, checkpoint)
+        """Refuses a checkpoint of another model by the names and shapes of its weights.
+
+        Of a sharded checkpoint only the strategy sees the weights, and compares them.
+        """
+        check_region_encoder(self.region_encoder, checkpoint[DESCRIPTION], "the checkpoint")
+        if "state_dict" in checkpoint:
+            compare(self.state_dict(), checkpoint["state_dict"], "the checkpoint")
 
     def describe(self) -> dict[str, Any]:
-        """What `checkpoints.load` needs to build this model again."""
+        """What `checkpoints.loading` needs to build this model again, as plain data."""
         with tempfile.TemporaryDirectory() as folder:
-            return checkpoints.describe(self, Path(folder))
+            tokenizer = tokenizer_files(self.renderer.tokenizer, Path(folder))
+        return {
+            "class": type(self).__name__,
+            "options": self.options,
+            "vision": vision_settings(self.vision),
+            "architecture": architecture_json(self.backbone.model.config),
+            "tokenizer": tokenizer,
+        }
+
+    def _start_from(self, path: Path) -> None:
+        """Adapts the model and gives it the weights of an earlier stage, every single one of them.
+
+        Where both stages have the same adapters and quantisation, these go on learning. Else those of the earlier
+        stage become part of the weights before this one's are made.
+
+        Raises:
+            DataError: The checkpoint is another model's; the message lists what is missing, unexpected or misfits.
+        """
+        checkpoint = read(path)
+        description = checkpoint[DESCRIPTION]
+        check_region_encoder(self.region_encoder, description, str(path))
+        if (description["options"].get("quantise"), lora_options(description)) == (self.quantise, self.lora):
+            self.adapt()
+            fill(self, checkpoint["state_dict"], path)
+        else:
+            fill(self, plain_weights(checkpoint), path)
+            self.adapt()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from datamodules.types import RegionBatch
-from lightning_modules.answering import Answered
+from datamodules.batching.batch import RegionBatch
 from lightning_modules.backbone import BackboneOutput
+from lightning_modules.generation.answering import Answered
 from lightning_modules.region_guide import tracking_hits
 from lightning_modules.region_module import RegionModule
 

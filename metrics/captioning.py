@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics.caption_scorers import SCORERS, CaptionScore, Corpus
 from metrics.predictions import Prediction, PredictionMetric, Score, by_group, spell_regions, with_groups
 from metrics.ptb import ptb_tokenise

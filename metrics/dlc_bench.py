@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, mapping, member, number, text
-from datamodules.types import DataError
 from metrics.predictions import Score
 
 _RECOGNITION = ("Yes", "No")

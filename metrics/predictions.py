@@ -18,8 +18,9 @@ import torch
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from datamodules.placeholders import PLACEHOLDER
-from datamodules.types import Answering, DataError, Task
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import PLACEHOLDER
+from datamodules.types import Answering, Task
 from metrics.sample_sums import SampleSums
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import located
-from datamodules.types import Answering, DataError, Task
+from datamodules.types import Answering, Task
 from metrics.predictions import Prediction
 
 _REQUIRED = {item.name for item in dataclasses.fields(Prediction)[:6]}

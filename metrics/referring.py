@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array
 from datamodules.reading.geometry import parse_box
-from datamodules.types import DataError
 from metrics.accuracy import accuracies, normalise
 from metrics.multiple_choice import ChoiceRule, choice_protocol, likeliest_option, right_option
 from metrics.predictions import Prediction, PredictionMetric, Score

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import metrics
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import predictions_file
+from metrics.benchmarks import BENCHMARKS, Benchmark
 from metrics.evaluation import Evaluation
 from metrics.predictions import Prediction, PredictionMetric, Score
-from metrics.score import BENCHMARKS, Benchmark
 
 
 def score_files(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics.multiple_choice import ChoiceRule, LetterRule, MultipleChoice
 from metrics.parts import Items, all_right, by_item
 from metrics.predictions import Prediction, Score, by_group

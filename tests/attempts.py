@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Prediction, PredictionMetric
 
 

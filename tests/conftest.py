@@ -1,24 +1,29 @@
-"""Tests never reach for the network, and find each other's helpers."""
+"""Tests never reach for the network, and leave nothing behind for each other."""
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
-# what tests share, and the writers of published formats, which stand beside the tests of their readers
-sys.path.insert(0, str(Path(__file__).parent / "datamodules" / "formats"))
-sys.path.insert(0, str(Path(__file__).parent / "lightning_modules" / "bases"))
-sys.path.insert(0, str(Path(__file__).parent / "lightning_modules" / "planning"))
-sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 import torch
 
 # tiny models only lose by a second thread, and sums come out the same everywhere
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """A port, a rank or a process group that one test leaves would make later ones part of its run."""
+    with mock.patch.dict(os.environ):
+        yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from datamodules.errors import DataError
 from datamodules.source import RegionSource
-from datamodules.types import DataError, RegionSample
+from datamodules.types import RegionSample
 
 FUZZ = settings(
     max_examples=300,

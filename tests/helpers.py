@@ -11,20 +11,21 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from datamodules.collate import Collate
-from datamodules.conversation import ConversationRenderer
-from datamodules.footprints import View, between, edges
-from datamodules.processor import RegionProcessor
-from datamodules.prompt_styles import PromptName, prompt_style
-from datamodules.region_weights import RegionWeights, region_weights
-from datamodules.regions import Fit, Placement
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.collate import Collate
+from datamodules.batching.processor import RegionProcessor
+from datamodules.prompting.conversation import ConversationRenderer
+from datamodules.prompting.prompt_styles import PromptName, prompt_style
+from datamodules.regions.footprints import View, between, edges
+from datamodules.regions.placement import Fit, Placement
+from datamodules.regions.region_weights import RegionWeights, region_weights
 from datamodules.source import RegionSource
-from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from datamodules.types import Box, Pixels, Region, RegionSample, Turn
 from lightning_modules import ImageRegionModule, VideoRegionModule
 from lightning_modules.bases.llava import IMAGE
 from lightning_modules.bases.loading import BaseModel, add_special_tokens
+from lightning_modules.region_encoders import REGION_ENCODERS
 from lightning_modules.region_module import RegionModule
-from lightning_modules.region_references import REFERENCES
 
 SIDE, PATCH = 16, 4
 GRID = SIDE // PATCH
@@ -51,9 +52,9 @@ ARCHITECTURE: dict[str, Any] = {
 }
 
 WAYS: list[dict[str, Any]] = [
-    *({"region_reference": name} for name in REFERENCES),
-    {"region_reference": "roi_feature", "roi_tokens": "frame"},
-    {"region_reference": "visual_marker", "marker": "tint"},
+    *({"region_encoder": name} for name in REGION_ENCODERS),
+    {"region_encoder": "roi_feature", "roi_tokens": "frame"},
+    {"region_encoder": "visual_marker", "marker": "tint"},
 ]
 """Options of a module for every way to point at a region."""
 

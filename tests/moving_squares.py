@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from datamodules.media import read_clip
-from datamodules.regions import run_length_code
+from datamodules.media.clips import read_clip
+from datamodules.regions.placement import run_length_code
 from datamodules.shapes.encode import write_video
 from datamodules.shapes.figure import COLOURS, Figure, Scene
 from datamodules.shapes.render import render

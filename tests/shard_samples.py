@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools.mask import encode
 
 from datamodules.clusters import cluster_of
-from datamodules.media import read_clip
+from datamodules.media.clips import read_clip
 from datamodules.shards.storage import open_storage
 from datamodules.shards.stored_media import Storing
 from datamodules.shards.writer import write_shards

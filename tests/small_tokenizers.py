@@ -14,9 +14,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from datamodules.shapes.tokenizer import train_tokenizer
 from helpers import character_tokenizer
+from lightning_modules.bases.byte_tokenizer import byte_tokenizer
 from lightning_modules.bases.llava import IMAGE
 from lightning_modules.bases.loading import add_special_tokens
-from lightning_modules.byte_tokenizer import byte_tokenizer
 
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>"]
 CHAT = (

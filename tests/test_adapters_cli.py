@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,13 +18,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a strategy leaves in the environment would make later tests children of this one."""
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    with mock.patch.dict(os.environ):
-        yield
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 def options(folder: Path, strategy: str) -> list[str]:

@@ -10,9 +10,9 @@ from PIL import Image
 
 import cli
 from datamodules.formats import CocoInstances
+from datamodules.media.mask_picture import read_mask
 from datamodules.types import Region
 from helpers import square_weights, tiny_module
-from lightning_modules.ask import read_mask
 from lightning_modules.region_module import RegionModule
 
 pytestmark = pytest.mark.real_data

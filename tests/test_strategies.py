@@ -10,10 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -50,13 +48,8 @@ ARCHITECTURE: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a strategy leaves in the environment would make later tests children of this one."""
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    with mock.patch.dict(os.environ):
-        yield
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +94,8 @@ def assert_all_has_moved(folder: Path) -> dict[str, Any]:
     stuck = {name: weight for name, weight in found.items() if weight["moved"] < 0.9}
     assert not stuck
     untouched = {name for name, weight in found.items() if weight["rows"] < weight["shape"][0]}
-    assert all(name.endswith(("embed_tokens.weight", "reference.marks")) for name in untouched)
-    assert found["backbone.reference.marks"]["rows"] >= 20
+    assert all(name.endswith(("embed_tokens.weight", "region_encoder.marks")) for name in untouched)
+    assert found["backbone.region_encoder.marks"]["rows"] >= 20
     assert max(torch.Size(weight["shape"]).numel() for weight in found.values()) >= 4096
     assert {weight["dtype"] for weight in found.values()} == {"torch.float32"}
     return found

@@ -27,14 +27,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.formats.action_genome_index import Entries, file_name, read_people
-from datamodules.media import frame_size
-from datamodules.placeholders import check_mentions
+from datamodules.media.clips import frame_size
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.checks import check_sample
 from datamodules.reading.geometry import clipped, parse_box, parse_xywh
 from datamodules.reading.records import located
 from datamodules.source import RegionSource
-from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
+from datamodules.types import Box, Region, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)
 

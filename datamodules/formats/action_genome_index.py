@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, filled, mapping, member, number, text
 from datamodules.reading.geometry import parse_xywh
 from datamodules.reading.pickles import read_pickle
-from datamodules.types import Box, DataError
+from datamodules.types import Box
 
 _logger = logging.getLogger(__name__)
 

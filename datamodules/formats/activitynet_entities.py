@@ -28,15 +28,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.media import frame_size
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.media.clips import frame_size
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, number, text
 from datamodules.reading.frame_times import FrameTimes
 from datamodules.reading.geometry import clipped, parse_box
 from datamodules.reading.json_index import JsonIndex, Named, read_json
 from datamodules.reading.records import RecordSource
 from datamodules.reading.video_folder import SUFFIXES, VideoFolder
-from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
+from datamodules.types import Box, Region, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)
 

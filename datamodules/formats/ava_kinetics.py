@@ -23,15 +23,16 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from datamodules.media import frame_size
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.media.clips import frame_size
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.csv_rows import CsvGroups
 from datamodules.reading.fields import filled, number
 from datamodules.reading.frame_times import FrameTimes
 from datamodules.reading.geometry import clipped, parse_box
 from datamodules.reading.records import RecordSource
 from datamodules.reading.video_folder import VideoFolder
-from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
+from datamodules.types import Box, Region, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)
 

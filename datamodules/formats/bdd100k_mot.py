@@ -30,14 +30,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.media import frame_size
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.media.clips import frame_size
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, number
 from datamodules.reading.geometry import clipped, parse_box
 from datamodules.reading.json_index import read_json
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import tracked_region
-from datamodules.types import Box, DataError, Frames, Geometry, RegionSample, Turn
+from datamodules.types import Box, Frames, Geometry, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 

@@ -28,12 +28,13 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.media import frame_size
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.media.clips import frame_size
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import integer, number
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import tracked_region, visible_part
-from datamodules.types import Box, DataError, Frames, RegionSample, Turn
+from datamodules.types import Box, Frames, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 

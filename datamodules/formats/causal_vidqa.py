@@ -26,15 +26,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.choices import lettered
+from datamodules.errors import DataError
 from datamodules.formats.causal_vidqa_regions import LabelMaps, MapFrames, TaggedObjects, TrackFiles
+from datamodules.prompting.choices import lettered
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.json_index import read_json
 from datamodules.reading.pickles import read_pickle
 from datamodules.reading.records import RecordSource, located
 from datamodules.reading.shown import shown
 from datamodules.reading.tracks import tracked_region
-from datamodules.types import Answering, DataError, Region, RegionSample, Turn, Video
+from datamodules.types import Answering, Region, RegionSample, Turn, Video
 
 PARTS = {
     "d": ("descriptive", "answer"),

@@ -22,13 +22,14 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.media import sample_frames
+from datamodules.errors import DataError
+from datamodules.media.clips import sample_frames
+from datamodules.media.video_index import index_frames, open_video
 from datamodules.reading.fields import filled, frame_number, mapping, member
 from datamodules.reading.geometry import parse_geometry, parse_mask
 from datamodules.reading.json_index import JsonIndex, read_json
 from datamodules.reading.records import located
-from datamodules.types import DataError, Geometry, Mask
-from datamodules.video_index import index_frames, open_video
+from datamodules.types import Geometry, Mask
 
 Track: TypeAlias = Mapping[int, Geometry | None]
 """Source frame -> where an object is there, None where it is not visible."""

@@ -11,12 +11,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.shown import shown
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Frames, RegionSample, Turn
+from datamodules.types import Frames, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 

@@ -22,12 +22,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, number, text
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import tracked_region, visible_part
-from datamodules.types import Box, DataError, Frames, RegionSample, Turn
+from datamodules.types import Box, Frames, RegionSample, Turn
 
 
 class ElysiumTrack(RecordSource):

@@ -26,14 +26,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.formats.visual_genome import find_picture
-from datamodules.placeholders import check_mentions
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.checks import check_sample
 from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.fields import filled, member
 from datamodules.reading.records import located
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 

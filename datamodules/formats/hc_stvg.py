@@ -28,13 +28,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, number
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import tracked_region, visible_part
 from datamodules.reading.video_folder import VideoFolder
-from datamodules.types import Box, DataError, RegionSample, Turn, Video
+from datamodules.types import Box, RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)
 

@@ -24,13 +24,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, text
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.json_rows import JsonRows
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import parse_masks, tracked_region
-from datamodules.types import DataError, Frames, Mask, RegionSample, Turn
+from datamodules.types import Frames, Mask, RegionSample, Turn
 
 
 class LvVis(RecordSource):

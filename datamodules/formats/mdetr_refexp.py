@@ -21,15 +21,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.formats.refcocog import REFERENCES, References
-from datamodules.placeholders import check_mentions
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
-from datamodules.types import DataError, Frames, RegionSample, Turn
+from datamodules.types import Frames, RegionSample, Turn
 
 
 class MdetrRefexp(RecordSource):

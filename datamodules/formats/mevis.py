@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from datamodules.errors import DataError
 from datamodules.formats.referring_video import (
     Expression,
     Files,
@@ -27,7 +28,7 @@ from datamodules.formats.referring_video import (
     parse_exp,
 )
 from datamodules.reading.json_index import JsonIndex
-from datamodules.types import DataError, Mask
+from datamodules.types import Mask
 
 
 class Mevis(ReferringVideos):

@@ -26,15 +26,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.formats.osprey_region import parse_region
-from datamodules.placeholders import PLACEHOLDER
+from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.human_gpt import parse_messages
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
-from datamodules.types import DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 

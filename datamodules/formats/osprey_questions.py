@@ -18,13 +18,14 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from datamodules.errors import DataError
 from datamodules.formats.osprey_region import parse_region
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource, located
 from datamodules.reading.shown import shown
-from datamodules.types import DataError, Frames, RegionSample, Turn
+from datamodules.types import Frames, RegionSample, Turn
 
 
 class OspreyQuestions(RecordSource):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import mapping, member
 from datamodules.reading.geometry import clipped, parse_mask, parse_polygon, parse_xywh
 from datamodules.reading.prompts import Prompt, prompted_object
-from datamodules.types import Box, DataError, Mask, Polygon, Region
+from datamodules.types import Box, Mask, Polygon, Region
 
 
 def parse_region(value: object, where: str, prompt: Prompt, size: tuple[int, int] | None = None) -> Region:

@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import filled, integer, mapping, member, text
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import RecordSource
-from datamodules.types import DataError, Frames, RegionSample, Turn
+from datamodules.types import Frames, RegionSample, Turn
 
 SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
 """The words that peers' numbers were made with, from LLaVA-1.5 on."""

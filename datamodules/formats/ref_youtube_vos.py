@@ -23,10 +23,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.formats.referring_video import Expression, Files, References, ReferringVideos, parse_exp
 from datamodules.reading.fields import filled, mapping, member, text
 from datamodules.reading.json_index import JsonIndex
-from datamodules.types import DataError, Mask
+from datamodules.types import Mask
 
 _logger = logging.getLogger(__name__)
 

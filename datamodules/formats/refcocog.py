@@ -33,7 +33,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.fields import array, filled, integer, mapping, member, text
 from datamodules.reading.geometry import clipped, parse_box
@@ -42,7 +43,7 @@ from datamodules.reading.pickles import read_pickle
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
-from datamodules.types import Box, DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 _SPLITS = {"umd": ("train", "val", "test"), "google": ("train", "val")}

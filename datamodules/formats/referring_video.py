@@ -26,12 +26,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, text
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import parse_masks, tracked_region, union
-from datamodules.types import DataError, Frames, Mask, Region, RegionSample, Turn
+from datamodules.types import Frames, Mask, Region, RegionSample, Turn
 
 References: TypeAlias = Literal["single", "grouped"]
 """A sample for every expression, or one for every object with all its expressions as references."""

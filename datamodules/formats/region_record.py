@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from datamodules.placeholders import PLACEHOLDER
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.reading.checks import check_sample
 from datamodules.reading.fields import array, filled, frame_number, integer, known_keys, mapping, member, only_key, text
 from datamodules.reading.geometry import KINDS, parse_geometry
-from datamodules.types import DataError, Frames, Geometry, Media, Region, RegionSample, Task, Turn, Video
+from datamodules.types import Frames, Geometry, Media, Region, RegionSample, Task, Turn, Video
 
 _MEDIA = ("image", "video", "frames")
 _CONTENT = ("regions", "conversation", "references", "options", "label")

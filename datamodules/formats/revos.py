@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.formats.referring_video import (
     Expression,
     Files,
@@ -29,7 +30,7 @@ from datamodules.formats.referring_video import (
 )
 from datamodules.reading.fields import integer, member
 from datamodules.reading.json_index import JsonIndex
-from datamodules.types import DataError, Mask
+from datamodules.types import Mask
 
 Kind: TypeAlias = Literal["referring", "reasoning"]
 

@@ -24,15 +24,16 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.choices import lettered
+from datamodules.errors import DataError
 from datamodules.formats.vcr_metadata import read_regions
 from datamodules.formats.vcr_text import Tokens, mentioned, parse_tokens, sentence
+from datamodules.prompting.choices import lettered
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
-from datamodules.types import Answering, DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Answering, Frames, Region, RegionSample, Turn
 
 Part: TypeAlias = Literal["answer", "rationale"]
 

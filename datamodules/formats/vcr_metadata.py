@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, integer, mapping, member, number
 from datamodules.reading.geometry import clipped, parse_box
 from datamodules.reading.json_index import read_json
 from datamodules.reading.prompts import Prompt, prompted_object
 from datamodules.reading.records import located
-from datamodules.types import Box, DataError, Polygon, Region
+from datamodules.types import Box, Polygon, Region
 
 _LEAST_POINTS = 4
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from datamodules.placeholders import PLACEHOLDER
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.reading.fields import array, filled, integer, text
-from datamodules.types import DataError
 
 Tokens: TypeAlias = tuple[str | tuple[int, ...], ...]
 """Words, and the objects that are mentioned together: their numbers, counted from 0."""

@@ -27,12 +27,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.formats.vidor import VidOr
-from datamodules.placeholders import check_mentions
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
-from datamodules.types import DataError, RegionSample, Turn, Video
+from datamodules.types import RegionSample, Turn, Video
 
 _logger = logging.getLogger(__name__)
 

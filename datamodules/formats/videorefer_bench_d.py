@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from datamodules.formats.videorefer_objects import Mode, parse_id, parse_object, parse_prompted_frame, video_media
-from datamodules.placeholders import check_mentions
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource

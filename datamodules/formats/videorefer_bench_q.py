@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
 
-from datamodules.choices import LETTER_REQUEST
+from datamodules.errors import DataError
 from datamodules.formats.videorefer_objects import (
     Mode,
     numbered,
@@ -27,11 +27,12 @@ from datamodules.formats.videorefer_objects import (
     parse_prompted_frame,
     video_media,
 )
+from datamodules.prompting.choices import LETTER_REQUEST
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
-from datamodules.types import Answering, DataError, RegionSample, Turn
+from datamodules.types import Answering, RegionSample, Turn
 
 _LETTER = re.compile(r"\s*\(([A-Z])\)\s*")
 

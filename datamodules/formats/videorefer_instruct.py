@@ -16,12 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.formats.videorefer_objects import numbered, parse_id, parse_object, video_media
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.human_gpt import parse_messages
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.records import RecordSource
-from datamodules.types import DataError, Frames, Media, NoPicture, RegionSample, Turn
+from datamodules.types import Frames, Media, NoPicture, RegionSample, Turn
 
 _MEDIA = re.compile(r"<(?:video|image)>")
 

@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from datamodules.placeholders import PLACEHOLDER
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.reading.fields import filled, frame_number, integer, mapping, member
 from datamodules.reading.geometry import parse_frame_mask, parse_polygon
 from datamodules.reading.tracks import tracked_region
-from datamodules.types import DataError, Frames, Geometry, Region, Video
+from datamodules.types import Frames, Geometry, Region, Video
 
 Mode: TypeAlias = Literal["single_frame", "multi_frame"]
 """Which frame an object is prompted on: the one that the record names, or the first that shows it."""

@@ -20,11 +20,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, filled, integer, mapping, member, number
 from datamodules.reading.json_index import read_json
 from datamodules.reading.records import located
 from datamodules.reading.tracks import tracked_region, visible_part
-from datamodules.types import Box, DataError, Region
+from datamodules.types import Box, Region
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.placeholders import check_mentions
+from datamodules.errors import DataError
+from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.geometry import clipped, parse_xywh
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.json_rows import JsonRows
 from datamodules.reading.records import RecordSource
-from datamodules.types import DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
 _FOLDERS = ("VG_100K", "VG_100K_2")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datamodules.choices import answered
-from datamodules.placeholders import PLACEHOLDER, check_mentions
-from datamodules.types import DataError, Frames, NoPicture, RegionSample
+from datamodules.errors import DataError
+from datamodules.prompting.choices import answered
+from datamodules.prompting.placeholders import PLACEHOLDER, check_mentions
+from datamodules.types import Frames, NoPicture, RegionSample
 
 
 def check_sample(sample: RegionSample) -> None:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, filled, integer, mapping, member, number
 from datamodules.reading.geometry import clipped, parse_mask, parse_polygon
 from datamodules.reading.json_rows import JsonRows, read_row
 from datamodules.reading.prompts import Prompt, prompted_object
-from datamodules.types import Box, DataError, Mask, Polygon, Region
+from datamodules.types import Box, Mask, Polygon, Region
 
 _Row = TypeVar("_Row")
 _ANNOTATION = np.dtype(

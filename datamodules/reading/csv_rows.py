@@ -12,7 +12,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import reprlib
 from collections.abc import Sequence, Set
 from typing import Any
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 _LARGEST = 1e300
 

@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError, File
-from datamodules.video_index import FrameIndex, OpenVideo, count_frames, index_frames, open_video
+from datamodules.errors import DataError
+from datamodules.media.video_index import FrameIndex, OpenVideo, count_frames, index_frames, open_video
+from datamodules.types import File
 
 _LATE = 1.0  # seconds: an annotated end is often a little behind the last frame of the file
 _ROUNDING = 1e-6

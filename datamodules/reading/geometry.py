@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, integer, known_keys, mapping, member, number, only_key, text
 from datamodules.reading.rle import compressed, run_lengths
-from datamodules.types import Box, DataError, Geometry, Mask, Polygon, Stroke
+from datamodules.types import Box, Geometry, Mask, Polygon, Stroke
 
 KINDS = ("box", "mask", "polygon", "stroke")
 

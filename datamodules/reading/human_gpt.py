@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, filled, mapping, member, text
-from datamodules.types import DataError
 
 _SPEAKERS = ("human", "gpt")
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.reading.json_rows import JsonRows, read_row
-from datamodules.types import DataError
 
 
 class Named(NamedTuple):

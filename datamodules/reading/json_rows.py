@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 
 class Row(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 _NUMERIC = re.compile(r"[biufc]\d{1,2}")
 

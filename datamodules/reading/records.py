@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.reading.checks import check_sample
 from datamodules.source import RegionSource
-from datamodules.types import DataError, RegionSample
+from datamodules.types import RegionSample
 
 
 class Records(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 
 def run_lengths(counts: str) -> NDArray[np.int64]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array
 from datamodules.reading.geometry import clipped, parse_frame_mask
-from datamodules.types import Box, DataError, Geometry, Mask, Region
+from datamodules.types import Box, Geometry, Mask, Region
 
 
 def tracked_region(track: Mapping[int, Geometry | None], where: str, category: str | None = None) -> Region:

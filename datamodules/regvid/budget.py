@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from datamodules.errors import DataError
 from datamodules.regvid.models import Usage
-from datamodules.types import DataError
 
 
 @dataclass(frozen=True)

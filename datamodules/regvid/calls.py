@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from datamodules.errors import DataError
 from datamodules.regvid.accounts import Stage
 from datamodules.regvid.budget import Budget, BudgetSpentError
 from datamodules.regvid.journal import Entry, Filed, Journal, request_key
 from datamodules.regvid.models import CallError, ChatAnswer, ChatModel, ChatRequest, Models, RejectedError, Role, Usage
 from datamodules.regvid.parsing import UnreadableError
 from datamodules.regvid.prompts import Prompts
-from datamodules.types import DataError
 
 T = TypeVar("T")
 

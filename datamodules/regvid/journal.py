@@ -16,8 +16,8 @@ from typing import NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
+from datamodules.errors import DataError
 from datamodules.regvid.models import ROLES, ChatAnswer, ChatModel, ChatRequest, Role, Usage
-from datamodules.types import DataError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (

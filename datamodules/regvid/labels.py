@@ -24,7 +24,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 Extent: TypeAlias = tuple[int, int]
 Masks: TypeAlias = NDArray[np.bool_]

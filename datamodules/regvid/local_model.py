@@ -8,8 +8,8 @@ from functools import cached_property
 from threading import Lock
 from typing import Any, NamedTuple
 
+from datamodules.errors import DataError
 from datamodules.regvid.models import ChatAnswer, ChatModel, ChatRequest
-from datamodules.types import DataError
 
 
 class Loaded(NamedTuple):

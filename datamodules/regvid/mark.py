@@ -11,12 +11,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.drawing import shown_on, solid
-from datamodules.media import Backend, read_clip
-from datamodules.regions import Placement, bounding_box
+from datamodules.errors import DataError
+from datamodules.media.clips import Backend, read_clip
+from datamodules.regions.drawing import shown_on, solid
+from datamodules.regions.placement import Placement, bounding_box
 from datamodules.regvid.masklets import Masklets, fill_gaps
 from datamodules.regvid.overlay import paint
-from datamodules.types import Clip, DataError, Region, RegionSample
+from datamodules.types import Clip, Region, RegionSample
 
 
 @dataclass(frozen=True, slots=True)

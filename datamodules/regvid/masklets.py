@@ -15,8 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from datamodules.regions import Placement, run_length_code
-from datamodules.types import Box, Clip, DataError, Geometry, Mask, Region, Stroke
+from datamodules.errors import DataError
+from datamodules.regions.placement import Placement, run_length_code
+from datamodules.types import Box, Clip, Geometry, Mask, Region, Stroke
 
 if TYPE_CHECKING:
     from transformers import Sam2VideoInferenceSession, Sam2VideoModel

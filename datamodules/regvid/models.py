@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 Role: TypeAlias = Literal["describe", "split", "judge", "rewrite", "instruct"]
 """What a model is asked to do: one request each, and each may go to another model."""

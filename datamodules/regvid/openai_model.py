@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.regvid.models import CallError, ChatAnswer, ChatModel, ChatRequest, Image, RejectedError
-from datamodules.types import DataError
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.calls import Patience
 from datamodules.regvid.models import Models
-from datamodules.types import DataError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datamodules.drawing import BLACK, Colour, in_stripes, ink_on, region_colour, surrounding
+from datamodules.regions.drawing import BLACK, Colour, in_stripes, ink_on, region_colour, surrounding
 from datamodules.regvid.labels import Extent, Label, arrange
 
 if TYPE_CHECKING:

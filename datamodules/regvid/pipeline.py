@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES, Account, Stage
 from datamodules.regvid.calls import Calls, WaitingError, together
 from datamodules.regvid.describe import Describe
@@ -15,7 +16,7 @@ from datamodules.regvid.instruct import Instruct
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.verify import Verify
 from datamodules.regvid.videos import Videos
-from datamodules.types import DataError, RegionSample
+from datamodules.types import RegionSample
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import yaml
 
+from datamodules.errors import DataError
 from datamodules.regvid.models import ROLES, ChatRequest, Image, Role
-from datamodules.types import DataError
 
 Wording: TypeAlias = Literal["detailed", "brief"]
 

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from datamodules.doctor import kind_of
+from datamodules.checkup import kind_of
+from datamodules.errors import DataError
 from datamodules.files import write_text
 from datamodules.regvid.accounts import STAGES, Stage
 from datamodules.regvid.budget import Budget, Limits
@@ -26,7 +27,6 @@ from datamodules.regvid.output import FUNNEL, JOURNAL, REGIONS, SAMPLES, Ordered
 from datamodules.regvid.pipeline import Finished, Marking, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.videos import Videos
-from datamodules.types import DataError
 
 Watch = Callable[[Calls, int], AbstractContextManager[Callable[[], None]]]
 """Shows calls and spend of a run over so many videos; what it gives is called when one of them is finished."""

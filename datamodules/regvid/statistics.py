@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import integer, mapping, member
-from datamodules.types import DataError, Media, Pointed, RegionSample
+from datamodules.types import Media, Pointed, RegionSample
 
 PAPER = {"videos": 98_000, "regions": 214_000, "samples": 294_000}
 PAPER_SOURCES = {

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from datamodules.media import sample_frames
+from datamodules.errors import DataError
+from datamodules.media.clips import sample_frames
 from datamodules.regvid.accounts import GRADES, Account, Claim, Dropped, Grade
 from datamodules.regvid.calls import Calls, Reading, UnusableError, together
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.models import ChatRequest, Image
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_list, read_object, read_prose
-from datamodules.types import DataError
 
 _WORDS = re.compile(r"[^a-z]+")
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Media, NoPicture, Pointed, Region, RegionSample, Turn
+from datamodules.types import Media, NoPicture, Pointed, Region, RegionSample, Turn
 
 Progress: TypeAlias = Callable[[Iterable[int], str, int], Iterable[int]]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -89,19 +86,3 @@ class ShapesFiles(RegionSource):
     @cached_property
     def _file(self) -> RegionJsonl:
         return RegionJsonl(annotation_path(self.root, self.kind, self.split))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the data set as the command line says; `DataError` if it cannot be written there."""
-    parser = argparse.ArgumentParser("python cli.py shapes", description="Write the built-in data set, moving shapes.")
-    parser.add_argument("--hard", action="store_true", help="the hard set: twins that cross, hide, leave and come back")
-    parser.add_argument("--to", type=Path, help=f"folder ({FOLDERS['video']}, or {FOLDERS['hard']})")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds, other scenes (%(default)s)")
-    parser.add_argument("--scenes", type=int, default=TEST_SCENES, help="test scenes of each kind (%(default)s)")
-    parser.add_argument("--val-scenes", type=int, default=VAL_SCENES, help="validation scenes of each (%(default)s)")
-    parser.add_argument("--workers", type=int, help="processes that write (up to one per CPU)")
-    asked = parser.parse_args(arguments)
-    kind: Kind = "hard" if asked.hard else "video"
-    root = asked.to or FOLDERS[kind]
-    written = write_shapes(root, asked.seed, asked.val_scenes, asked.scenes, asked.workers, set_of(kind))
-    sys.stdout.write(f"{root}: {'written' if written else 'is there already'}\n")

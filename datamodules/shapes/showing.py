@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from datamodules.placeholders import PLACEHOLDER, mentions
+from datamodules.prompting.placeholders import PLACEHOLDER, mentions
 from datamodules.reading.prompts import Prompt
 from datamodules.types import Region, RegionSample, Turn
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.reading.prompts import Prompt
 from datamodules.shapes.figure import Scene
 from datamodules.shapes.questions import Question, ask, groups_of
@@ -14,7 +15,7 @@ from datamodules.shapes.render import render
 from datamodules.shapes.scene import Kind, make_scene, scene_rng
 from datamodules.shapes.showing import Showing
 from datamodules.source import RegionSource
-from datamodules.types import DataError, Mask, Media, Pixels, Region, RegionSample, Turn
+from datamodules.types import Mask, Media, Pixels, Region, RegionSample, Turn
 
 
 class ShapesStream(RegionSource):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datamodules.placeholders import PLACEHOLDER
+from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.shapes.figure import COLOURS, SHAPES
 from datamodules.shapes.questions import ask, groups_of
 from datamodules.shapes.scene import KINDS, Kind, make_scene, scene_rng

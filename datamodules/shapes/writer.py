@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.shapes.encode import SceneKey, write_media
 from datamodules.shapes.questions import ask, groups_of
@@ -25,7 +26,7 @@ from datamodules.shapes.render import render
 from datamodules.shapes.scene import KINDS, Kind, Split, make_scene, scene_rng
 from datamodules.shapes.source import make_sample
 from datamodules.shapes.tokenizer import train_tokenizer
-from datamodules.types import DataError, Frames, RegionSample, Video
+from datamodules.types import Frames, RegionSample, Video
 
 VAL_SCENES, TEST_SCENES = 96, 256
 MANIFEST = "manifest.json"

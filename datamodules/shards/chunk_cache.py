@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 _POLL_SECONDS = 0.02
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from datamodules.errors import DataError
 from datamodules.shards.chunk_cache import ChunkCache
 from datamodules.shards.item import damage, read_range
 from datamodules.shards.layout import Chunk
 from datamodules.shards.storage import Folder, Storage
-from datamodules.types import DataError, PackedFile
+from datamodules.types import PackedFile
 
 
 @dataclass(frozen=True)

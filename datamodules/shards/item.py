@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, BinaryIO, Literal, TypeAlias
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 Kind: TypeAlias = Literal["frames", "video", "sampled", "none"]
 

@@ -25,8 +25,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.shards.storage import Storage
-from datamodules.types import DataError
 
 FORMAT = 2  # 1 told a prompt and no truth on prompted frames
 INDEX, ARRAYS, MANIFEST = "index.json", "source.npz", "source.json"

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading.geometry import dump_geometry, parse_geometry
-from datamodules.types import DataError, Geometry, Media, Region, RegionSample, Turn
+from datamodules.types import Geometry, Media, Region, RegionSample, Turn
 
 
 def dump_sample(sample: RegionSample) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)

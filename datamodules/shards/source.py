@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.shards.chunk_cache import ChunkCache
 from datamodules.shards.chunks import Chunks, ShardFile
 from datamodules.shards.item import Head, damage, read_head, read_line
@@ -18,7 +19,7 @@ from datamodules.shards.sample_text import parse_sample
 from datamodules.shards.sizes import parse_bytes
 from datamodules.shards.storage import open_storage
 from datamodules.source import Blocks, RegionSource
-from datamodules.types import DataError, File, Frames, Media, NoPicture, RegionSample, Sampled, Video
+from datamodules.types import File, Frames, Media, NoPicture, RegionSample, Sampled, Video
 
 
 class ShardedSource(RegionSource):

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 
 class Storage(ABC):

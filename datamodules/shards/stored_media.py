@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from datamodules.clusters import cluster_of
-from datamodules.media import Backend, read_clip
+from datamodules.errors import DataError
+from datamodules.media.clips import Backend, read_clip
+from datamodules.media.video_backends import Picture
 from datamodules.shards.item import StoredMedia
 from datamodules.shards.layout import Form
 from datamodules.shards.sample_text import dump_sample
-from datamodules.types import DataError, File, Frames, NoPicture, Pixels, RegionSample, Sampled, Video
-from datamodules.video_backends import Picture
+from datamodules.types import File, Frames, NoPicture, Pixels, RegionSample, Sampled, Video
 
 
 def media_key(sample: RegionSample) -> Hashable | None:

@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.shards.item import dump_item
 from datamodules.shards.layout import MANIFEST, Manifest, write_layout
 from datamodules.shards.storage import Storage
 from datamodules.shards.stored_media import Storing, media_key
 from datamodules.source import RegionSource
-from datamodules.types import DataError
 
 _PARTS_A_WORKER = 4  # so that one slow part does not keep the others waiting
 _LARGEST = 2**32 - 2**20  # offsets in a chunk are 32 bits

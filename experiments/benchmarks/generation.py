@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.collate import Collate
-from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.collate import Collate
+from datamodules.types import Box, Pixels, Region, RegionSample, Turn
 from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_module, side_of, yaml_architecture
 from experiments.benchmarks.timing import in_turn
-from lightning_modules.decoding import generate
+from lightning_modules.generation.decoding import generate
 from lightning_modules.region_module import RegionModule
 
 QUICKSTART = Path(__file__).parents[1] / "quickstart.yaml"

@@ -41,17 +41,17 @@ from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import TINY, make_batch, make_module, yaml_architecture
 from experiments.benchmarks.peak_memory import PeakMemory
 from experiments.benchmarks.timing import seconds
-from lightning_modules.adapters import LoraOptions
+from experiments.commands.plan import PEAK_FLOPS
+from lightning_modules.bases.byte_tokenizer import BYTES
 from lightning_modules.bases.loading import BaseModel
-from lightning_modules.byte_tokenizer import BYTES
-from lightning_modules.decoding import generate
+from lightning_modules.generation.decoding import generate
 from lightning_modules.planning import step as planned
-from lightning_modules.planning.command import PEAK_FLOPS
 from lightning_modules.planning.measuring import arithmetic, flops
 from lightning_modules.planning.step import Step
 from lightning_modules.planning.weightless import prepare
 from lightning_modules.region_module import RegionModule
-from lightning_modules.sharding import FullySharded
+from lightning_modules.training.lora import LoraOptions
+from lightning_modules.training.sharding import FullySharded
 from lightning_modules.video_region import VideoRegionModule
 
 Method: TypeAlias = Literal["full", "lora", "sharded", "nf4"]

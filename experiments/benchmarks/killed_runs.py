@@ -86,7 +86,7 @@ def series(root: Path) -> dict[str, list[tuple[int, float]]]:
     """Every metric of the training's MLflow run: its steps and values, in the order they were logged."""
     from mlflow import MlflowClient
 
-    from experiments.tracking import tracked_run
+    from experiments.tracking.mlflow_runs import tracked_run
 
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     run_id = tracked_run(root / "killed" / "run")

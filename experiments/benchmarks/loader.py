@@ -28,15 +28,17 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from datamodules.collate import Collate
-from datamodules.conversation import ConversationRenderer
-from datamodules.dataset import RegionDataset
-from datamodules.media import Backend, count_frames, frame_size, read_clip, sample_frames
-from datamodules.processor import RegionProcessor
-from datamodules.prompt_styles import prompt_style
-from datamodules.sampling import EvaluationSampler
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.collate import Collate
+from datamodules.batching.dataset import RegionDataset
+from datamodules.batching.processor import RegionProcessor
+from datamodules.batching.sampling import EvaluationSampler
+from datamodules.errors import DataError
+from datamodules.media.clips import Backend, count_frames, frame_size, read_clip, sample_frames
+from datamodules.prompting.conversation import ConversationRenderer
+from datamodules.prompting.prompt_styles import prompt_style
 from datamodules.source import RegionSource
-from datamodules.types import Box, DataError, Geometry, Mask, Region, RegionBatch, RegionSample, Turn, Video
+from datamodules.types import Box, Geometry, Mask, Region, RegionSample, Turn, Video
 from experiments.benchmarks.markdown import table
 from experiments.benchmarks.timing import in_turn
 

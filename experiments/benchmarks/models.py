@@ -15,11 +15,12 @@ import torch.nn.functional as F
 import yaml
 from numpy.random import Generator
 
-from datamodules.collate import Collate
-from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.collate import Collate
+from datamodules.types import Box, Pixels, Region, RegionSample, Turn
+from lightning_modules.bases.byte_tokenizer import BYTES
 from lightning_modules.bases.llava import SquareVision
 from lightning_modules.bases.loading import BaseModel
-from lightning_modules.byte_tokenizer import BYTES
 from lightning_modules.planning.step import Step
 from lightning_modules.region_guide import guide_loss, guided_samples
 from lightning_modules.region_module import RegionModule

@@ -15,11 +15,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from datamodules.collate import Collate
-from datamodules.types import Box, Pixels, Region, RegionBatch, RegionSample, Turn
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.collate import Collate
+from datamodules.types import Box, Pixels, Region, RegionSample, Turn
 from experiments.benchmarks.timing import in_turn
 from lightning_modules.bases.loading import BaseModel
-from lightning_modules.decoding import score_options
+from lightning_modules.generation.decoding import score_options
 from lightning_modules.region_module import RegionModule
 from lightning_modules.video_region import VideoRegionModule
 

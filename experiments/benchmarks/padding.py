@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.packing import pack, padded_tokens
+from datamodules.batching.packing import pack, padded_tokens
 
 IMAGE, VIDEO = 576, 2304
 PROMPT, MEDIAN, SIGMA = 45, 80, 0.7

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 STATUS = Path("/proc/self/status")
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from datamodules.footprints import View
-from datamodules.regions import Placement
+from datamodules.regions.footprints import View
+from datamodules.regions.placement import Placement
 from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module
 from experiments.benchmarks.timing import Paired, in_turn

@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from datamodules.types import RegionBatch
+from datamodules.batching.batch import RegionBatch
 from experiments.benchmarks.fresh_process import in_fresh_process
 from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module, training_loss
 from experiments.benchmarks.peak_memory import PeakMemory, give_back_at_once
 from experiments.benchmarks.timing import in_turn
-from lightning_modules.optimizers import make_optimizer
 from lightning_modules.planning.step import Step
 from lightning_modules.region_module import RegionModule
+from lightning_modules.training.optimizers import make_optimizer
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration

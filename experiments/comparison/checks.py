@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.runs import Run
 from experiments.comparison.samples import Judged
 

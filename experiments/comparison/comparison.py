@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.checks import check_alike, check_same_samples, shared_clusters
 from experiments.comparison.runs import Gathered, Run, point_name
 from experiments.comparison.samples import Judged, judge

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.comparison.comparison import Comparison
-from experiments.page import INK, PAPER
+from experiments.visualize.page import INK, PAPER
 
 WIDTH, ROW, AROUND = 7.0, 0.42, 1.3  # inches
 MEAN, SEED, BASE = "#0550ae", "#bc4c00", "#1a7f37"

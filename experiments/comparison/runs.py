@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from datamodules.types import DataError
 from experiments.sweeps.specification import Paper
 from metrics.predictions import Score
 
@@ -56,7 +56,7 @@ class Gathered:
     """All that is compared.
 
     Attributes:
-        title: What it is called, as `sweep region_reference`.
+        title: What it is called, as `sweep region_encoder`.
         settings: All of them, in the order of the table.
         base: The setting that the others are compared with.
         runs: Those that finished.

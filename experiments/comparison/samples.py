@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.runs import PREDICTIONS, Run
 from metrics import CausalVidQa, Evaluation, GuideTracking, Prediction, PredictionMetric, Vcr, predictions_file
 from metrics.guide import guided

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from mlflow import MlflowClient
 from mlflow.entities import Run as TrackedRun
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.runs import (
     CONFIGURATIONS,
     PREDICTIONS,
@@ -22,10 +22,10 @@ from experiments.comparison.runs import (
     read_run,
     unevenly_seeded,
 )
-from experiments.mlflow_store import Store, store_address
 from experiments.sweeps.parent import ERROR
 from experiments.sweeps.point import brief
 from experiments.sweeps.specification import read_sweep
+from experiments.tracking.mlflow_store import Store, store_address
 
 _COST, _FACTOR = "cost/", "factor/"
 _RUN_ID = re.compile("[0-9a-f]{32}")

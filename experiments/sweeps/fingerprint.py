@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.sweeps.specification import Point
 
 

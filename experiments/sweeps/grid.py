@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.sweeps.fingerprint import difference, fingerprints
 from experiments.sweeps.point import command_lines
 from experiments.sweeps.specification import Point, Sweep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.mlflow_store import Store
+from experiments.tracking.mlflow_store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 REQUIRED = ("base", "factors", "seeds", "metric")
 OPTIONAL = ("options", "paper", "protocol")
@@ -65,7 +65,7 @@ class Point:
     """One training and its test.
 
     Attributes:
-        name: Of the run and of its folder, as `region_reference=none,seed=0`; unique in its sweep.
+        name: Of the run and of its folder, as `region_encoder=none,seed=0`; unique in its sweep.
         settings: Factor -> setting as text.
         seed: Of everything random.
         options: The command line but for what depends on the place: configurations, options, settings and seed.

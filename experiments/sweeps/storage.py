@@ -10,8 +10,8 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
-from datamodules.types import DataError
-from experiments.sqlite_file import alone, make_apart
+from datamodules.errors import DataError
+from experiments.tracking.sqlite_file import alone, make_apart
 
 LOCKED = 60.0  # seconds to wait for another process's transaction
 

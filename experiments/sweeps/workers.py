@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.point import PROGRAM, PointFailedError, brief, run_point
 from experiments.sweeps.specification import Point
@@ -156,7 +156,7 @@ class Workers:
 
     def _discard(self, point: Point) -> None:
         """Else the training would go on in the MLflow run that has the parameters of before."""
-        from experiments.tracking import RUN_ID
+        from experiments.tracking.mlflow_runs import RUN_ID
 
         self.tracked.discard(point.name)
         (self.grid.folder(point) / RUN_ID).unlink(missing_ok=True)

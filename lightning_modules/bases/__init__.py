@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 if TYPE_CHECKING:
     from lightning_modules.bases.base import Base

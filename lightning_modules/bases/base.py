@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from datamodules.types import DataError
-from datamodules.vision import VisualProcessor
+from datamodules.batching.visual_processor import VisualProcessor
+from datamodules.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

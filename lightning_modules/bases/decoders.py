@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

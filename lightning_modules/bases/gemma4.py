@@ -14,10 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from datamodules.footprints import View
-from datamodules.regions import Placement, Resample
-from datamodules.types import Clip, DataError
-from datamodules.vision import Run, VisualProcessor, VisualPrompt, configured, most_tokens, normalised
+from datamodules.batching.visual_processor import (
+    Run,
+    VisualProcessor,
+    VisualPrompt,
+    configured,
+    most_tokens,
+    normalised,
+)
+from datamodules.errors import DataError
+from datamodules.regions.footprints import View
+from datamodules.regions.placement import Placement, Resample
+from datamodules.types import Clip
 from lightning_modules.bases.base import Base
 
 if TYPE_CHECKING:

@@ -14,10 +14,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from datamodules.footprints import View, between
-from datamodules.regions import Fit, Placement, Resample
-from datamodules.types import Clip, DataError
-from datamodules.vision import Run, VisualProcessor, VisualPrompt, configured, fill_colour, normalised
+from datamodules.batching.visual_processor import (
+    Run,
+    VisualProcessor,
+    VisualPrompt,
+    configured,
+    fill_colour,
+    normalised,
+)
+from datamodules.errors import DataError
+from datamodules.regions.footprints import View, between
+from datamodules.regions.placement import Fit, Placement, Resample
+from datamodules.types import Clip
 from lightning_modules.bases.base import Base, layers_used
 from lightning_modules.bases.decoders import check_decoder
 

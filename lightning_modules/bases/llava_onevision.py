@@ -19,10 +19,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from datamodules.footprints import Spans, View, resampled, tiles
-from datamodules.regions import Placement, Resample
-from datamodules.types import Clip, DataError
-from datamodules.vision import Run, VisualProcessor, VisualPrompt, concatenated, configured, cut, normalised
+from datamodules.batching.visual_processor import (
+    Run,
+    VisualProcessor,
+    VisualPrompt,
+    concatenated,
+    configured,
+    cut,
+    normalised,
+)
+from datamodules.errors import DataError
+from datamodules.regions.footprints import Spans, View, resampled, tiles
+from datamodules.regions.placement import Placement, Resample
+from datamodules.types import Clip
 from lightning_modules.bases.base import Base, layers_used
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
-from datamodules.conversation import REGION_TOKEN
-from datamodules.types import DataError
-from datamodules.vision import setting_names
+from datamodules.batching.visual_processor import setting_names
+from datamodules.errors import DataError
+from datamodules.prompting.conversation import REGION_TOKEN
 from lightning_modules.bases import family_of
+from lightning_modules.bases.byte_tokenizer import BYTES, byte_tokenizer
 from lightning_modules.bases.decoders import check_rope
-from lightning_modules.byte_tokenizer import BYTES, byte_tokenizer
-from lightning_modules.export import is_exported
+from lightning_modules.checkpoints.files import is_exported
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from datamodules.vision import VisualProcessor
+    from datamodules.batching.visual_processor import VisualProcessor
     from lightning_modules.bases.base import Base
 
 PAD_TOKEN = "<pad>"

@@ -16,10 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from datamodules.footprints import Spans, View
-from datamodules.regions import Placement, Resample
-from datamodules.types import Clip
-from datamodules.vision import (
+from datamodules.batching.visual_processor import (
     Run,
     VisualProcessor,
     VisualPrompt,
@@ -30,6 +27,9 @@ from datamodules.vision import (
     normalised,
     side_of,
 )
+from datamodules.regions.footprints import Spans, View
+from datamodules.regions.placement import Placement, Resample
+from datamodules.types import Clip
 from lightning_modules.bases.base import Base
 
 if TYPE_CHECKING:

@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from datamodules.footprints import View
-from datamodules.regions import Placement, Resample
-from datamodules.types import Clip, DataError
-from datamodules.vision import (
+from datamodules.batching.visual_processor import (
     Run,
     VisualProcessor,
     VisualPrompt,
@@ -29,6 +26,10 @@ from datamodules.vision import (
     normalised,
     side_of,
 )
+from datamodules.errors import DataError
+from datamodules.regions.footprints import View
+from datamodules.regions.placement import Placement, Resample
+from datamodules.types import Clip
 from lightning_modules.bases.base import Base
 
 if TYPE_CHECKING:

@@ -23,13 +23,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 from torch.utils.weak import WeakIdKeyDictionary
 
-from datamodules.types import RegionBatch
+from datamodules.batching.batch import RegionBatch
 from lightning_modules.backbone import BackboneOutput
-from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.planning.memory import modules_of
 from lightning_modules.planning.weightless import Autocast, Weightless, tensors
-from lightning_modules.precision import MIXED
 from lightning_modules.region_module import RegionModule
+from lightning_modules.training.losses import pass_losses, step_counts
+from lightning_modules.training.precision import MIXED
 
 Attention: TypeAlias = Literal["whole", "half"]
 

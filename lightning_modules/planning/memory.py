@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from lightning_modules.sharding import sharded_layers
+from lightning_modules.training.sharding import sharded_layers
 
 if TYPE_CHECKING:
     from lightning_modules.backbone import TokenMarkBackbone
-    from lightning_modules.optimizers import OptimizerName
-    from lightning_modules.quantisation import Quantisation
     from lightning_modules.region_module import RegionModule
+    from lightning_modules.training.optimizers import OptimizerName
+    from lightning_modules.training.quantisation import Quantisation
 
 GIB = 2**30
 FLOAT = 4  # bytes of a scale, and of a gradient that shards are summed as
@@ -93,7 +93,7 @@ def modules_of(backbone: TokenMarkBackbone) -> dict[str, Sequence[nn.Module]]:
         "word embeddings": [base.model.get_input_embeddings()],
         "language model": [base.language_model],
         "output head": [base.output_head],
-        "region reference": [backbone.reference],
+        "region encoder": [backbone.region_encoder],
         "guide head": [] if backbone.guide is None else [backbone.guide],
         "rest": [backbone],
     }

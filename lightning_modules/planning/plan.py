@@ -6,31 +6,46 @@ import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from lightning_modules.bases import family_of
+from lightning_modules.bases.byte_tokenizer import byte_tokenizer
 from lightning_modules.bases.loading import BaseModel, add_special_tokens, build, load_tokenizer, load_visual_processor
-from lightning_modules.byte_tokenizer import byte_tokenizer
-from lightning_modules.combinations import check_options, check_strategy
 from lightning_modules.planning import memory
 from lightning_modules.planning.measuring import Work, arithmetic, evaluation, training, with_recomputed
 from lightning_modules.planning.memory import Layout
 from lightning_modules.planning.step import Step, make_batch
 from lightning_modules.planning.weightless import Autocast, prepare
-from lightning_modules.precision import check_precision
 from lightning_modules.region_module import RegionModule
-from lightning_modules.sharding import FullySharded, checkpointed, sharded_layers
+from lightning_modules.training.combinations import check_options, check_strategy
+from lightning_modules.training.precision import check_precision
+from lightning_modules.training.sharding import FullySharded, checkpointed, sharded_layers
 
 if TYPE_CHECKING:
     from datamodules.region_datamodule import RegionDataModule
-    from experiments.configured_run import ConfiguredRun
 
 KEPT, AGAIN = "training step", "training step, checkpointed"
 OPTIMISER, EVALUATION = "optimiser step", "evaluation"
+
+
+class ConfiguredRun(NamedTuple):
+    """What a run would be made of.
+
+    Attributes:
+        model: Without weights.
+        data: Without sources.
+        strategy: A name or a strategy, as the Trainer takes it.
+        precision: As the Trainer takes it; None if the configuration has none.
+    """
+
+    model: RegionModule
+    data: RegionDataModule
+    strategy: str | Strategy
+    precision: str | None
 
 
 class Plan:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from datamodules.collate import Collate
-from datamodules.conversation import Rendered
-from datamodules.processor import Processed
-from datamodules.region_weights import region_weights
-from datamodules.types import Box, Clip, DataError, Pixels, Region, RegionBatch, RegionSample, StandIn, Turn
-from datamodules.vision import VisualPrompt
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.collate import Collate
+from datamodules.batching.processor import Processed
+from datamodules.batching.visual_processor import VisualPrompt
+from datamodules.errors import DataError
+from datamodules.prompting.conversation import Rendered
+from datamodules.prompting.region_text import RegionText
+from datamodules.regions.region_weights import region_weights
+from datamodules.types import Box, Clip, Pixels, Region, RegionSample, Turn
 from lightning_modules.planning.weightless import without_values
 from lightning_modules.region_module import RegionModule
 
@@ -57,16 +60,18 @@ def make_batch(module: RegionModule, step: Step) -> RegionBatch:
     half = Box((0, 0, step.frame_size[1] / 2, step.frame_size[0] / 2))
     region = Region.at(half, track=dict.fromkeys(range(step.frames), half))
     sample = RegionSample("planned", Pixels(clip.pixels), (region,) * step.regions, (Turn("", ""),))
-    base, pointing = module.backbone.base, module.backbone.reference.pointing
+    base, pointing = module.backbone.base, module.backbone.region_encoder.pointing
     visual = module.vision(clip)
     weights = region_weights(sample.regions, clip.frames, visual.views, visual.tokens, base.causal)
     visual = replace(visual, inputs={name: _stripped(value) for name, value in visual.inputs.items()})
-    stand_ins = pointing.stand_ins(sample.regions, clip)
+    region_texts = pointing.region_texts(sample.regions, clip)
     texts = [step.text_tokens] * step.samples
     texts[-1] -= step.samples > 1
     batch = Collate(module.vision)(
         [
-            Processed(sample, visual, clip.frames, weights, _text(module, visual, stand_ins, text, step), stand_ins, 0)
+            Processed(
+                sample, visual, clip.frames, weights, _text(module, visual, region_texts, text, step), region_texts, 0
+            )
             for text in texts
         ]
     )
@@ -83,11 +88,11 @@ def _stripped(values: torch.Tensor) -> torch.Tensor:
 
 
 def _text(
-    module: RegionModule, visual: VisualPrompt, stand_ins: tuple[StandIn, ...], tokens: int, step: Step
+    module: RegionModule, visual: VisualPrompt, region_texts: tuple[RegionText, ...], tokens: int, step: Step
 ) -> Rendered:
     """A conversation of so many tokens beside the picture's; plain text around pictures has a token a byte."""
     vocabulary = module.renderer.tokenizer.get_vocab()
-    slots = [slot for stand_in in stand_ins for slot in stand_in.slots]
+    slots = [slot for region_text in region_texts for slot in region_text.slots]
     prompt = tokens - step.answer_tokens
     if len(slots) > prompt:
         raise DataError(f"{prompt} text tokens before the answer, but {len(slots)} stand for regions")

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.records import located
-from datamodules.types import DataError
 from metrics.peer_files.rows import check_same_ids, identifier, read_text, records
 from metrics.predictions import Prediction
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from datamodules.types import DataError
 from metrics.peer_files.rows import identifier, records
 from metrics.predictions import Prediction
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import located
-from datamodules.types import DataError
 
 
 def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

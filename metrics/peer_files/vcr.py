@@ -15,9 +15,9 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal, TypeAlias
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from datamodules.types import DataError
 from metrics.peer_files.rows import check_same_ids, index_of, read_text, records
 from metrics.predictions import Prediction
 

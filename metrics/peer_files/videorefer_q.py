@@ -13,9 +13,9 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from datamodules.types import DataError
 from metrics.peer_files.rows import identifier, records
 from metrics.predictions import Prediction
 

@@ -22,7 +22,7 @@ OF_SHAPES = sorted(
 )
 # what stands for 7B where the base is exchanged; VCR alone has boxes, masks and categories
 AT_7B = {path.stem: "vcr-7b" if path.stem == "prompt" else "videos-7b" for path in OF_SHAPES}
-SEVERAL_SEEDS = {"region_reference", "guide_head", "frames", "prompted_frames", "prompt"}
+SEVERAL_SEEDS = {"region_encoder", "guide_head", "frames", "prompted_frames", "prompt"}
 
 
 @pytest.fixture(autouse=True)

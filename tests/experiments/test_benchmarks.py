@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.benchmarks import (
     caption_scores,
     generation,
@@ -29,9 +29,9 @@ from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module,
 from experiments.benchmarks.peak_memory import PeakMemory
 from experiments.benchmarks.timing import Paired, in_turn
 from lightning_modules.bases.loading import build
-from lightning_modules.losses import step_counts
 from lightning_modules.planning.step import Step
 from lightning_modules.region_module import RegionModule
+from lightning_modules.training.losses import step_counts
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from small_run import write_small
 
 import cli
+from small_run import write_small
 
 ROOT = Path(__file__).parents[2]
 COSTS = {"fit_seconds", "parameters", "trainable_parameters"}
@@ -64,7 +64,7 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
 ) -> None:
     """Tags, costs, files; a repeated test counts anew, a resumed training goes on, also where its file was lost."""
     line = options(small, tmp_path, "x,seed=0")
-    tags = {"seed": "0", "factor/model.region_reference": "none, both", "mlflow.parentRunId": "p"}
+    tags = {"seed": "0", "factor/model.region_encoder": "none, both", "mlflow.parentRunId": "p"}
     assert "no tracked training" in refused(["test", *line, "--run.join=true"], capsys)
     cli.main(["fit", *line, f"--run.tags={json.dumps(tags)}"])
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
         **tags,
         "tested": "yes",
         "stage": "image",
-        "region_reference": "token_mark",
+        "region_encoder": "token_mark",
         "configuration": "quickstart, small",
         "folder": str(folder.resolve()),
         "checkpoint": str(folder.resolve() / "checkpoints" / "last.ckpt"),

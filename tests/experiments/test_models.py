@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from datamodules import VideoRegionDataModule
-from experiments.configured_run import ConfiguredRun
+from experiments.config.run import ConfiguredRun
 from lightning_modules import VideoRegionModule
 from lightning_modules.bases.loading import BaseModel, build
 from lightning_modules.planning.measuring import flops

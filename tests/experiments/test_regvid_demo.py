@@ -48,7 +48,7 @@ def test_a_second_run_asks_nothing(
     demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Everything is in the journal, and the same data comes out."""
-    from datamodules.regvid.rehearsal.rehearse import main as rehearse
+    from experiments.rehearse import main as rehearse
 
     monkeypatch.chdir(ROOT)
     before = (demo / "made" / "samples.jsonl").read_bytes()

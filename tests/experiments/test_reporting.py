@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from answered import batch, prediction, sample
 from lightning import LightningDataModule, LightningModule, Trainer
 from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from datamodules.types import RegionBatch
+from answered import batch, prediction, sample
+from datamodules.batching.batch import RegionBatch
 from experiments.reporting import Report, results, score_table
-from experiments.tracking import RunLogger
-from lightning_modules.answering import Answered
+from experiments.tracking.mlflow_runs import RunLogger
+from lightning_modules.generation.answering import Answered
 from metrics import Evaluation, Prediction, Score
 
 PROTOCOL = "exact match [after normalisation]"

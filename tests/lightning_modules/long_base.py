@@ -17,13 +17,14 @@ from lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 from transformers import LlavaForConditionalGeneration, PreTrainedModel
 
-from datamodules.types import Pixels, RegionBatch, RegionSample, Turn
+from datamodules.batching.batch import RegionBatch
+from datamodules.types import Pixels, RegionSample, Turn
 from helpers import character_tokenizer, make_batch
 from lightning_modules import BaseModel, VideoRegionModule
 from lightning_modules.bases.llava import Llava
 from lightning_modules.bases.loading import build, fit_vocabulary
 from lightning_modules.region_module import RegionModule
-from lightning_modules.sharding import FullySharded
+from lightning_modules.training.sharding import FullySharded
 
 SIDE, FRAMES = 48, 4
 ARCHITECTURE: dict[str, Any] = {

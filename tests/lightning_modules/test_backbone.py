@@ -15,13 +15,14 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from datamodules.choices import lettered
-from datamodules.types import DataError, NoPicture, RegionSample, Turn
+from datamodules.errors import DataError
+from datamodules.prompting.choices import lettered
+from datamodules.types import NoPicture, RegionSample, Turn
 from helpers import ARCHITECTURE, WAYS, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder, way_name
 from lightning_modules import BaseModel, VideoRegionModule
 from lightning_modules.bases.loading import load_base, load_tokenizer
-from lightning_modules.decoding import generate
-from lightning_modules.losses import pass_losses, step_counts
+from lightning_modules.generation.decoding import generate
+from lightning_modules.training.losses import pass_losses, step_counts
 
 EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=way_name)
 
@@ -99,7 +100,7 @@ def test_generation_shows_what_stands_for_a_region_after_its_index(
     batch = make_batch(module, sample(boxes=boxes, question="which", answer="<region1> it is"))
     index = f"[{regions - 1}]"
     forced = _Forced(module, f" {index}")
-    length = 1 + len(index) + len(module.renderer.shown(batch.stand_ins[0][-1]).ids) + 3
+    length = 1 + len(index) + len(module.renderer.shown(batch.region_texts[0][-1]).ids) + 3
     with torch.no_grad():
         module.backbone.model.lm_head.register_forward_hook(forced)
         text = generate(module.backbone, module.renderer, batch, length)[0]

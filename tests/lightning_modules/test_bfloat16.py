@@ -23,7 +23,7 @@ from datamodules.types import Turn
 from helpers import make_batch
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.bases.loading import build
-from lightning_modules.checkpoints import DESCRIPTION
+from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.region_module import RegionModule
 
 CLOSE = {"rtol": 0.0, "atol": 0.05}  # logits have a deviation of 0.6; a cast of the frequencies moves some by 0.5

@@ -10,13 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.types import RegionBatch, RegionSample
+from datamodules.batching.batch import RegionBatch
+from datamodules.types import RegionSample
 from drawn import FEW, batches
 from helpers import WAYS, make_batch, tiny_module, way_name
-from lightning_modules.losses import pass_losses, step_counts
+from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.region_guide import guide_loss, guided_samples, heat_map, tracking_hits
 from lightning_modules.region_module import RegionModule
-from lightning_modules.region_references.reference import smallest_region
+from lightning_modules.training.losses import pass_losses, step_counts
 
 MARKS = 32
 
@@ -55,7 +56,7 @@ def test_marks_stand_where_they_belong(module: RegionModule, drawn: list[RegionS
     batch, backbone = make_batch(module, *drawn), module.backbone
     marks = backbone(batch).marks
     plain, told = read(module, batch, told=False), read(module, batch, told=True)
-    projected = backbone.reference.projection(backbone.reference.marks)  # type: ignore[operator,union-attr]  # Token Mark's
+    projected = backbone.region_encoder.projection(backbone.region_encoder.marks)  # type: ignore[operator,union-attr]  # Token Mark's
     for row, sample in enumerate(drawn):
         own = marks[row, : len(sample.regions)].tolist()
         assert len(set(own)) == len(own) and all(0 <= mark < MARKS for mark in own)
@@ -84,7 +85,7 @@ def test_the_guide_head_is_judged_sample_by_sample_and_token_by_token(
     """Loss, heat map and tracked tokens of ragged batches, with loops over what is there."""
     batch = make_batch(module, *drawn)
     logits = 3 * torch.randn(len(batch.guide_weights), MARKS + 1, generator=torch.Generator().manual_seed(seed))
-    marks = module.backbone.reference.draw(batch)  # type: ignore[operator]  # Token Mark's
+    marks = module.backbone.region_encoder.draw(batch)  # type: ignore[operator]  # Token Mark's
     chances, owner = logits.log_softmax(-1), owners(batch)
     heat = heat_map(logits, batch, marks)
     total, guided = 0.0, 0
@@ -122,7 +123,7 @@ def test_the_guide_head_is_judged_sample_by_sample_and_token_by_token(
 def test_every_gradient_is_finite(tmp_path_factory: pytest.TempPathFactory, way: dict[str, Any], dtype: str) -> None:
     """With and without regions, pictures, known frames; a NaN is "not None", and after one step all is NaN."""
     learner = tiny_module(tmp_path_factory.mktemp("model"), num_marks=MARKS, dtype=dtype, frozen=(), **way)
-    most = 12 if way["region_reference"] == "visual_marker" else 30  # it has that many colours
+    most = 12 if way["region_encoder"] == "visual_marker" else 30  # it has that many colours
 
     @settings(FEW, max_examples=5)
     @given(drawn=batches(most_regions=most))

@@ -11,13 +11,14 @@ import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from datamodules import VideoRegionDataModule
-from datamodules.types import DataError, RegionSample
+from datamodules.errors import DataError
+from datamodules.types import RegionSample
 from helpers import WAYS, Listed, make_batch, sample, tiny_module, way_name
 from lightning_modules import ImageRegionModule, ask, load
-from lightning_modules.losses import pass_losses, step_counts
-from lightning_modules.optimizers import warmup_cosine
+from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.region_module import RegionModule
-from lightning_modules.region_references.reference import smallest_region
+from lightning_modules.training.losses import pass_losses, step_counts
+from lightning_modules.training.optimizers import warmup_cosine
 
 
 class Losses(Callback):
@@ -142,7 +143,7 @@ def test_weights_of_an_earlier_stage_are_all_taken(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"num_marks": 9}, r"3 weights misfit, .*bias is \(9,\), not \(10,\)"),
-        ({"region_reference": "none"}, "region_reference is 'token_mark', not 'none'"),
+        ({"region_encoder": "none"}, "region_encoder is 'token_mark', not 'none'"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -173,8 +174,8 @@ def test_stages_freeze_what_they_say(tmp_path: Path) -> None:
         if not torch.equal(weight, before[name])
     }
     assert changed == {
-        "reference.marks",
-        "reference.projection.weight",
+        "region_encoder.marks",
+        "region_encoder.projection.weight",
         "guide.classifier.weight",
         "guide.classifier.bias",
         "model.model.multi_modal_projector",

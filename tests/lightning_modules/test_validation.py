@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from datamodules import VideoRegionDataModule
 from helpers import Listed, make_batch, sample, tiny_module
-from lightning_modules.losses import pass_losses, step_counts
+from lightning_modules.training.losses import pass_losses, step_counts
 from metrics import Score
 
 SAMPLES = tuple(sample("s" * number, question=f"what {number}", answer="a cat") for number in range(1, 5))

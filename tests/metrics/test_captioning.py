@@ -24,7 +24,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.spice import spice as spice_package
 from pycocoevalcap.tokenizer import ptbtokenizer
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Captioning, Prediction, score_captions
 from metrics import meteor as meteor_module
 from metrics import nltk_meteor as nltk_module

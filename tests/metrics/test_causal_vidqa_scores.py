@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import CausalVidQa, Prediction, Score
 
 Predict: TypeAlias = Callable[..., Prediction]

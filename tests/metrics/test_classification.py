@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pytest
 from sklearn.metrics import balanced_accuracy_score  # type: ignore[import-untyped]  # has no types
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Prediction, RegionClassification
 
 Predict: TypeAlias = Callable[..., Prediction]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import dlc_scores, parse_choice
 
 COLOURS = ("red", "dark red", "dark", "green")

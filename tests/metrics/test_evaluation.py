@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 from jsonargparse import ArgumentError, ArgumentParser
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Evaluation, ExactMatch, MultipleChoice, Prediction, PredictionMetric
 
 Predict: TypeAlias = Callable[..., Prediction]

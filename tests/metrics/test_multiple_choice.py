@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import MultipleChoice, Prediction, Score
 from metrics.multiple_choice import LetterRule, chosen_option, letter_protocol
 

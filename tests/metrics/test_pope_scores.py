@@ -12,7 +12,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]  # has no types
     precision_recall_fscore_support,
 )
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Pope, Prediction, Score
 from metrics.pope import first_word_yes, officially_yes
 

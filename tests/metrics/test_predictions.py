@@ -15,7 +15,8 @@ import torch
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
-from datamodules.types import DataError, Task
+from datamodules.errors import DataError
+from datamodules.types import Task
 from metrics import (
     Captioning,
     CausalVidQa,

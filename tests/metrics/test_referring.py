@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Prediction, Referring, Score
 from metrics.referring import overlap
 

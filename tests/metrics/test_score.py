@@ -15,7 +15,7 @@ from hypothesis import given
 import cli
 from attempts import problem
 from damage import FUZZ, damaged, dump_jsonl
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import (
     CausalVidQa,
     Evaluation,
@@ -28,8 +28,8 @@ from metrics import (
     Vcr,
     score_captions,
 )
+from metrics.benchmarks import BENCHMARKS
 from metrics.saved import score_files
-from metrics.score import BENCHMARKS
 
 Predict: TypeAlias = Callable[..., Prediction]
 

@@ -5,36 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DATA, MODEL, METRICS = "tests/datamodules", "tests/lightning_modules", "tests/metrics"
-REFERENCES = f"{MODEL}/region_references"
-DRAWN, DRAWN_BATCHES = f"{DATA}/test_drawn_samples.py", f"{MODEL}/test_drawn_batches.py"
+ENCODERS = f"{MODEL}/region_encoders"
+DRAWN, DRAWN_BATCHES = f"{DATA}/batching/test_drawn_samples.py", f"{MODEL}/test_drawn_batches.py"
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "datamodules/footprints.py": (f"{DATA}/test_views.py", f"{MODEL}/bases/test_footprints.py"),
-    "datamodules/region_weights.py": (f"{DATA}/test_region_weights.py", DRAWN),
-    "datamodules/prompt_styles.py": (f"{DATA}/test_prompt_styles.py",),
-    "datamodules/vision.py": (f"{DATA}/test_vision.py", f"{DATA}/test_processor.py"),
-    "datamodules/regions.py": (
-        f"{DATA}/test_regions.py",
-        f"{DATA}/test_strokes.py",
-        DRAWN,
-        f"{DATA}/test_region_weights.py",
-        f"{DATA}/test_polygons.py",
-        f"{REFERENCES}/test_text_coordinates.py",
+    "datamodules/regions/footprints.py": (f"{DATA}/regions/test_views.py", f"{MODEL}/bases/test_footprints.py"),
+    "datamodules/regions/region_weights.py": (f"{DATA}/regions/test_region_weights.py", DRAWN),
+    "datamodules/prompting/prompt_styles.py": (f"{DATA}/prompting/test_prompt_styles.py",),
+    "datamodules/batching/visual_processor.py": (
+        f"{DATA}/batching/test_visual_processor.py",
+        f"{DATA}/batching/test_processor.py",
     ),
-    "datamodules/polygons.py": (f"{DATA}/test_polygons.py", f"{DATA}/test_strokes.py"),
-    "datamodules/conversation.py": (f"{DATA}/test_conversation.py", DRAWN, f"{MODEL}/test_generated_indices.py"),
-    "datamodules/text_encoding.py": (f"{DATA}/test_conversation.py", f"{DATA}/test_tokenizer_kinds.py"),
-    "datamodules/placeholders.py": (f"{DATA}/test_placeholders.py", f"{DATA}/test_conversation.py"),
-    "datamodules/collate.py": (DRAWN, f"{DATA}/test_token_budget.py"),
-    "datamodules/sampling.py": (f"{DATA}/test_sampling.py", f"{DATA}/shards/test_sharded_source.py"),
-    "datamodules/packing.py": (f"{DATA}/test_packing.py",),
-    "datamodules/token_budget.py": (f"{DATA}/test_token_budget.py",),
-    "datamodules/processor.py": (f"{DATA}/test_processor.py", DRAWN, f"{DATA}/test_token_budget.py"),
+    "datamodules/regions/placement.py": (
+        f"{DATA}/regions/test_placement.py",
+        f"{DATA}/regions/test_strokes.py",
+        DRAWN,
+        f"{DATA}/regions/test_region_weights.py",
+        f"{DATA}/regions/test_polygons.py",
+        f"{ENCODERS}/test_text_coordinates.py",
+    ),
+    "datamodules/regions/polygons.py": (f"{DATA}/regions/test_polygons.py", f"{DATA}/regions/test_strokes.py"),
+    "datamodules/prompting/conversation.py": (
+        f"{DATA}/prompting/test_conversation.py",
+        DRAWN,
+        f"{MODEL}/generation/test_generated_indices.py",
+    ),
+    "datamodules/prompting/text_encoding.py": (
+        f"{DATA}/prompting/test_conversation.py",
+        f"{DATA}/prompting/test_tokenizer_kinds.py",
+    ),
+    "datamodules/prompting/placeholders.py": (
+        f"{DATA}/prompting/test_placeholders.py",
+        f"{DATA}/prompting/test_conversation.py",
+    ),
+    "datamodules/batching/collate.py": (DRAWN, f"{DATA}/batching/test_token_budget.py"),
+    "datamodules/batching/sampling.py": (f"{DATA}/batching/test_sampling.py", f"{DATA}/shards/test_sharded_source.py"),
+    "datamodules/batching/packing.py": (f"{DATA}/batching/test_packing.py",),
+    "datamodules/batching/token_budget.py": (f"{DATA}/batching/test_token_budget.py",),
+    "datamodules/batching/processor.py": (
+        f"{DATA}/batching/test_processor.py",
+        DRAWN,
+        f"{DATA}/batching/test_token_budget.py",
+    ),
     "lightning_modules/region_guide.py": (f"{MODEL}/test_region_guide.py", DRAWN_BATCHES),
-    "lightning_modules/losses.py": (f"{MODEL}/test_losses.py",),
-    "lightning_modules/evaluation_losses.py": (
-        f"{MODEL}/test_evaluation_losses.py",
-        f"{MODEL}/test_losses.py",
+    "lightning_modules/training/losses.py": (f"{MODEL}/training/test_losses.py",),
+    "lightning_modules/training/evaluation_losses.py": (
+        f"{MODEL}/training/test_evaluation_losses.py",
+        f"{MODEL}/training/test_losses.py",
         f"{MODEL}/test_two_ranks.py",
     ),
     "lightning_modules/backbone.py": (
@@ -43,29 +60,29 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{MODEL}/test_region_module.py",
         f"{MODEL}/bases/test_region_modules.py",
     ),
-    "lightning_modules/decoding.py": (
-        f"{MODEL}/test_decoding.py",
+    "lightning_modules/generation/decoding.py": (
+        f"{MODEL}/generation/test_decoding.py",
         f"{MODEL}/test_backbone.py",
         f"{MODEL}/bases/test_options.py",
     ),
     "lightning_modules/bases/qwen_vl.py": (f"{MODEL}/bases/test_processors.py", f"{MODEL}/bases/test_options.py"),
-    "lightning_modules/mentions.py": (
-        f"{MODEL}/test_generated_indices.py",
-        f"{MODEL}/test_mentions.py",
+    "lightning_modules/generation/mentions.py": (
+        f"{MODEL}/generation/test_generated_indices.py",
+        f"{MODEL}/generation/test_mentions.py",
         f"{MODEL}/test_backbone.py",
     ),
-    "lightning_modules/ranks.py": (f"{MODEL}/test_two_ranks.py",),
-    "lightning_modules/region_references/__init__.py": (f"{REFERENCES}/test_references.py",),
-    "lightning_modules/region_references/no_reference.py": (f"{REFERENCES}/test_references.py",),
-    "lightning_modules/region_references/reference.py": (DRAWN_BATCHES, f"{MODEL}/test_region_module.py"),
-    "lightning_modules/region_references/roi_feature.py": (f"{REFERENCES}/test_roi_feature.py", DRAWN_BATCHES),
-    "lightning_modules/region_references/text_coordinates.py": (
-        f"{REFERENCES}/test_text_coordinates.py",
-        f"{DATA}/test_prompted_frames.py",
+    "lightning_modules/training/ranks.py": (f"{MODEL}/test_two_ranks.py",),
+    "lightning_modules/region_encoders/__init__.py": (f"{ENCODERS}/test_region_encoders.py",),
+    "lightning_modules/region_encoders/no_encoder.py": (f"{ENCODERS}/test_region_encoders.py",),
+    "lightning_modules/region_encoders/region_encoder.py": (DRAWN_BATCHES, f"{MODEL}/test_region_module.py"),
+    "lightning_modules/region_encoders/roi_feature.py": (f"{ENCODERS}/test_roi_feature.py", DRAWN_BATCHES),
+    "lightning_modules/region_encoders/text_coordinates.py": (
+        f"{ENCODERS}/test_text_coordinates.py",
+        f"{DATA}/batching/test_prompted_frames.py",
     ),
-    "lightning_modules/region_references/text_tokens.py": (f"{REFERENCES}/test_references.py",),
-    "lightning_modules/region_references/token_mark.py": (f"{REFERENCES}/test_token_mark.py", DRAWN_BATCHES),
-    "lightning_modules/region_references/visual_marker.py": (f"{REFERENCES}/test_visual_marker.py",),
+    "lightning_modules/region_encoders/text_tokens.py": (f"{ENCODERS}/test_region_encoders.py",),
+    "lightning_modules/region_encoders/token_mark.py": (f"{ENCODERS}/test_token_mark.py", DRAWN_BATCHES),
+    "lightning_modules/region_encoders/visual_marker.py": (f"{ENCODERS}/test_visual_marker.py",),
     "metrics/multiple_choice.py": (f"{METRICS}/test_multiple_choice.py",),
     "metrics/referring.py": (f"{METRICS}/test_referring.py",),
     "metrics/guide.py": (f"{METRICS}/test_guide.py",),
@@ -95,37 +112,37 @@ class ByHand:
 BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         "the guide head is trained once a region was shown, others may come later",
-        "datamodules/region_weights.py",
+        "datamodules/regions/region_weights.py",
         "(shows @ told.all(1))",
         "(shows @ told.any(1))",
     ),
     ByHand(
         "a region gets its mark where its object is, prompted there or not",
-        "datamodules/region_weights.py",
+        "datamodules/regions/region_weights.py",
         "return guide if pointed == there else",
         "return guide if pointed else",
     ),
     ByHand(
         "0 / 0 in a step without regions: every gradient is NaN, and none is None",
-        "lightning_modules/losses.py",
+        "lightning_modules/training/losses.py",
         "counts.clamp(min=1)",
         "counts",
     ),
     ByHand(
         "L_LM is summed in the logits' type",
-        "lightning_modules/losses.py",
+        "lightning_modules/training/losses.py",
         "output.logits.float()",
         "output.logits",
     ),
     ByHand(
         "L_LM of an evaluation is summed in the logits' type",
-        "lightning_modules/evaluation_losses.py",
+        "lightning_modules/training/evaluation_losses.py",
         "output.logits.float()",
         "output.logits",
     ),
     ByHand(
         "ranks weigh the same, whatever they have to say",
-        "lightning_modules/losses.py",
+        "lightning_modules/training/losses.py",
         "return sum_over_ranks(torch.stack(counts).sum(0).float())",
         "return torch.stack(counts).sum(0).float()",
     ),
@@ -134,7 +151,7 @@ BY_HAND: tuple[ByHand, ...] = (
         "lightning_modules/region_guide.py",
         "F.cross_entropy(logits.float()",
         "F.cross_entropy(logits",
-        (f"{MODEL}/test_losses.py",),
+        (f"{MODEL}/training/test_losses.py",),
     ),
     ByHand(
         "a token is followed from half of its area on",
@@ -150,43 +167,43 @@ BY_HAND: tuple[ByHand, ...] = (
     ),
     ByHand(
         "indices of ten and more are not read while generating",
-        "lightning_modules/mentions.py",
+        "lightning_modules/generation/mentions.py",
         "MOST_INDEX_TOKENS = 12",
         "MOST_INDEX_TOKENS = 3",
     ),
     ByHand(
         "`[2]` of two regions is taken for a mention",
-        "datamodules/conversation.py",
+        "datamodules/prompting/conversation.py",
         "if _number(said) < num_regions else",
         "if _number(said) <= num_regions else",
     ),
     ByHand(
         "a conversation of max_length tokens is refused",
-        "datamodules/conversation.py",
+        "datamodules/prompting/conversation.py",
         "len(rendered.ids) > self.max_length",
         "len(rendered.ids) >= self.max_length",
     ),
     ByHand(
         "sources of one length are shuffled in lockstep",
-        "datamodules/sampling.py",
+        "datamodules/batching/sampling.py",
         "default_rng([self.seed, source, number])",
         "default_rng([self.seed, number])",
     ),
     ByHand(
         "some ranks have a sample more than others",
-        "datamodules/sampling.py",
+        "datamodules/batching/sampling.py",
         "len(draws) - len(draws) % self.num_replicas",
         "len(draws)",
     ),
     ByHand(
         "padding is black",
-        "datamodules/vision.py",
+        "datamodules/batching/visual_processor.py",
         "round(255 * value) for value",
         "round(0 * value) for value",
     ),
     ByHand(
         "a layer of several frames has the shares of its first",
-        "datamodules/region_weights.py",
+        "datamodules/regions/region_weights.py",
         "mark[layer] = np.mean([shares[time][0] for time in times], axis=0)",
         "mark[layer] = shares[times[0]][0]",
     ),
@@ -213,16 +230,16 @@ BY_HAND: tuple[ByHand, ...] = (
     ),
     ByHand(
         "a rank stops generating before the others",
-        "lightning_modules/decoding.py",
+        "lightning_modules/generation/decoding.py",
         "synced_gpus=synced",
         "synced_gpus=False",
     ),
     ByHand(
         "ranks do not wait for each other in generation",
-        "lightning_modules/answering.py",
+        "lightning_modules/generation/answering.py",
         "synced=world_size() > 1",
         "synced=False",
-        (f"{MODEL}/test_decoding.py",),
+        (f"{MODEL}/generation/test_decoding.py",),
     ),
     ByHand(
         "batches of the sanity check are in the first validation's scores",
@@ -251,7 +268,7 @@ BY_HAND: tuple[ByHand, ...] = (
 )
 
 EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
-    "datamodules/packing.py": {
+    "datamodules/batching/packing.py": {
         "of cuts into 0 groups only that of no sample is ever looked at": (
             "best = np.full(len(lengths) + 2, np.inf) # tokens of the best cut of the first i samples",
             "best = np.full(len(lengths) + 0, np.inf) # tokens of the best cut of the first i samples",
@@ -263,7 +280,7 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
             "return cost, starts",
         ),
     },
-    "datamodules/sampling.py": {
+    "datamodules/batching/sampling.py": {
         "1 / 0.618 is 1.618, and only what is behind the point counts": (
             "points = ((np.arange(stop) / GOLDEN_RATIO)) % 1.0",
         ),
@@ -286,7 +303,7 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "a quotient is a float": ("self.edges = np.cumsum(np.asarray(weights) / np.sum(weights))",),
     },
-    "lightning_modules/evaluation_losses.py": {
+    "lightning_modules/training/evaluation_losses.py": {
         "torchmetrics asks in its own forward and in wrappers that are not used": (
             "is_differentiable = True",
             "higher_is_better = True",
@@ -299,7 +316,7 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "a stack of floats is one": ("self.sums.append(torch.stack([language, supervised.sum(1), guide, guided], 1))",),
     },
-    "lightning_modules/mentions.py": {
+    "lightning_modules/generation/mentions.py": {
         "room for one token more than an index has": (
             'MOST_INDEX_TOKENS = 13 # "[", up to four digits and "]", and as many for tokenizers '
             "that put a space before each",

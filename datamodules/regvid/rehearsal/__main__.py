@@ -7,9 +7,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from datamodules.errors import DataError
 from datamodules.regvid.rehearsal.server import RehearsalServer
 from datamodules.regvid.rehearsal.stand_ins import add_options, stand_ins
-from datamodules.types import DataError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+from datamodules.errors import DataError
 from datamodules.regvid.rehearsal.reading import Prompt
 from datamodules.regvid.rehearsal.truthful import TruthfulModels
-from datamodules.types import DataError
 
 TOKENS_PER_IMAGE = 85
 LOOKING = ("rehearsal-describe", "rehearsal-judge")

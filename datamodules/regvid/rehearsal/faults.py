@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 
 SpokenFault: TypeAlias = Literal["malformed", "python", "wrapped", "lines", "refusal", "empty"]
 """A whole answer arrives with status 200, but in another form, or it says nothing that can be used."""

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datamodules.errors import DataError
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.regvid.output import REGIONS
 from datamodules.regvid.rehearsal.claims import Topic, read, truths
 from datamodules.regvid.rehearsal.scenes import Scenes
-from datamodules.types import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from datamodules.errors import DataError
 from datamodules.regvid.rehearsal.scenes import PixelBox
-from datamodules.types import DataError
 
 
 @dataclass(frozen=True, slots=True)

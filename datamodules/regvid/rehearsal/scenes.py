@@ -12,13 +12,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from datamodules.errors import DataError
 from datamodules.shapes.encode import SceneKey
 from datamodules.shapes.figure import SIDE, Figure, Scene
 from datamodules.shapes.questions import ask, groups_of
 from datamodules.shapes.render import render
 from datamodules.shapes.scene import KINDS, SPLITS, Kind, make_scene, scene_rng
 from datamodules.shapes.writer import MANIFEST
-from datamodules.types import DataError
 
 _ID = re.compile(rf"({'|'.join(KINDS)})[-/]({'|'.join(SPLITS)})[-/](\d{{5}})(?!\d)")
 

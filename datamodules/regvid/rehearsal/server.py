@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from datamodules.errors import DataError
 from datamodules.regvid.rehearsal.api import (
     ApiError,
     completion_of,
@@ -26,7 +27,6 @@ from datamodules.regvid.rehearsal.exchanges import Exchange, Exchanges
 from datamodules.regvid.rehearsal.faults import BROKEN, SPOKEN, Fault, Faults, Flawless, spoil
 from datamodules.regvid.rehearsal.reading import subject_of
 from datamodules.regvid.rehearsal.truthful import TruthfulModels
-from datamodules.types import DataError
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0

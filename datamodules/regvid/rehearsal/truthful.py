@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.errors import DataError
 from datamodules.regvid.rehearsal.claims import SENTENCES, Claim, Topic, asked, inventions, read, truths
 from datamodules.regvid.rehearsal.reading import (
     Prompt,
@@ -22,7 +23,6 @@ from datamodules.regvid.rehearsal.reading import (
 )
 from datamodules.regvid.rehearsal.scenes import Scenes, Sight
 from datamodules.shapes.figure import SIDE
-from datamodules.types import DataError
 
 MOST_NEIGHBOURS = 1
 NEIGHBOURS_OF_AN_IMAGE = 3

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.action_genome import ActionGenome
-from datamodules.types import Box, DataError, RegionSample, Video
+from datamodules.types import Box, RegionSample, Video
 from moving_squares import FRAMES, Squares, assert_on_pixels, save_video, squares
 
 OBJECTS = "object_bbox_and_relationship.pkl"

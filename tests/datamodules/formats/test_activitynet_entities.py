@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.activitynet_entities import ActivityNetEntities
 from datamodules.shapes.encode import FRAMES_PER_SECOND
-from datamodules.types import Box, DataError, RegionSample, Video
+from datamodules.types import Box, RegionSample, Video
 from moving_squares import FRAMES, WIDTH, Squares, assert_on_pixels, save_video, squares
 
 ANNOTATIONS = "anet_entities_cleaned_class_thresh50_trainval.json"

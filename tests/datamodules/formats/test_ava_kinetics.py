@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damage import FUZZ, read_all
+from datamodules.errors import DataError
 from datamodules.formats.ava_kinetics import AvaKinetics
 from datamodules.shapes.encode import FRAMES_PER_SECOND
 from datamodules.shapes.figure import COLOURS
-from datamodules.types import Box, DataError, RegionSample, Video
+from datamodules.types import Box, RegionSample, Video
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_video, squares
 
 NAMES = sorted(COLOURS)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.bdd100k_mot import Bdd100kMot
-from datamodules.types import Box, DataError, Frames
+from datamodules.types import Box, Frames
 from moving_squares import FRAMES, HEIGHT, WIDTH, assert_on_pixels, save_picture, squares
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.bensmot import BenSmot
-from datamodules.types import Box, DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, Region, RegionSample, Turn
 from moving_squares import FRAMES, WIDTH, assert_on_pixels, save_picture, squares
 
 TRACKS = (5, 2, 9)  # ids of the squares

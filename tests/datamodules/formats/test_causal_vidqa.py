@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damage import FUZZ, JUNK, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.causal_vidqa import CausalVidQa
-from datamodules.types import Box, DataError, Mask, Video
+from datamodules.types import Box, Mask, Video
 from moving_squares import Squares, assert_on_pixels, save_video, squares
 
 TAGS = ("person_1", "person_2", "sports_car_1")  # of the three squares, in their order

@@ -14,8 +14,9 @@ from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
+from datamodules.errors import DataError
 from datamodules.formats.coco_instances import CocoInstances
-from datamodules.types import Box, DataError, Frames, Mask, Polygon, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, Mask, Polygon, Region, RegionSample, Turn
 from helpers import square_weights
 
 RING = [1, 1, 5, 1, 5.5, 4]

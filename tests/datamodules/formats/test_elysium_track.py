@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, dump_jsonl, read_all
+from datamodules.errors import DataError
 from datamodules.formats.elysium_track import ElysiumTrack
-from datamodules.types import Box, DataError, Frames, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, Region, RegionSample, Turn
 from moving_squares import FRAMES, HEIGHT, WIDTH, assert_on_pixels, save_picture, squares
 
 NOTHING: tuple[Any, ...] = ([0.0, 0.0, 0.0, 0.0], None, [], [0, 0, 0, 0])

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.grit_captions import GritCaptions
-from datamodules.types import Box, DataError, Frames, Turn
+from datamodules.types import Box, Frames, Turn
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_picture, squares
 
 SCENES = 3

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.hc_stvg import BAD_FILES, HcStvg
-from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
+from datamodules.types import Box, Region, RegionSample, Turn, Video
 from moving_squares import FRAMES, HEIGHT, WIDTH, assert_on_pixels, save_video, squares
 
 FIRST = (0, 2, 0)  # the frame each square is annotated from

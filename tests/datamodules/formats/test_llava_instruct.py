@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.llava_instruct import LlavaInstruct
-from datamodules.media import read_clip
-from datamodules.types import DataError, Frames, NoPicture, RegionSample, Turn
+from datamodules.media.clips import read_clip
+from datamodules.types import Frames, NoPicture, RegionSample, Turn
 from moving_squares import save_picture, squares
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from pycocotools import mask as coco_mask
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.lv_vis import LvVis
-from datamodules.types import DataError, Frames, Mask
+from datamodules.types import Frames, Mask
 from moving_squares import FRAMES, HEIGHT, WIDTH, assert_on_pixels, save_picture, squares
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from pycocotools import mask as coco_mask
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.mevis import Mevis
-from datamodules.types import DataError, Mask
+from datamodules.types import Mask
 from moving_squares import FRAMES, assert_on_pixels, save_picture, squares
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.osprey_conversations import OspreyConversations
-from datamodules.types import Box, DataError, Frames, Mask, Polygon, RegionSample, Turn
+from datamodules.types import Box, Frames, Mask, Polygon, RegionSample, Turn
 from moving_squares import HEIGHT, WIDTH, assert_on_pixels, save_picture, squares
 
 

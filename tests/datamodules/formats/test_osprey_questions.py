@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.osprey_questions import OspreyQuestions
-from datamodules.types import Box, DataError, Frames, Polygon, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, Polygon, Region, RegionSample, Turn
 from moving_squares import assert_on_pixels, save_picture, squares
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, dump_jsonl, read_all
+from datamodules.errors import DataError
 from datamodules.formats.pope import Pope
-from datamodules.media import read_clip
-from datamodules.types import DataError, Frames, RegionSample, Turn
+from datamodules.media.clips import read_clip
+from datamodules.types import Frames, RegionSample, Turn
 from moving_squares import save_picture, squares
 
 SHORT = "\nAnswer the question using a single word or phrase."

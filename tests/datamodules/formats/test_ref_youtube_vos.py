@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.ref_youtube_vos import RefYoutubeVos
-from datamodules.types import DataError, Frames
+from datamodules.types import Frames
 from moving_squares import FRAMES, assert_on_pixels, save_picture, squares
 
 

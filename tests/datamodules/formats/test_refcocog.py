@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.refcocog import RefCocog
-from datamodules.types import Box, DataError, Frames, Mask, Polygon, Turn
+from datamodules.types import Box, Frames, Mask, Polygon, Turn
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_picture, squares
 
 SPLITS = ("train", "val", "test")

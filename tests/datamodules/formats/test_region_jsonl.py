@@ -12,8 +12,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import RegionJsonl, dump_record, parse_record
-from datamodules.types import Box, DataError, Frames, Mask, Pixels, Polygon, Region, RegionSample, Turn, Video
+from datamodules.types import Box, Frames, Mask, Pixels, Polygon, Region, RegionSample, Turn, Video
 
 ROOT = Path("/data/root")
 RING = [1, 2, 3.5, 2, 3.5, 8]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from damage import FUZZ, damaged, dump_json, read_all
+from datamodules.errors import DataError
 from datamodules.formats.revos import Revos
-from datamodules.types import DataError, Frames, Mask, RegionSample
+from datamodules.types import Frames, Mask, RegionSample
 from moving_squares import FRAMES, assert_on_pixels, save_picture, squares
 
 

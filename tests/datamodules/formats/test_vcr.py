@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, dump_jsonl, read_all
+from datamodules.errors import DataError
 from datamodules.formats.vcr import Vcr
-from datamodules.types import Box, DataError, Frames, Polygon, RegionSample
+from datamodules.types import Box, Frames, Polygon, RegionSample
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_picture, squares
 
 # --- the data set, written ----------------------------------------------------------------------------------------

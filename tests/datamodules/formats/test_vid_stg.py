@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.vid_stg import VidStg
-from datamodules.types import Box, DataError, Region, RegionSample, Turn, Video
+from datamodules.types import Box, Region, RegionSample, Turn, Video
 from moving_squares import FRAMES, HEIGHT, WIDTH, Squares, assert_on_pixels, save_video, squares
 
 SPANS = ((0, FRAMES), (3, 7), (2, FRAMES))  # of the three squares; the third leaves the picture after frame 4

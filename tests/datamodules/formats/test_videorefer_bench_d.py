@@ -14,10 +14,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.videorefer_bench_d import VideoReferBenchD
-from datamodules.media import read_clip
-from datamodules.regions import Placement
-from datamodules.types import DataError, Geometry, Mask, Turn, Video
+from datamodules.media.clips import read_clip
+from datamodules.regions.placement import Placement
+from datamodules.types import Geometry, Mask, Turn, Video
 from moving_squares import assert_on_pixels, squares
 from videorefer_files import SAMPLED, VIDEOS, write_videorefer_bench_d
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.videorefer_bench_q import VideoReferBenchQ
-from datamodules.types import DataError, Frames, Turn, Video
+from datamodules.types import Frames, Turn, Video
 from moving_squares import FRAMES, assert_on_pixels, squares
 from videorefer_files import FOLDERS, SAMPLED, write_videorefer_bench_q
 

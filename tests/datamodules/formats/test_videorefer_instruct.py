@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from damage import FUZZ, damaged, read_all
+from datamodules.errors import DataError
 from datamodules.formats.videorefer_instruct import VideoReferInstruct
-from datamodules.types import DataError, Frames, NoPicture, Polygon, Turn, Video
+from datamodules.types import Frames, NoPicture, Polygon, Turn, Video
 from moving_squares import assert_on_pixels, squares
 from videorefer_files import said, write_videorefer_instruct
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.reading.csv_rows import CsvGroups
-from datamodules.types import DataError
 
 
 def _first(columns: list[bytes]) -> bytes | None:

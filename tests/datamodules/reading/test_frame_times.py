@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.reading.frame_times import FrameTimes
-from datamodules.types import DataError
 from moving_squares import save_video, squares
 
 

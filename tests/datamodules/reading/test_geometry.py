@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from datamodules.errors import DataError
 from datamodules.reading.geometry import dump_geometry, parse_geometry
-from datamodules.types import Box, DataError, Mask, Polygon
+from datamodules.types import Box, Mask, Polygon
 
 # 3 rows, 2 columns: column by column 1 off, 4 on, 1 off
 PIXELS = np.array([[0, 1], [1, 1], [1, 0]], np.uint8)

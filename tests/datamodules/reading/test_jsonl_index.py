@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.reading.jsonl_index import JsonlIndex
-from datamodules.types import DataError
 
 
 def _build(path: Path, content: bytes) -> JsonlIndex:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.reading.pickles import read_pickle
-from datamodules.types import DataError
 
 
 def _written(folder: Path, data: bytes) -> Path:

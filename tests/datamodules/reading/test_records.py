@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named, read_json
 from datamodules.reading.records import RecordSource
-from datamodules.types import DataError, Frames, RegionSample, Turn
+from datamodules.types import Frames, RegionSample, Turn
 
 TITLES = {"clip-é.mp4": ["one", "two"], "b": [], "c:d": ["three"], "\u2028": ["four"]}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.reading.video_folder import VideoFolder
-from datamodules.types import DataError
 
 FILES = ("b.mkv", "b.mp4", "a.webm", "class one/a_000001_000011.mp4", "ab.mp4", "c.txt", "é_1.mp4")
 

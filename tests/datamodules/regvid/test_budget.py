@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from chat_models import spent
+from datamodules.errors import DataError
 from datamodules.regvid.budget import Budget, BudgetSpentError, Limits
 from datamodules.regvid.models import Usage
-from datamodules.types import DataError
 
 
 def test_calls_wait_for_what_others_may_need_and_then_end() -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from chat_models import FAST, Fake, Reply, calling, spent
+from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.calls import Calls, Patience, Reading, UnusableError, WaitingError, together
 from datamodules.regvid.models import CallError, ChatAnswer, ChatRequest, Models, RejectedError, Role, Usage
 from datamodules.regvid.parsing import UnreadableError
-from datamodules.types import DataError
 
 REQUEST = ChatRequest("Be brief.", "What is it?")
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from chat_models import Fake
+from datamodules.errors import DataError
 from datamodules.regvid.journal import Entry, Journal, request_key
 from datamodules.regvid.models import ChatAnswer, ChatRequest, Usage
-from datamodules.types import DataError
 
 ENTRY = Entry("k", "judge", "m", "v", 0)
 REQUEST = ChatRequest("be kind", "what is it", (np.zeros((2, 3, 3), np.uint8),))

@@ -16,8 +16,8 @@ from rehearsals import journalled, made, models, options_of, run, sent, shapes_f
 
 LIES = 0.3
 CONCURRENCY = 4
-PRELOADED = ["cli", "datamodules.regvid.command", "datamodules.regvid.run", "datamodules.regvid.openai_model"]
-PRELOADED += ["datamodules.region_datamodule", "datamodules.shapes", "experiments.configured", "openai"]
+PRELOADED = ["cli", "experiments.commands.regvid", "datamodules.regvid.run", "datamodules.regvid.openai_model"]
+PRELOADED += ["datamodules.region_datamodule", "datamodules.shapes", "experiments.config.parts", "openai"]
 
 
 @pytest.fixture(scope="module")

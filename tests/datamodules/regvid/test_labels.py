@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
 from datamodules.regvid.labels import GAP, Label, arrange
-from datamodules.types import DataError
 
 Masks = NDArray[np.bool_]
 PLATE = (7, 7)

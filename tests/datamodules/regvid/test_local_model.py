@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.errors import DataError
 from datamodules.regvid.local_model import LocalModel
 from datamodules.regvid.models import ChatAnswer, ChatRequest
-from datamodules.types import DataError
 from helpers import ARCHITECTURE, SIDE, character_tokenizer
 from lightning_modules.bases.loading import build
 

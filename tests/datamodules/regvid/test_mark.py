@@ -11,12 +11,13 @@ from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.drawing import region_colour
+from datamodules.errors import DataError
+from datamodules.regions.drawing import region_colour
 from datamodules.regvid.labels import Label
 from datamodules.regvid.mark import Mark, MarkedVideo
 from datamodules.regvid.masklets import Sam2Masklets
 from datamodules.regvid.overlay import paint
-from datamodules.types import Box, Clip, DataError, Frames, Mask, NoPicture, Pixels, Polygon, Region, RegionSample, Turn
+from datamodules.types import Box, Clip, Frames, Mask, NoPicture, Pixels, Polygon, Region, RegionSample, Turn
 
 SIZE = (96, 128)
 

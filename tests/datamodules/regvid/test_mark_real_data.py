@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from datamodules.drawing import region_colour
-from datamodules.regions import Placement
+from datamodules.media.mask_picture import read_mask
+from datamodules.regions.drawing import region_colour
+from datamodules.regions.placement import Placement
 from datamodules.regvid.mark import Mark, MarkedVideo
 from datamodules.types import Frames, Region, RegionSample, Turn
-from lightning_modules.ask import read_mask
 
 pytestmark = pytest.mark.real_data
 

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from datamodules.errors import DataError
 from datamodules.regvid.masklets import MEAN, STD, Sam2Masklets, fill_gaps
-from datamodules.types import Box, Clip, DataError, Geometry, Mask, Polygon, Region
+from datamodules.types import Box, Clip, Geometry, Mask, Polygon, Region
 
 SIDE = 64
 FRAMES = (3, 6, 9, 12)

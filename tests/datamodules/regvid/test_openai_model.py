@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.errors import DataError
 from datamodules.regvid.models import CallError, ChatAnswer, ChatRequest, RejectedError
 from datamodules.regvid.openai_model import OpenAIModel
-from datamodules.types import DataError
 
 KEY = "sk-not-to-be-seen-anywhere"
 REQUEST = ChatRequest("Be brief.", "What is it?", max_tokens=50, temperature=0.5)

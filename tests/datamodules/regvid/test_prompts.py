@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from datamodules.errors import DataError
 from datamodules.regvid.prompts import BUILT_IN, WORDINGS, Prompts
-from datamodules.types import DataError
 
 
 @pytest.mark.parametrize("wording", WORDINGS)

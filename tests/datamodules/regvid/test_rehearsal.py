@@ -17,6 +17,7 @@ import openai
 import pytest
 from pycocotools.mask import toBbox
 
+from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.regvid.rehearsal.api import TOKENS_PER_IMAGE
 from datamodules.regvid.rehearsal.claims import asked, read, truths
@@ -27,7 +28,7 @@ from datamodules.regvid.rehearsal.server import RehearsalServer
 from datamodules.regvid.rehearsal.truthful import TruthfulModels
 from datamodules.shapes.figure import SIDE
 from datamodules.shapes.writer import annotation_path
-from datamodules.types import DataError, Mask
+from datamodules.types import Mask
 from rehearsals import SHOWN_SIDE, VIDEO, client, describe_prompt, models, region_lines, say, shapes_folder, text_of
 
 SCENES_LOOKED_AT = 20

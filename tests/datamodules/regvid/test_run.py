@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from chat_models import FAST, LIE, Fake, Reply, carry_out, counts, models, plainly, samples_in, unwatched, videos
+from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.journal import Journal
@@ -24,7 +25,6 @@ from datamodules.regvid.options import Options
 from datamodules.regvid.output import OrderedFile
 from datamodules.regvid.prompts import BUILT_IN
 from datamodules.regvid.run import Run
-from datamodules.types import DataError
 from helpers import make_batch, tiny_module
 
 NAMES = tuple("abcdefg")

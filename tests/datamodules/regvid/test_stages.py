@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from chat_models import LIE, Reply, calling, counts, marked_video, models
+from datamodules.errors import DataError
 from datamodules.regvid.accounts import Account, Claim, Dropped, Exchange
 from datamodules.regvid.describe import Describe
 from datamodules.regvid.instruct import Instruct
 from datamodules.regvid.models import ChatRequest, Role
 from datamodules.regvid.verify import Verify
-from datamodules.types import DataError
 
 TOLD = f"A ball rolls, {LIE}, and it stops."
 DESCRIBED = Account(1, "ball", TOLD)

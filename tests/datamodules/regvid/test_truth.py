@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.regvid.rehearsal.claims import inventions, truths
 from datamodules.regvid.rehearsal.measure import Verification, main, measure, measure_folder
 from datamodules.regvid.rehearsal.scenes import Scenes
 from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.types import DataError
 from rehearsals import SCENES, VIDEO, models, run, shapes_folder
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from chat_models import write_videos
+from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.regvid.videos import gather
-from datamodules.types import Box, DataError, Frames, NoPicture, Pixels, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, NoPicture, Pixels, Region, RegionSample, Turn
 from helpers import Listed
 
 ASKED = (Turn("what is <region>", "a ball"),)

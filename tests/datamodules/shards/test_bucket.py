@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import cli
+from datamodules.errors import DataError
 from datamodules.shards import ShardedSource
-from datamodules.types import DataError
 from shard_samples import assert_same, mixed_source, shard
 
 

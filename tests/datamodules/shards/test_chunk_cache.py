@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.shards.chunk_cache import ChunkCache
-from datamodules.types import DataError
 
 SIZE = 1000
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.media import count_frames, frame_size, most_frames, read_clip
+from datamodules.errors import DataError
+from datamodules.media.clips import count_frames, frame_size, most_frames, read_clip
 from datamodules.shards import ShardedSource
 from datamodules.shards.stored_media import Storing
 from datamodules.source import RegionSource
-from datamodules.types import Box, DataError, Frames, NoPicture, PackedFile, Region, RegionSample, Sampled, Video
+from datamodules.types import Box, Frames, NoPicture, PackedFile, Region, RegionSample, Sampled, Video
 from helpers import Listed
 from shard_samples import NUM_FRAMES, assert_same, clip_of, mixed_source, question, shard, write_video
 

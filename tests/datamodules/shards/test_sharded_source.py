@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
+from datamodules.batching.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
+from datamodules.errors import DataError
 from datamodules.shards import ShardedSource
 from datamodules.shards.sizes import parse_bytes
 from datamodules.source import RegionSource
-from datamodules.types import DataError
 from helpers import Listed, sample
 from shard_samples import assert_same, mixed_source, shard
 

@@ -10,8 +10,8 @@ import pytest
 from lightning import Callback, LightningModule, Trainer
 
 from datamodules import VideoRegionDataModule
+from datamodules.batching.batch import RegionBatch
 from datamodules.shards import ShardedSource
-from datamodules.types import RegionBatch
 from helpers import Listed, sample, tiny_module
 from shard_samples import shard
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from compared_runs import METRIC, answers, gathered, run, sharing
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.comparison import compare
 from metrics import Prediction
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compared_runs import METRIC, answers, run, sharing
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.samples import judge
 from metrics import Captioning, CausalVidQa, Evaluation, MultipleChoice, Prediction, Vcr
 

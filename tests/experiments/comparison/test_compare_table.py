@@ -15,8 +15,8 @@ from rich.console import Console
 from experiments.comparison.comparison import Comparison, compare
 from experiments.comparison.plot import draw
 from experiments.comparison.table import as_csv, as_markdown, terminal_table
-from experiments.pictures import save
 from experiments.sweeps.specification import Paper
+from experiments.visualize.pictures import save
 
 RULE = "exact match with any reference; case, whitespace and one trailing '.' ignored"
 MARKDOWN = f"""\

@@ -8,12 +8,12 @@ from mlflow import MlflowClient
 from PIL import Image
 
 import cli
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.comparison.tracked import TrackedRuns, gather_listed, tracking_client
-from experiments.mlflow_store import Store, store_address
 from experiments.sweeps.parent import ERROR
+from experiments.tracking.mlflow_store import Store, store_address
 
-MARK, NONE = {"region_reference": "token_mark"}, {"region_reference": "none"}
+MARK, NONE = {"region_encoder": "token_mark"}, {"region_encoder": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_every_point_that_did_not_finish_is_listed(client: MlflowClient, root: P
     sweep.point(NONE, 0, answers("11"))  # tried again
     sweep.point(NONE, 1, status="RUNNING")
     client.set_tag(sweep.point(NONE, 2, status="FAILED"), ERROR, "fit ended with exit code 1\nout of memory")
-    sweep.point({"region_reference": "roi"}, 0, answers("10"))
+    sweep.point({"region_encoder": "roi"}, 0, answers("10"))
     found = runs.sweep("partly")
     assert [(run.setting, run.seed, run.scores[METRIC].value) for run in found.runs] == [
         ("token_mark", 0, 0.5),
@@ -154,7 +154,7 @@ def test_runs_by_id_and_by_folder(client: MlflowClient, root: Path, tmp_path: Pa
     with pytest.raises(DataError, match=f"run {'0' * 32}: "):
         gather_listed(["0" * 32], root, None, tmp_path)
     untested = sweep.point(MARK, 4)
-    with pytest.raises(DataError, match=rf"run {untested} \(region_reference=token_mark,seed=4\): not tested"):
+    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=token_mark,seed=4\): not tested"):
         gather_listed([untested], root, None, tmp_path)
 
 
@@ -188,7 +188,7 @@ def test_a_refusal_is_one_line(
     sweep.point(NONE, 0, answers("100"))
     with pytest.raises(SystemExit) as ended:
         cli.main(["compare", "--sweep", "refused", "--root", str(root)])
-    names = "'region_reference=token_mark,seed=0' and 'region_reference=none,seed=0'"
+    names = "'region_encoder=token_mark,seed=0' and 'region_encoder=none,seed=0'"
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error: {METRIC} of {names} cannot be compared: n 2 and 3\n"
     assert not (root / "refused" / "comparison").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.sweeps.command import termination_as_interrupt
+from experiments.commands.sweep import termination_as_interrupt
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.specification import read_sweep
 from experiments.sweeps.storage import SweepStorage

@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from stub_sweep import write_sweep
 
-from experiments.mlflow_store import Store
 from experiments.sweeps.parent import ParentRun
 from experiments.sweeps.specification import read_sweep
+from experiments.tracking.mlflow_store import Store
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from stub_sweep import FORK, study_of, write_sweep
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.sweeps.specification import Point, read_sweep
 from experiments.sweeps.storage import SweepStorage
 from experiments.sweeps.study import Attempt, ClaimLostError, State, SweepStudy

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from stub_sweep import Untracked, journal, starts, study_of, sweep_elsewhere, sweep_here, write_sweep
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from experiments.sweeps.grid import Grid
 from experiments.sweeps.point import last_lines
 from experiments.sweeps.specification import read_sweep

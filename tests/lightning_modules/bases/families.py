@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from transformers import AutoConfig
 
+from datamodules.batching.visual_processor import VisualProcessor, VisualPrompt
 from datamodules.types import Clip
-from datamodules.vision import VisualProcessor, VisualPrompt
 from lightning_modules.bases import family_of
 from lightning_modules.bases.base import Base
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from helpers import ARCHITECTURE, tokenizer_folder
 from lightning_modules.bases.decoders import DECODERS, check_rope
 from lightning_modules.bases.loading import BaseModel, build, load_base, load_tokenizer

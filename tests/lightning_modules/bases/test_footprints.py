@@ -8,9 +8,9 @@ import torch
 from families import TINY, Tiny, noise
 from torch import nn
 
-from datamodules.footprints import View, check
+from datamodules.batching.visual_processor import VisualPrompt
+from datamodules.regions.footprints import View, check
 from datamodules.types import Box, Clip
-from datamodules.vision import VisualPrompt
 from lightning_modules.bases.base import Base
 
 EVERY_BASE = pytest.mark.parametrize("tiny", TINY.values(), ids=TINY)

@@ -10,7 +10,8 @@ import torch
 from families import TEXT, TINY, Tiny, llava, noise
 from transformers import AutoConfig, AutoModelForCausalLM, LlavaForConditionalGeneration
 
-from datamodules.types import Box, DataError
+from datamodules.errors import DataError
+from datamodules.types import Box
 from lightning_modules.bases import family_of
 from lightning_modules.bases.llava import SquareVision
 from lightning_modules.bases.projector import LlavaWithProjector

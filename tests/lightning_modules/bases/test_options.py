@@ -10,30 +10,31 @@ import torch
 from families import TINY, Tiny, noise
 from torch.nn.utils.rnn import pad_sequence
 
-from datamodules.conversation import Rendered
-from datamodules.types import NoPicture, RegionBatch, RegionSample, Turn
-from datamodules.vision import VisualPrompt
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.visual_processor import VisualPrompt
+from datamodules.prompting.conversation import Rendered
+from datamodules.types import NoPicture, RegionSample, Turn
 from lightning_modules.backbone import TokenMarkBackbone
 from lightning_modules.bases.base import Base
-from lightning_modules.decoding import score_options
-from lightning_modules.region_references.reference import Reference, RegionReference, nothing_to_fill
+from lightning_modules.generation.decoding import score_options
+from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder, nothing_to_fill
 
 EVERY_BASE = pytest.mark.parametrize("tiny", TINY.values(), ids=TINY)
 OPTIONS = [("yes", "no, never"), ("maybe",), ("a", "b", "cd")]
 NOTHING = VisualPrompt({}, (), (), 0)
 
 
-class Silent(RegionReference):
+class Silent(RegionEncoder):
     """Tells nothing."""
 
-    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> Reference:
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
         return nothing_to_fill(batch, visual)
 
 
 class Letters:
     """A token a letter."""
 
-    def answer(self, text: str, stand_ins: Sequence[object]) -> Rendered:
+    def answer(self, text: str, region_texts: Sequence[object]) -> Rendered:
         return Rendered([ord(letter) for letter in text], [True] * len(text), [-1] * len(text))
 
 
@@ -66,7 +67,7 @@ def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Seq
         prompts=tuple(after),
         frames=((),) * count,
         views=tuple(prompt.views for prompt in prompts),
-        stand_ins=((),) * count,
+        region_texts=((),) * count,
     )
 
 

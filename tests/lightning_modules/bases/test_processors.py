@@ -28,14 +28,15 @@ from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize 
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.video_utils import VideoMetadata
 
-from datamodules.types import Clip, DataError
-from datamodules.vision import Run, VisualProcessor, VisualPrompt
+from datamodules.batching.visual_processor import Run, VisualProcessor, VisualPrompt
+from datamodules.errors import DataError
+from datamodules.types import Clip
+from lightning_modules.bases.byte_tokenizer import byte_tokenizer
 from lightning_modules.bases.gemma3 import Gemma3Vision
 from lightning_modules.bases.gemma4 import Gemma4Vision
 from lightning_modules.bases.llava import HALF, SquareVision
 from lightning_modules.bases.molmo2 import MolmoVision
 from lightning_modules.bases.qwen_vl import OLDER, QwenVision
-from lightning_modules.byte_tokenizer import byte_tokenizer
 
 LEVEL = 2 / 255  # of a pixel, in units of a standard deviation of one half
 SIZES = [(48, 48), (96, 48), (61, 200), (333, 100), (20, 30), (7, 120)]

@@ -13,15 +13,16 @@ import pytest
 import torch
 from families import TINY
 
-from datamodules.conversation import ConversationRenderer
-from datamodules.processor import RegionProcessor
-from datamodules.prompt_styles import PromptName, prompt_style
-from datamodules.types import Box, NoPicture, Pixels, Region, RegionBatch, RegionSample, Turn, Video
+from datamodules.batching.batch import RegionBatch
+from datamodules.batching.processor import RegionProcessor
+from datamodules.prompting.conversation import ConversationRenderer
+from datamodules.prompting.prompt_styles import PromptName, prompt_style
+from datamodules.types import Box, NoPicture, Pixels, Region, RegionSample, Turn, Video
 from helpers import WAYS, character_tokenizer, make_batch, way_name
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.bases.loading import add_special_tokens
-from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.region_module import Part, RegionModule
+from lightning_modules.training.losses import pass_losses, step_counts
 from moving_squares import save_video
 from small_tokenizers import KINDS, small_tokenizer
 

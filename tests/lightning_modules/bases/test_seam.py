@@ -16,8 +16,8 @@ import torch
 from families import TINY, Tiny, noise
 from torch import nn
 
+from datamodules.batching.visual_processor import VisualPrompt
 from datamodules.types import Clip
-from datamodules.vision import VisualPrompt
 from lightning_modules.bases.base import Base
 
 EVERY_BASE = pytest.mark.parametrize("name", TINY)

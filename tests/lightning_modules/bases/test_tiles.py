@@ -22,10 +22,11 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from transformers.models.smolvlm import processing_smolvlm
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from datamodules.footprints import View, between, check, resampled, tiles
-from datamodules.regions import Placement
-from datamodules.types import Clip, DataError
-from datamodules.vision import Run, VisualPrompt, most_tokens
+from datamodules.batching.visual_processor import Run, VisualPrompt, most_tokens
+from datamodules.errors import DataError
+from datamodules.regions.footprints import View, between, check, resampled, tiles
+from datamodules.regions.placement import Placement
+from datamodules.types import Clip
 from lightning_modules.bases.internvl import InternVL, TileVision
 from lightning_modules.bases.llava_onevision import LlavaOnevision, OneVision
 from lightning_modules.bases.loading import BaseModel, load_visual_processor

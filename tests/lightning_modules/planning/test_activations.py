@@ -11,12 +11,12 @@ import torch
 from test_arithmetic import loss_of
 from twins import BASES, STEP, twins, with_values
 
-from datamodules.types import RegionBatch
-from lightning_modules.adapters import LoraOptions
+from datamodules.batching.batch import RegionBatch
 from lightning_modules.planning.measuring import evaluation, training
 from lightning_modules.planning.step import make_batch
 from lightning_modules.region_module import Part, RegionModule
-from lightning_modules.sharding import checkpointed, sharded_layers
+from lightning_modules.training.lora import LoraOptions
+from lightning_modules.training.sharding import checkpointed, sharded_layers
 
 TOLERANCE = 0.02  # what is no activation but lives on: positions, masks, what the model has looked up
 

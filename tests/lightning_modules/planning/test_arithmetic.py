@@ -13,11 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from twins import BASES, STEP, tiny, twins
 
-from datamodules.types import RegionBatch
+from datamodules.batching.batch import RegionBatch
 from lightning_modules import VideoRegionModule
-from lightning_modules.adapters import LoraOptions
 from lightning_modules.bases.loading import BaseModel
-from lightning_modules.losses import pass_losses, step_counts
 from lightning_modules.planning.measuring import (
     ADAPTERS,
     CAUSAL,
@@ -32,7 +30,9 @@ from lightning_modules.planning.plan import assembled
 from lightning_modules.planning.step import Step, make_batch
 from lightning_modules.planning.weightless import Autocast, prepare
 from lightning_modules.region_module import RegionModule
-from lightning_modules.sharding import checkpointed, sharded_layers
+from lightning_modules.training.lora import LoraOptions
+from lightning_modules.training.losses import pass_losses, step_counts
+from lightning_modules.training.sharding import checkpointed, sharded_layers
 
 MODELS = Path(__file__).parents[3] / "experiments" / "models"
 STAGE_1 = ("vision_tower", "language_model")
@@ -117,9 +117,9 @@ def test_checkpointing_runs_the_layers_that_gradients_pass_once_more(frozen: Any
 
 
 def test_the_control_without_marks_has_no_head_and_no_marks_to_count() -> None:
-    outline, batch, real, same = twins("llava", region_reference="none")
+    outline, batch, real, same = twins("llava", region_encoder="none")
     works = arithmetic(outline, batch)
-    assert {"guide head", "region reference"}.isdisjoint(work.part for work in works)
+    assert {"guide head", "region encoder"}.isdisjoint(work.part for work in works)
     assert flops(works, attention="whole") == pytest.approx(sum(counted(real, same)), rel=1e-3)
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from helpers import tiny_module
-from lightning_modules.optimizers import OptimizerName, make_optimizer
 from lightning_modules.planning.memory import (
     Layout,
     Units,
@@ -22,7 +21,8 @@ from lightning_modules.planning.memory import (
     state_bytes,
     units_of,
 )
-from lightning_modules.quantisation import Quantisation
+from lightning_modules.training.optimizers import OptimizerName, make_optimizer
+from lightning_modules.training.quantisation import Quantisation
 
 
 def test_parts_are_all_parameters_and_those_that_learn(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_parts_are_all_parameters_and_those_that_learn(tmp_path: Path) -> None:
     assert sum(part.parameters for part in parts.values()) == sum(one.numel() for one in module.parameters())
     assert {name: part.trainable for name, part in parts.items() if part.trainable} == {
         "projector": 17 * 32 + 33 * 32,
-        "region reference": 8 * 8 + 8 * 32,
+        "region encoder": 8 * 8 + 8 * 32,
         "guide head": 33 * 9,
     }
     assert parts["language model"].parameters == 2 * (4 * 32**2 + 3 * 32 * 64 + 2 * 32) + 32

@@ -17,16 +17,16 @@ from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 
 import cli
 from datamodules import VideoRegionDataModule
-from datamodules.types import DataError
-from experiments.configured_run import ConfiguredRun, configured_run
+from datamodules.errors import DataError
+from experiments.config.run import configured_run
 from helpers import ARCHITECTURE, tokenizer_folder
 from lightning_modules import VideoRegionModule
-from lightning_modules.adapters import LoraOptions
 from lightning_modules.bases.loading import BaseModel, build
 from lightning_modules.planning.memory import GIB, Layout
-from lightning_modules.planning.plan import AGAIN, EVALUATION, KEPT, OPTIMISER, Plan, layout_of, plan
+from lightning_modules.planning.plan import AGAIN, EVALUATION, KEPT, OPTIMISER, ConfiguredRun, Plan, layout_of, plan
 from lightning_modules.region_module import Part
-from lightning_modules.sharding import FullySharded
+from lightning_modules.training.lora import LoraOptions
+from lightning_modules.training.sharding import FullySharded
 
 ROOT = Path(__file__).parents[3]
 FINETUNE = ["--config", "experiments/finetune.yaml", "--config"]
@@ -44,7 +44,7 @@ def sharded(tmp_path: Path) -> str:
     """A configuration's strategy fragment."""
     path = tmp_path / "sharded.yaml"
     options = {"replicas": 1, "checkpoint_activations": True}
-    strategy = {"class_path": "lightning_modules.sharding.FullySharded", "init_args": options}
+    strategy = {"class_path": "lightning_modules.training.sharding.FullySharded", "init_args": options}
     path.write_text(yaml.safe_dump({"trainer": {"strategy": strategy}}))
     return str(path)
 
@@ -71,7 +71,7 @@ def row(printed: str, name: str) -> list[str]:
 def test_the_papers_models_are_counted(arguments: list[str], parameters: int, width: int) -> None:
     """Without files of data or weights; marks, projection and guide head on top by hand; the tower does not learn."""
     parts = {part.name: part for part in plan(configured_run(arguments), devices=8).parts}
-    beside = {"region reference": 100 * 256 + 256 * width, "guide head": (width + 1) * 101}
+    beside = {"region encoder": 100 * 256 + 256 * width, "guide head": (width + 1) * 101}
     assert {name: parts[name].parameters for name in beside} == beside
     assert sum(part.parameters for part in parts.values()) == parameters + sum(beside.values())
     learning = sum(part.trainable for part in parts.values())
@@ -113,7 +113,7 @@ def test_13b_is_planned_without_its_weights() -> None:
     """Seconds of one core, and less than 1 GiB beside what importing the libraries takes."""
     program = (
         "import resource, sys, time, cli\n"
-        "import experiments.configured_run, lightning_modules.planning.plan, rich.table, transformers\n"
+        "import experiments.config.run, lightning_modules.planning.plan, rich.table, transformers\n"
         "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()\n"
         "cli.main(['plan', *sys.argv[1:], '--device-memory', '10000'])\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from families import TINY
 
-from datamodules.types import RegionBatch
+from datamodules.batching.batch import RegionBatch
 from lightning_modules import VideoRegionModule
 from lightning_modules.bases.loading import BaseModel
 from lightning_modules.planning.plan import assembled

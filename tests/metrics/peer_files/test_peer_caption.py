@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attempts import attempt, write_lines
 from damage import FUZZ, damaged
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import score_captions
 from metrics.peer_files.caption import read
 from metrics.saved import score_files as score

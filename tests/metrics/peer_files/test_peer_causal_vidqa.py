@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from attempts import attempt
 from damage import FUZZ, damaged
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import CausalVidQa
 from metrics.peer_files.causal_vidqa import read
 from metrics.saved import score_files as score

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from attempts import problem
 from damage import FUZZ, damaged
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics.peer_files.dlc import scores
 from metrics.saved import score_files
 

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from attempts import attempt
 from damage import FUZZ, damaged, dump_jsonl
-from datamodules.types import DataError
+from datamodules.errors import DataError
 from metrics import Pope
 from metrics.peer_files.pope import read
 from metrics.saved import score_files as score

@@ -1,0 +1,95 @@
+"""RegionBatch: what the model eats.
+
+Letters used in shapes everywhere: B samples, T frames of one sample, V visual tokens of all samples of a batch one
+after the other, N regions (padded to the batch's most), L text and visual tokens of a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self, TypeAlias
+
+import torch
+
+from datamodules.prompting.region_text import RegionText
+from datamodules.regions.footprints import View
+from datamodules.types import RegionSample
+
+
+@dataclass(slots=True)
+class RegionBatch:
+    """A batch of samples. Images, videos and text alone mix: visual tokens of all samples stand one after the other.
+
+    Attributes:
+        input_ids: (B, L) int64, the placeholder of a visual token repeated for each of them.
+        attention_mask: (B, L) int64, 0 on padding.
+        loss_mask: (B, L) bool, the tokens the model learns to say; a token is predicted from the one before it.
+        prompt_lengths: (B,) int64, tokens of a row before its last answer: where generation starts.
+        placeholder: (B, L) int64, the slot of the region placeholder that stands here, else -1.
+        inputs: The base model's own further inputs by name, such as `pixel_values`.
+        token_counts: Visual tokens of each sample; they sum to V.
+        token_owner: (V,) int64, the sample that each visual token belongs to.
+        shows: (V, T) bool, the frames of its sample that a visual token shows; T is the batch's most.
+        region_counts: (B,) int64.
+        mark_weights: (V, N) float32, the share of each visual token that a region's mark gets where the user points,
+            Eq. 1.
+        prompted: (V,) bool, whether a region is pointed at on a frame that the token shows.
+        guide_weights: (V, N) float32, the same where the objects are, wherever that is known: soft labels, Eq. 2.
+        guide_known: (V,) bool, the tokens that the guide head learns from: on their frames every region is known.
+        mark_seeds: (B,) int64, seeds the draw of marks.
+        samples: The samples themselves, for metrics and pictures.
+        prompts: What the model is asked about each sample, as text.
+        frames: The source frames that were read of each sample.
+        views: Which pixels and frames each visual token of a sample covers.
+        region_texts: What is read for each region of each sample.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    loss_mask: torch.Tensor
+    prompt_lengths: torch.Tensor
+    placeholder: torch.Tensor
+    inputs: dict[str, torch.Tensor]
+    token_counts: tuple[int, ...]
+    token_owner: torch.Tensor
+    shows: torch.Tensor
+    region_counts: torch.Tensor
+    mark_weights: torch.Tensor
+    prompted: torch.Tensor
+    guide_weights: torch.Tensor
+    guide_known: torch.Tensor
+    mark_seeds: torch.Tensor
+    samples: tuple[RegionSample, ...]
+    prompts: tuple[str, ...]
+    frames: tuple[tuple[int, ...], ...]
+    views: tuple[tuple[View, ...], ...]
+    region_texts: tuple[tuple[RegionText, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def region_shape(self) -> tuple[int, int]:
+        """(B, N)."""
+        return len(self.samples), self.mark_weights.shape[1]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The batch with its tensors on `device`; Lightning calls it to move a batch."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The batch with its tensors in page-locked memory; the DataLoader calls it."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, function: Any) -> Self:
+        changed = {
+            item.name: function(value)
+            for item in fields(self)
+            if isinstance(value := getattr(self, item.name), torch.Tensor)
+        }
+        inputs = {name: function(value) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, **changed)
+
+
+StepBatch: TypeAlias = list[RegionBatch]
+"""A rank's samples of one optimiser step, split into micro-batches: as many on every rank, one pass each."""

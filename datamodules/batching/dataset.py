@@ -1,0 +1,55 @@
+"""Draw -> processed sample: the map-style data set that the loader's workers run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.utils.data import Dataset
+
+from datamodules.batching.processor import Processed, RegionProcessor
+from datamodules.batching.sampling import Draw
+from datamodules.errors import DataError
+from datamodules.prompting.choices import answered
+from datamodules.reading.checks import check_taught
+from datamodules.source import RegionSource
+from datamodules.types import PromptedFrames, RegionSample
+
+
+class RegionDataset(Dataset[Processed]):
+    """Named sources behind one processor; indexed by `Draw`. Ids become `source/id`, unique over the sources."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, RegionSource],
+        processor: RegionProcessor,
+        seed: int = 0,
+        prompted_frames: PromptedFrames = "own",
+    ) -> None:
+        self.names = list(sources)
+        self.sources = list(sources.values())
+        self.processor = processor
+        self.seed = seed
+        self.prompted_frames: PromptedFrames = prompted_frames
+
+    def __getitem__(self, draw: Draw) -> Processed:
+        return self.process(draw, self.sample(draw))
+
+    def sample(self, draw: Draw) -> RegionSample:
+        """The record that was drawn, the answer of a multiple choice filled in from its label.
+
+        Raises:
+            DataError: The record cannot be used; in training also one that has a turn without an answer.
+        """
+        sample = self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
+        try:
+            sample = answered(sample)
+            if draw.position >= 0:
+                check_taught(sample)
+        except DataError as error:
+            raise sample.error(str(error)) from None
+        return sample.prompted_everywhere() if self.prompted_frames == "all" else sample
+
+    def process(self, draw: Draw, sample: RegionSample) -> Processed:
+        """What the model eats of it; in training the marks depend on the position too."""
+        named = f"{self.seed}/{draw.position}" if draw.position >= 0 else ""
+        return self.processor(sample, draw=named)

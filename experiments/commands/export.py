@@ -1,0 +1,26 @@
+"""`python cli.py export`: a checkpoint as a folder that transformers opens too."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    arguments = argparse.ArgumentParser(prog="python cli.py export", description=__doc__)
+    arguments.add_argument("--ckpt_path", type=Path, required=True, help="a checkpoint, also a sharded one")
+    arguments.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    return arguments
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Exports, and says what was written."""
+    options = parser().parse_args(arguments)
+    from lightning_modules.checkpoints.export import export
+
+    folder = export(options.ckpt_path, options.to)
+    for file in sorted(folder.iterdir()):
+        sys.stdout.write(f"{file.stat().st_size / 2**20:10.1f} MiB  {file}\n")

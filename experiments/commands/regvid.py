@@ -1,0 +1,154 @@
+"""`python cli.py regvid --config X`: annotated videos into region-level instructions, by chat models.
+
+Nothing that was answered is asked again: the same command goes on where an earlier one was stopped or killed. Exit
+code 3 says that there are videos left which wait for an answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from datamodules.errors import DataError
+from datamodules.regvid.accounts import STAGES, Stage
+
+if TYPE_CHECKING:
+    from datamodules.region_datamodule import RegionDataModule
+    from datamodules.regvid.dry_run import Plan
+    from datamodules.regvid.mark import Mark
+    from datamodules.regvid.options import Options
+    from datamodules.regvid.run import Result
+
+WAITING = 3
+INTERRUPTED = 130
+_PARTS = ["data", "mark", "regvid"]
+
+
+class Configured(NamedTuple):
+    """What a configuration makes."""
+
+    data: RegionDataModule
+    mark: Mark
+    options: Options
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the stages and writes what they come to; `DataError` for what cannot be read, reached or written."""
+    asked, rest = _parser().parse_known_args(arguments)
+    if asked.report is not None:
+        from datamodules.regvid.output import SAMPLES
+        from experiments.visualize.instruction_report import report
+
+        samples = asked.report if asked.report.name else _configured(rest).options.to / SAMPLES
+        report(samples, asked.to or samples.parent / "report")
+        return
+    from rich.console import Console
+
+    from datamodules.regvid.progress import Bars
+    from datamodules.regvid.run import Run
+    from datamodules.regvid.videos import gather
+
+    data, mark, options = _configured(rest)
+    if not data.sources[options.split]:
+        raise DataError(f"the configuration has no {options.split} source")
+    run = Run(options, mark, asked.stages)
+    bars = Bars(Console(markup=False, highlight=False, stderr=True))
+    videos = gather(data.sources[options.split], options.to, options.most_videos, bars.look)
+    if asked.dry_run:
+        _print_plan(run.plan(videos))
+        return
+    try:
+        result = run.carry_out(videos, bars.watch)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same command goes on from here\n")
+        sys.exit(INTERRUPTED)
+    _tell(result, options.to)
+    if result.stopped or (result.waits and asked.stages == STAGES):
+        sys.exit(WAITING)
+
+
+def _configured(arguments: Sequence[str]) -> Configured:
+    from jsonargparse import Namespace
+
+    from datamodules.region_datamodule import RegionDataModule
+    from datamodules.regvid.mark import Mark
+    from datamodules.regvid.options import Options
+    from experiments.config.interpolation import interpolated
+    from experiments.config.parts import part_parser
+
+    parser = part_parser("regvid", _PARTS)
+    parser.add_class_arguments(Options, "regvid")
+    parser.add_class_arguments(Mark, "mark")
+    parser.add_subclass_arguments(RegionDataModule, "data", required=True)
+    config = interpolated(parser, parser.parse_args(list(arguments)), _PARTS)
+    chosen = Namespace({name: config[name] for name in _PARTS})  # type: ignore[no-untyped-call]  # jsonargparse's
+    made = parser.instantiate_classes(chosen)
+    return Configured(made.data, made.mark, made.regvid)
+
+
+def _tell(result: Result, folder: Path) -> None:
+    """What was made, and what becomes of the rest."""
+    funnel = result.funnel
+    lines = [f"{folder}: {funnel.done} of {funnel.videos} videos done, {funnel.samples} samples"]
+    if dropped := funnel.unreadable.total():
+        lines.append(f"{dropped} videos cannot be used, the first: {result.unreadable}")
+    if result.waits:
+        lines.append(f"{funnel.waiting.total()} videos wait: {result.stopped or result.waits}")
+        lines.append("the same command goes on from here; nothing that was answered is asked again")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"an estimate from {plan.looked_at} of {plan.videos} videos, from the beginning; no call was made"
+    )
+    for column in ("role", "calls", "tokens in", "tokens out", "cost"):
+        table.add_column(column, justify="left" if column == "role" else "right")
+    for role, (calls, usage) in [*plan.roles.items(), ("all", plan.total)]:
+        tokens = f"{usage.prompt_tokens:,}", f"{usage.completion_tokens:,}"
+        table.add_row(role, f"{calls:,}", *tokens, f"{usage.money:.2f}")
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    console.print("rewrite counts every region, only those with a denied claim need it; tokens are guesses")
+    if plan.unreadable:
+        console.print(f"{plan.unreadable} of the {plan.looked_at} videos cannot be used", soft_wrap=True)
+
+
+def _stages(text: str) -> tuple[Stage, ...]:
+    named = text.split(",")
+    if unknown := [name for name in named if name not in STAGES]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(STAGES)}")
+    return tuple(stage for stage in STAGES if stage in named)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python cli.py regvid",
+        description=__doc__,
+        allow_abbrev=False,
+        epilog="The rest is configuration: --config, --data..., --mark..., --regvid..., --vars...",
+    )
+    parser.add_argument(
+        "--stages",
+        type=_stages,
+        default=STAGES,
+        metavar="NAMES",
+        help=f"whose models may be called, of {','.join(STAGES)}; of the others, what was answered before is read",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost of each role; no call")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="count the samples of a file, or else of the configured run, and draw some of them; no call",
+    )
+    parser.add_argument("--to", type=Path, metavar="DIR", help="folder of the report, else beside the samples")
+    return parser

@@ -1,0 +1,1 @@
+"""Configurations: their parts read apart, their values filled in."""

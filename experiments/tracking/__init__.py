@@ -1,0 +1,1 @@
+"""What is known of a run afterwards: MLflow, tags, data, machine, versions, costs."""

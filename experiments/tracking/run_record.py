@@ -1,0 +1,82 @@
+"""What a run was made of, kept in its folder and in MLflow: configuration, machine and software, data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace, namespace_to_dict
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+
+from datamodules.files import write_text
+from experiments.tracking.data_fingerprint import describe_data
+from experiments.tracking.mlflow_runs import RUN_ID, RunLogger, log_artifact
+from experiments.tracking.provenance import environment
+
+
+class RunRecord(SaveConfigCallback):
+    """Keeps what the run is made of in its folder and in MLflow, and the configuration flat as MLflow's parameters.
+
+    The files are `config.yaml`, `environment.json` and `data.json` for fit. Other commands on the same run write
+    `config-test.yaml` and so on beside them, so that what a checkpoint was trained with stays known. The run's tag
+    `data.fingerprint` is that of the command that began it.
+    """
+
+    def __init__(
+        self,
+        parser: LightningArgumentParser,
+        config: Namespace,
+        config_filename: str = "config.yaml",
+        overwrite: bool = True,
+        multifile: bool = False,
+    ) -> None:
+        # a run tracked in sqlite has no log_dir, which Lightning's own way insists on
+        super().__init__(parser, config, config_filename, overwrite, multifile, save_to_log_dir=False)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called by Lightning, once and on rank 0, when the run has begun and its data are prepared."""
+        assert trainer.state.fn is not None
+        command, folder = trainer.state.fn.value, Path(trainer.default_root_dir)
+        tracked = [logger for logger in trainer.loggers if isinstance(logger, RunLogger)]
+        if command == "fit" and tracked:
+            write_text(folder / RUN_ID, f"{tracked[0].run_id}\n")
+        text = self.parser.dump(self.config, skip_none=False)
+        data = describe_data(namespace_to_dict(self.config.data.init_args) if "data" in self.config else {})
+        files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}
+        for name, content in files.items():
+            log_artifact(trainer, write_text(folder / _of_command(name, command), content))
+        parameters = {"command": command, **flat_parameters(yaml.safe_load(text))}
+        for logger in trainer.loggers:
+            if logger not in tracked:
+                logger.log_hyperparams(parameters)
+        for run in tracked:
+            if not run.resumed:
+                run.log_hyperparams(parameters)
+                run.experiment.set_tag(run.run_id, "data.fingerprint", data["fingerprint"])
+
+
+def _of_command(name: str, command: str) -> str:
+    path = Path(name)
+    return name if command == "fit" else f"{path.stem}-{command}{path.suffix}"
+
+
+def _json(value: Any) -> str:
+    return f"{json.dumps(value, indent=2)}\n"
+
+
+def flat_parameters(config: Mapping[str, Any]) -> dict[str, str]:
+    """Command-line option -> value, as `model.init_args.num_marks`; characters that MLflow refuses become `_`."""
+    return {re.sub(r"[^\w./ :-]", "_", key): str(value) for key, value in _leaves(config, "")}
+
+
+def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

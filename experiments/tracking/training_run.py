@@ -1,0 +1,64 @@
+"""The MLflow run of the training in a run's folder, for what goes on with it or tests it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datamodules.errors import DataError
+from experiments.tracking.mlflow_runs import RUN_ID, tracked_run
+from experiments.tracking.mlflow_store import Store
+from experiments.tracking.run_tags import COMMAND, FOLDER, absolute
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_TRAINING = f"{COMMAND}fit"
+
+
+def training_run(store: Store, experiment: str, folder: Path) -> str | None:
+    """The id of the run, by the file that the training left or by its tags; None if there was no training.
+
+    A training that was killed between its run's beginning and its first file is found by the tags.
+
+    Raises:
+        DataError: The file names a run that the store does not have.
+    """
+    client, run_id = store.client(), tracked_run(folder)
+    if run_id is None:
+        return _tagged(client, experiment, folder)
+    if not _is_there(client, run_id):
+        raise DataError(
+            f"{folder / RUN_ID} names the MLflow run {run_id}, which {store.uri} does not have: name its store by "
+            "--run.tracking_uri, or delete that file to track what follows in a new run"
+        )
+    return run_id
+
+
+def _is_there(client: MlflowClient, run_id: str) -> bool:
+    """A server that does not answer is an error of another kind, and stays one."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return False
+
+
+def _tagged(client: MlflowClient, experiment: str, folder: Path) -> str | None:
+    """The last training that said that this is its folder."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    name = absolute(folder)
+    quote = "'" if '"' in name else '"'
+    runs = client.search_runs(
+        [found.experiment_id],
+        f"tags.`{FOLDER}` = {quote}{name}{quote} AND tags.`{_TRAINING}` LIKE '%'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return runs[0].info.run_id if runs else None

@@ -1,0 +1,1 @@
+"""Pictures: regions on frames, answers, heat maps, reports."""

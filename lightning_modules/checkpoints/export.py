@@ -1,0 +1,47 @@
+"""A checkpoint as a folder that transformers opens too.
+
+The base model and the tokenizer are transformers' own files. `regions.safetensors` holds marks, projection and guide
+head, `regions.json` the kind of module and its options. Adapters are merged, nothing is quantised.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.torch import save_file
+
+from datamodules.errors import DataError
+from lightning_modules.checkpoints.exported import WEIGHTS
+from lightning_modules.checkpoints.files import EXPORTED, beside_place, move_into_place
+from lightning_modules.checkpoints.loading import load_plain, region_weights
+
+if TYPE_CHECKING:
+    from lightning_modules.region_module import RegionModule
+
+
+def export(path: Path | str, to: Path | str) -> Path:
+    """Writes the model of a checkpoint, a file or the folder of a sharded one, into the folder `to`.
+
+    Raises:
+        DataError: The checkpoint cannot be used, or the folder has files already.
+    """
+    target = Path(to)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} is there already: an export needs a new or empty folder")
+    module = load_plain(path)
+    beside = beside_place(target)
+    beside.mkdir()
+    _write(module, beside)
+    move_into_place(target)
+    return target
+
+
+def _write(module: RegionModule, folder: Path) -> None:
+    module.backbone.model.save_pretrained(folder)
+    module.renderer.tokenizer.save_pretrained(folder)
+    save_file({name: weight.contiguous() for name, weight in region_weights(module).items()}, folder / WEIGHTS)
+    described = module.describe()
+    kept = {name: described[name] for name in ("class", "options", "vision")}
+    (folder / EXPORTED).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

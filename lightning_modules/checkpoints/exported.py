@@ -1,0 +1,96 @@
+"""The folder of an exported model, read: the base's own files as transformers has them, and `regions.*` beside them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from datamodules.errors import DataError
+from lightning_modules.bases.loading import (
+    BaseModel,
+    architecture_json,
+    load_base,
+    load_tokenizer,
+    tokenizer_files,
+)
+from lightning_modules.checkpoints.files import EXPORTED
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from lightning_modules.bases.base import Base
+
+WEIGHTS = "regions.safetensors"
+MODEL = "model."
+"""How the names of the base's weights begin in the backbone; all others are in `WEIGHTS`."""
+
+
+class Exported(NamedTuple):
+    """What such a folder holds.
+
+    Attributes:
+        description: Of its `RegionModule`: class, options, settings of the visual processor.
+        origin: The folder as a base model.
+        tokenizer: The base's.
+        base: With its weights.
+        weights: What the backbone has beside the base, by name.
+    """
+
+    description: dict[str, Any]
+    origin: BaseModel
+    tokenizer: PreTrainedTokenizerBase
+    base: Base
+    weights: dict[str, torch.Tensor]
+
+    def described(self) -> dict[str, Any]:
+        """The description as a checkpoint has it."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = tokenizer_files(self.tokenizer, Path(folder))
+        return {**self.description, "architecture": architecture_json(self.base.model.config), "tokenizer": files}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All weights, by the names that a checkpoint has."""
+        of_base = {f"{MODEL}{name}": weight for name, weight in self.base.model.state_dict().items()}
+        return {f"backbone.{name}": weight for name, weight in {**of_base, **self.weights}.items()}
+
+
+def read_exported(folder: Path) -> Exported:
+    """Reads such a folder.
+
+    Raises:
+        DataError: Files are damaged, or the base's weights are missing, unexpected or of another shape.
+    """
+    description = _read_description(folder)
+    origin = BaseModel(checkpoint=str(folder), dtype=_dtype(folder), vision=description["vision"])
+    tokenizer = load_tokenizer(origin)
+    return Exported(description, origin, tokenizer, load_base(origin, tokenizer), _read_weights(folder / WEIGHTS))
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    try:
+        description: dict[str, Any] = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / EXPORTED} cannot be read: {error}") from None
+    missing = sorted({"class", "options", "vision"} - set(description))
+    if missing:
+        raise DataError(f"{folder / EXPORTED} lacks {missing}")
+    return description
+
+
+def _dtype(folder: Path) -> str:
+    from transformers import AutoConfig
+
+    return str(AutoConfig.from_pretrained(folder).dtype or torch.float32).removeprefix("torch.")
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,74 @@
+"""Checkpoints on disk that are whole or not there: written beside their place, then moved into it.
+
+A process may be killed at any moment, also while it writes. What a name such as `last.ckpt` leads to is then the
+checkpoint before, never half of the next.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+EXPORTED = "regions.json"
+WRITING, REPLACED = ".writing", ".replaced"
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """One file a checkpoint; the one before stays until the new one is complete on disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes beside `path`, waits for the disk, then replaces `path`."""
+        beside = beside_place(Path(path))
+        with beside.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        move_into_place(Path(path))
+
+
+def beside_place(path: Path) -> Path:
+    """Where to write what shall become `path`; what an interrupted writing has left there is gone."""
+    beside = path.with_name(path.name + WRITING)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(beside)
+    return beside
+
+
+def move_into_place(path: Path) -> None:
+    """Puts what was written beside `path` there, a file or a folder, whatever stood there before.
+
+    A file replaces a file in one step. A folder cannot be replaced so: the old one is moved aside first, and `recover`
+    takes it back if the process is killed between the two steps.
+    """
+    beside, aside = path.with_name(path.name + WRITING), path.with_name(path.name + REPLACED)
+    if path.is_dir() or beside.is_dir():
+        _remove(aside)
+        if path.exists():
+            path.rename(aside)
+    beside.replace(path)
+    _remove(aside)
+
+
+def recover(folder: Path) -> None:
+    """Takes back checkpoints of `folder` that were moved aside for ones that never arrived."""
+    for aside in folder.glob(f"*{REPLACED}"):
+        path = aside.with_name(aside.name.removesuffix(REPLACED))
+        if not path.exists():
+            aside.rename(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether `export` has written this folder."""
+    return (path / EXPORTED).is_file()

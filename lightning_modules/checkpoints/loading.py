@@ -1,0 +1,91 @@
+"""A model built again from its checkpoint alone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_modules.bases import family_of
+from lightning_modules.bases.loading import BaseModel, build, load_visual_processor, tokenizer_from_files
+from lightning_modules.checkpoints.description import DESCRIPTION, lora_options, plain_weights
+from lightning_modules.checkpoints.exported import MODEL, WEIGHTS, read_exported
+from lightning_modules.checkpoints.files import is_exported
+from lightning_modules.checkpoints.reading import fill, read
+from lightning_modules.checkpoints.weights import compare
+from lightning_modules.image_region import ImageRegionModule
+from lightning_modules.region_module import RegionModule
+from lightning_modules.video_region import VideoRegionModule
+
+MODULES: dict[str, type[RegionModule]] = {kind.__name__: kind for kind in (ImageRegionModule, VideoRegionModule)}
+PLAIN = {"quantise": None, "lora": None}
+
+
+def load(path: Path | str) -> RegionModule:
+    """The model of a checkpoint, on the CPU and ready to answer; nothing but the file is needed.
+
+    The base's weights are of the base's data type, also those that have learnt in float32, as `export` writes them.
+
+    Args:
+        path: A checkpoint file, the folder of a sharded checkpoint, or a folder that `export` has written.
+
+    Raises:
+        DataError: Not a checkpoint of this framework, or one whose weights do not fit what it says of itself.
+    """
+    if is_exported(Path(path)):
+        return _load_exported(Path(path))
+    checkpoint = read(path)
+    module = _build(checkpoint[DESCRIPTION])
+    module.adapt()
+    fill(module, checkpoint["state_dict"], path)
+    return module.eval()
+
+
+def load_plain(path: Path | str) -> RegionModule:
+    """The same with its adapters merged and nothing quantised, in the data type of its base model.
+
+    Raises:
+        DataError: As `load`.
+    """
+    checkpoint = read(path)
+    description = checkpoint[DESCRIPTION]
+    module = _build({**description, "options": {**description["options"], **PLAIN}})
+    fill(module, plain_weights(checkpoint), path)
+    return module.eval()
+
+
+def _build(description: dict[str, Any]) -> RegionModule:
+    """A model as `describe` has written it down, with random weights, neither quantised nor with adapters yet."""
+    architecture = json.loads(description["architecture"])
+    base = BaseModel(
+        architecture=architecture, dtype=architecture.get("dtype") or "float32", vision=description["vision"]
+    )
+    options = {**description["options"], "lora": lora_options(description)}
+    module = MODULES[description["class"]](base=base, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = tokenizer_from_files(description["tokenizer"], Path(folder))
+    model = build(architecture, dtype=base.dtype)
+    family = family_of(model.config.model_type)
+    module.assemble(family(model), tokenizer, family.visual_processor(model.config, base.vision), learns=False)
+    return module
+
+
+def _load_exported(folder: Path) -> RegionModule:
+    """The model of a folder that `export` has written, built around the base that transformers loads."""
+    exported = read_exported(folder)
+    described, base = exported.description, exported.base
+    module = MODULES[described["class"]](base=exported.origin, **described["options"])
+    vision = load_visual_processor(exported.origin, base.model.config)
+    module.assemble(base, exported.tokenizer, vision, learns=False)
+    compare(region_weights(module), exported.weights, str(folder / WEIGHTS))
+    module.backbone.load_state_dict(exported.weights, strict=False)  # the base's own were compared by its loading
+    return module.eval()
+
+
+def region_weights(module: RegionModule) -> dict[str, torch.Tensor]:
+    """What the backbone has beside its base, by name."""
+    weights = module.backbone.state_dict()
+    return {name: weight for name, weight in weights.items() if not name.startswith(MODEL)}

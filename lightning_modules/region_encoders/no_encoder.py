@@ -1,0 +1,30 @@
+"""The control that tells nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from datamodules.batching.batch import RegionBatch
+from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
+
+
+class NoRegionEncoder(RegionEncoder):
+    """The control: a placeholder says that there is a region, nothing says which.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.somewhere = nn.Parameter(torch.randn(width))
+
+    @torch.no_grad()
+    def scale(self, size: float) -> None:
+        """By the vector itself."""
+        self.somewhere.mul_(size)
+
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
+        """The same learned vector at every placeholder."""
+        return EncodedRegions(text=self.somewhere.expand(*batch.region_shape, -1), visual=visual)

@@ -1,0 +1,70 @@
+"""How a region is told to the language model: the interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from datamodules.batching.batch import RegionBatch
+from datamodules.prompting.pointing import Pointing
+
+
+@dataclass(slots=True)
+class EncodedRegions:
+    """What a region encoder makes of a batch.
+
+    Attributes:
+        text: (B, K, D), what stands at the placeholders of each sample, by the slots of its stand-ins.
+        visual: (V, D), the visual tokens with the regions shown on them.
+        marks: (B, N) int64, the class of each region for the guide head, -1 beyond a sample's regions; None if the
+            region encoder has no classes, then there is nothing to guide.
+    """
+
+    text: torch.Tensor
+    visual: torch.Tensor
+    marks: torch.Tensor | None = None
+
+
+class RegionEncoder(nn.Module, ABC):
+    """One way to point at regions; the backbone calls it where words and visual tokens have met.
+
+    What it does before that, to words and pixels, is its `pointing`.
+    """
+
+    num_marks: int = 0
+
+    @property
+    def pointing(self) -> Pointing:
+        """The part that works on data; by default a placeholder for every region, and pixels as they are."""
+        return Pointing()
+
+    def scale(self, size: float) -> None:
+        """Brings what it puts in place of words, of size 1 when it is made, to the size of the base's words.
+
+        Args:
+            size: Root mean square of the numbers of a word.
+        """
+
+    @abstractmethod
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
+        """Args: batch; visual: (V, D), the visual tokens as the language model reads them."""
+
+
+def sums_by_sample(batch: RegionBatch, values: torch.Tensor) -> torch.Tensor:
+    """(V, ...) values of the visual tokens -> (B, ...), their sums over each sample's."""
+    return values.new_zeros(len(batch), *values.shape[1:]).index_add(0, batch.token_owner, values)
+
+
+def smallest_region(batch: RegionBatch) -> torch.Tensor:
+    """The least area a region of the batch has on its visual tokens, in tokens; 0 means that one has vanished."""
+    area = sums_by_sample(batch, batch.mark_weights)
+    present = torch.arange(area.shape[1], device=area.device) < batch.region_counts.unsqueeze(1)
+    return area[present].min() if present.any() else area.new_tensor(torch.inf)
+
+
+def nothing_to_fill(batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
+    """A batch whose regions have been told before: no placeholder, visual tokens as they are."""
+    return EncodedRegions(text=visual.new_zeros(len(batch), 0, visual.shape[-1]), visual=visual)

@@ -1,0 +1,74 @@
+"""Token Mark (Omni-RGPT, section 3.2): one learned vector per region, laid on pixels and put in place of words.
+
+Letters: B samples, V visual tokens of all samples one after the other, N regions (padded), M marks, C width of a mark,
+D width of the language model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from datamodules.batching.batch import RegionBatch
+from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
+
+
+class TokenMark(RegionEncoder):
+    """The marks F in R^(M x C) and the one linear layer W: C -> D that text and image share.
+
+    Args:
+        width: D.
+        num_marks: M; the most regions a sample can have.
+        mark_dim: C.
+    """
+
+    def __init__(self, width: int, num_marks: int = 100, mark_dim: int = 256) -> None:
+        super().__init__()
+        self.num_marks = num_marks
+        self.marks = nn.Parameter(torch.empty(num_marks, mark_dim))
+        self.projection = nn.Linear(mark_dim, width, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Unit normal marks, and a projection that keeps their variance."""
+        nn.init.normal_(self.marks)
+        nn.init.normal_(self.projection.weight, std=self.marks.shape[1] ** -0.5)
+
+    @torch.no_grad()
+    def scale(self, size: float) -> None:
+        """By the projection: marks stay unit normal."""
+        self.projection.weight.mul_(size)
+
+    def draw(self, batch: RegionBatch) -> torch.Tensor:
+        """Draws a mark for every region, without replacement within a sample.
+
+        The draw is a function of the sample's seed alone, so it is the same on every device, rank and day.
+
+        Returns:
+            (B, N) int64, -1 where a sample has no such region.
+
+        Raises:
+            DataError: A sample has more regions than there are marks.
+        """
+        drawn = torch.full((len(batch), batch.mark_weights.shape[1]), -1)
+        counts, seeds = batch.region_counts.tolist(), batch.mark_seeds.tolist()
+        for row, (count, seed) in enumerate(zip(counts, seeds, strict=True)):
+            if count > self.num_marks:
+                raise batch.samples[row].error(f"{count} regions, but the model has {self.num_marks} marks")
+            generator = torch.Generator().manual_seed(seed)
+            drawn[row, :count] = torch.randperm(self.num_marks, generator=generator)[:count]
+        return drawn.to(batch.mark_weights.device)
+
+    def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
+        """The marks of a batch: in the text, and as Spatial Token Mark (Eq. 1) on the visual tokens.
+
+        Projecting the N marks first and weighing them afterwards equals projecting the pooled canvas, as W is linear
+        and has no bias, and costs N products instead of one per token.
+        """
+        drawn = self.draw(batch)
+        marks = self.marks[drawn.clamp(min=0)] * (drawn >= 0).unsqueeze(-1)
+        projected = self.projection(marks)
+        weights = batch.mark_weights.to(projected.dtype)
+        samples = zip(torch.split(weights, list(batch.token_counts)), projected, strict=True)
+        spatial = torch.cat([rows @ of_sample for rows, of_sample in samples])
+        return EncodedRegions(text=projected, visual=visual + spatial.to(visual.dtype), marks=drawn)

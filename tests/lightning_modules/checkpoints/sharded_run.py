@@ -1,0 +1,96 @@
+"""A script that trains a tiny model under FullySharded; Lightning starts it again for every further process.
+
+python sharded_run.py FOLDER RANKS STEPS [--batch B] [--replicas R] writes FOLDER/losses.json, the shape of the mesh
+that weights lie on, and a checkpoint every four steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from test_two_ranks import SAMPLES
+from torch.distributed.tensor import DTensor
+
+from datamodules import VideoRegionDataModule
+from helpers import ARCHITECTURE, Listed, tokenizer_folder
+from lightning_modules import BaseModel, LoraOptions, VideoRegionModule
+from lightning_modules.training.sharding import FullySharded
+
+RANK = int(os.environ.get("LOCAL_RANK", "0"))
+OPTIONS: dict[str, Any] = {
+    "num_marks": 8,
+    "mark_dim": 8,
+    "prompt": "plain",
+    "guide_weight": 0.5,
+    "learning_rate": 1e-2,
+    "warmup": 0.0,
+    "max_new_tokens": 5,
+    "lora": LoraOptions(rank=4, alpha=8),
+}
+
+
+class Watched(Callback):
+    """Draws the same weights in every process, and keeps the losses of all of them together."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        torch.manual_seed(0)
+
+    def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
+        self.losses.append(float(trainer.callback_metrics["train/loss"]))
+
+
+def train(
+    folder: Path, ranks: int, steps: int, checkpoint: str | None = None, batch: int = 2, **trainer: Any
+) -> list[float]:
+    tokenizer = tokenizer_folder(folder / f"tokenizer{RANK}")
+    base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer)
+    module = VideoRegionModule(base=base, **{**OPTIONS, **trainer.pop("model", {})})
+    data = VideoRegionDataModule(
+        train={"train": Listed(*SAMPLES)}, batch_size=batch // ranks, epoch_size=8, num_workers=0, val=None
+    )
+    watched = Watched()
+    saved = ModelCheckpoint(folder, every_n_train_steps=4, save_top_k=-1, filename="{step}")
+    Trainer(
+        accelerator="cpu",
+        devices=ranks,
+        max_steps=steps,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[watched, saved],
+        **trainer,
+    ).fit(module, data, ckpt_path=checkpoint)
+    if RANK == 0:
+        (folder / "losses.json").write_text(json.dumps(watched.losses))
+        (folder / "mesh.json").write_text(json.dumps(mesh_shapes(module)))
+    return watched.losses
+
+
+def mesh_shapes(module: VideoRegionModule) -> list[list[int]]:
+    """The different shapes of the meshes that sharded weights lie on."""
+    meshes = {weight.device_mesh.shape for weight in module.parameters() if isinstance(weight, DTensor)}
+    return [list(shape) for shape in sorted(meshes)]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("ranks", type=int)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--replicas", type=int, default=1)
+    asked = parser.parse_args()
+    strategy = FullySharded(asked.replicas, timeout=60)
+    train(asked.folder, asked.ranks, asked.steps, batch=asked.batch, strategy=strategy)
