@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from lightning_modules.checkpoints.export import export
     from lightning_modules.checkpoints.loading import load
     from lightning_modules.image_region import ImageRegionModule
-    from lightning_modules.region_encoders.token_mark import TokenMark
+    from lightning_modules.region_encoders import (
+        EncodedRegions,
+        NoRegionEncoder,
+        RegionEncoder,
+        RoiFeature,
+        TextCoordinates,
+        TokenMark,
+        VisualMarker,
+    )
     from lightning_modules.region_guide import TemporalRegionGuideHead
     from lightning_modules.training.lora import LoraOptions
     from lightning_modules.training.sharding import FullySharded
@@ -18,13 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseModel",
+    "EncodedRegions",
     "FullySharded",
     "ImageRegionModule",
     "LoraOptions",
+    "NoRegionEncoder",
+    "RegionEncoder",
+    "RoiFeature",
     "TemporalRegionGuideHead",
+    "TextCoordinates",
     "TokenMark",
     "TokenMarkBackbone",
     "VideoRegionModule",
+    "VisualMarker",
     "ask",
     "export",
     "load",
@@ -32,13 +46,19 @@ __all__ = [
 
 _PLACES = {
     "BaseModel": "bases.loading",
+    "EncodedRegions": "region_encoders",
     "FullySharded": "training.sharding",
     "ImageRegionModule": "image_region",
     "LoraOptions": "training.lora",
+    "NoRegionEncoder": "region_encoders",
+    "RegionEncoder": "region_encoders",
+    "RoiFeature": "region_encoders",
     "TemporalRegionGuideHead": "region_guide",
-    "TokenMark": "region_encoders.token_mark",
+    "TextCoordinates": "region_encoders",
+    "TokenMark": "region_encoders",
     "TokenMarkBackbone": "backbone",
     "VideoRegionModule": "video_region",
+    "VisualMarker": "region_encoders",
     "ask": "asking",
     "export": "checkpoints.export",
     "load": "checkpoints.loading",

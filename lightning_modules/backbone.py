@@ -48,7 +48,7 @@ class TokenMarkBackbone(nn.Module):
 
     Args:
         base: The vision-language model.
-        region_encoder: How regions are told to it.
+        region_encoder: How regions are told to it; without weights yet, which it gets here.
         guide: Whether it has a Temporal Region Guide Head; needs a region encoder with marks.
 
     Attributes:
@@ -62,6 +62,7 @@ class TokenMarkBackbone(nn.Module):
         self.base = base
         self.model = base.model
         self.region_encoder = region_encoder
+        region_encoder.build(base.width)
         self.guide = (
             TemporalRegionGuideHead(base.width, region_encoder.num_marks)
             if guide and region_encoder.num_marks

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning import LightningModule
@@ -31,13 +31,13 @@ from lightning_modules.bases.loading import (
 from lightning_modules.checkpoints.description import DESCRIPTION, check_region_encoder, lora_options, plain_weights
 from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
+from lightning_modules.class_spec import ClassSpec, class_path
 from lightning_modules.generation.answering import Answered, answer
-from lightning_modules.region_encoders import REGION_ENCODERS, RegionEncoderName, RegionEncoderOptions
-from lightning_modules.region_encoders.region_encoder import RegionEncoder, smallest_region
-from lightning_modules.region_encoders.roi_feature import RoiTokens
-from lightning_modules.region_encoders.visual_marker import Marker
+from lightning_modules.region_encoders import RegionEncoder, TokenMark
+from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.training.combinations import check_options, check_strategy
 from lightning_modules.training.evaluation_losses import EvaluationLosses
+from lightning_modules.training.freezing import Part, freeze
 from lightning_modules.training.lora import LoraOptions, add_lora
 from lightning_modules.training.losses import pass_losses, step_counts
 from lightning_modules.training.optimizers import OptimizerName, make_optimizer, warmup_cosine
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from datamodules.batching.visual_processor import VisualProcessor
     from lightning_modules.bases.base import Base
 
-Part: TypeAlias = Literal["vision_tower", "projector", "language_model"]
-
 
 class RegionModule(LightningModule):
     """Region-level understanding over the shared TokenMarkBackbone.
@@ -62,15 +60,9 @@ class RegionModule(LightningModule):
 
     Args:
         base: The vision-language model that regions are added to.
-        region_encoder: How regions are told to it: by `token_mark`, `roi_feature`, `text_coordinates`,
-            `visual_marker`, or `none` as a control.
-        num_marks: M, the most regions of a sample.
-        mark_scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
-            words if left out.
-        mark_dim: C, width of a mark.
-        roi_tokens: Of `roi_feature`: the `average` over the prompted frames, or one for every known `frame`.
-        marker: Of `visual_marker`: an `outline` around the region, or a `tint` over it.
-        guide_weight: alpha in L = L_LM + alpha * L_guide; 0 leaves the guide head out.
+        region_encoder: How regions are told to it.
+        guide_weight: alpha in L = L_LM + alpha * L_guide; 0 leaves the guide head out, which an encoder without marks
+            does not have anyway.
         frozen: Parts that do not learn. Stage 1 freezes vision tower and language model, stage 2 the vision tower.
         prompt: The words around question and answer: the base's own `chat` template, `vicuna` for LLaVA-1.5, or
             `plain`.
@@ -88,16 +80,15 @@ class RegionModule(LightningModule):
     """
 
     default_num_frames = 1
+    not_described: ClassVar[frozenset[str]] = frozenset(
+        {"base", "frozen", "init_from", "optimizer", "learning_rate", "betas", "weight_decay", "warmup", "evaluation"}
+    )
+    """Arguments that a checkpoint does not carry: how a model is trained and scored does not say what it is."""
 
     def __init__(
         self,
         base: BaseModel,
-        region_encoder: RegionEncoderName = "token_mark",
-        num_marks: int = 100,
-        mark_dim: int = 256,
-        mark_scale: float | None = None,
-        roi_tokens: RoiTokens = "average",
-        marker: Marker = "outline",
+        region_encoder: RegionEncoder = TokenMark(),  # noqa: B008  # what it was made with is read, and it is not kept
         guide_weight: float = 0.05,
         frozen: Sequence[Part] = ("vision_tower",),
         prompt: PromptName = "chat",
@@ -115,26 +106,7 @@ class RegionModule(LightningModule):
     ) -> None:
         super().__init__()
         self.base = base
-        # plain values: a checkpoint carries them, so that a model can be built again from it alone
-        self.options: dict[str, Any] = {
-            "region_encoder": region_encoder,
-            "num_marks": num_marks,
-            "mark_dim": mark_dim,
-            "roi_tokens": roi_tokens,
-            "marker": marker,
-            "guide_weight": guide_weight,
-            "prompt": prompt,
-            "max_length": max_length,
-            "max_new_tokens": max_new_tokens,
-            "quantise": quantise,
-            "lora": None if lora is None else lora.plain(),
-        }
-        self.region_encoder: RegionEncoderName = region_encoder
-        self.num_marks = num_marks
-        self.mark_dim = mark_dim
-        self.mark_scale = mark_scale
-        self.roi_tokens: RoiTokens = roi_tokens
-        self.marker: Marker = marker
+        self.region_encoder = ClassSpec.of(region_encoder)
         self.guide_weight = guide_weight
         self.frozen = tuple(frozen)
         self.prompt: PromptName = prompt
@@ -153,6 +125,11 @@ class RegionModule(LightningModule):
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What a checkpoint says that the model was made with, arguments of a class of one's own among it."""
+        return ClassSpec.of(self, self.not_described).options
+
     # --- what the model is ------------------------------------------------------------------------------------------
 
     def configure_model(self) -> None:
@@ -160,6 +137,7 @@ class RegionModule(LightningModule):
         if hasattr(self, "backbone"):
             return
         check_options(self.quantise, self.lora, self.frozen)
+        _ = self.options  # what no checkpoint could carry is refused now, not when the first is written
         if self._trainer is not None:
             check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
             check_precision(self.trainer.precision)
@@ -167,7 +145,8 @@ class RegionModule(LightningModule):
         base = load_base(self.base, tokenizer)
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
-        self.backbone.region_encoder.scale(base.word_size() if self.mark_scale is None else self.mark_scale)
+        encoder = self.backbone.region_encoder
+        encoder.rescale(base.word_size() if encoder.scale is None else encoder.scale)
         if self.init_from is not None and not self._restored:
             self._start_from(self.init_from)
         else:
@@ -195,9 +174,10 @@ class RegionModule(LightningModule):
         style = prompt_style(self.prompt, tokenizer, vision.placeholder)
         self.renderer = ConversationRenderer(tokenizer, style, self.max_length)
         base.model.generation_config.eos_token_id = self.renderer.end_ids
-        self.backbone = TokenMarkBackbone(base, self._region_encoder(base.width), guide=self.guide_weight > 0)
+        self.backbone = TokenMarkBackbone(base, self.region_encoder.make(), guide=self.guide_weight > 0)
         if learns:
-            self._freeze()
+            # adapters learn in the language model's place
+            freeze(base, {*self.frozen, *(("language_model",) if self.lora else ())})
             learn_in_float32(self.backbone)
             # of the type of what is trained beside them: a tower runs to its end
             for unused in base.unused_parameters():
@@ -212,26 +192,6 @@ class RegionModule(LightningModule):
             quantise(base.language_model, self.quantise)
         if self.lora:
             add_lora(base.language_model, self.lora)
-
-    def _region_encoder(self, width: int) -> RegionEncoder:
-        options = RegionEncoderOptions(width, self.num_marks, self.mark_dim, self.roi_tokens, self.marker)
-        return REGION_ENCODERS[self.region_encoder](options)
-
-    def _freeze(self) -> None:
-        base = self.backbone.base
-        parts = {
-            "vision_tower": [base.vision_tower],
-            "projector": base.projector,
-            "language_model": [base.language_model, base.output_head],
-        }
-        # adapters learn in the language model's place
-        frozen = {*self.frozen, *(("language_model",) if self.lora else ())}
-        for name in sorted(frozen):
-            for part in parts[name]:
-                part.requires_grad_(False)
-        if "projector" not in frozen:  # it may be a part of the tower
-            for part in base.projector:
-                part.requires_grad_(True)
 
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
@@ -332,19 +292,14 @@ class RegionModule(LightningModule):
         self._score("test")
 
     def _score(self, stage: str) -> None:
-        if self.trainer.sanity_checking:
-            # a few batches are no benchmark: its parts would not fit together
-            self.evaluation.reset()
-            self.evaluation_losses.reset()
-            return
-        self.scores = self.evaluation.compute()
-        self.predictions = self.evaluation.predictions()
-        losses = self.evaluation_losses.compute()
+        if not self.trainer.sanity_checking:  # a few batches are no benchmark: its parts would not fit together
+            self.scores = self.evaluation.compute()
+            self.predictions = self.evaluation.predictions()
+            # gathered from all ranks already: every rank holds, and monitors, the same numbers
+            values = self.evaluation_losses.compute() | {name: score.value for name, score in self.scores.items()}
+            self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
         self.evaluation.reset()
         self.evaluation_losses.reset()
-        # gathered from all ranks already: every rank holds, and monitors, the same numbers
-        values = losses | {name: score.value for name, score in self.scores.items()}
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
 
     @torch.no_grad()
     def answer(self, batch: RegionBatch) -> Answered:
@@ -366,7 +321,7 @@ class RegionModule(LightningModule):
 
         Of a sharded checkpoint only the strategy sees the weights, and compares them.
         """
-        check_region_encoder(self.region_encoder, checkpoint[DESCRIPTION], "the checkpoint")
+        check_region_encoder(self.region_encoder.path, checkpoint[DESCRIPTION], "the checkpoint")
         if "state_dict" in checkpoint:
             compare(self.state_dict(), checkpoint["state_dict"], "the checkpoint")
 
@@ -375,8 +330,8 @@ class RegionModule(LightningModule):
         with tempfile.TemporaryDirectory() as folder:
             tokenizer = tokenizer_files(self.renderer.tokenizer, Path(folder))
         return {
-            "class": type(self).__name__,
-            "options": self.options,
+            "class": class_path(type(self)),
+            "options": dict(self.options),
             "vision": vision_settings(self.vision),
             "architecture": architecture_json(self.backbone.model.config),
             "tokenizer": tokenizer,
@@ -393,7 +348,7 @@ class RegionModule(LightningModule):
         """
         checkpoint = read(path)
         description = checkpoint[DESCRIPTION]
-        check_region_encoder(self.region_encoder, description, str(path))
+        check_region_encoder(self.region_encoder.path, description, str(path))
         if (description["options"].get("quantise"), lora_options(description)) == (self.quantise, self.lora):
             self.adapt()
             fill(self, checkpoint["state_dict"], path)

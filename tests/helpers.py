@@ -24,7 +24,14 @@ from datamodules.types import Box, Pixels, Region, RegionSample, Turn
 from lightning_modules import ImageRegionModule, VideoRegionModule
 from lightning_modules.bases.llava import IMAGE
 from lightning_modules.bases.loading import BaseModel, add_special_tokens
-from lightning_modules.region_encoders import REGION_ENCODERS
+from lightning_modules.region_encoders import (
+    NoRegionEncoder,
+    RegionEncoder,
+    RoiFeature,
+    TextCoordinates,
+    TokenMark,
+    VisualMarker,
+)
 from lightning_modules.region_module import RegionModule
 
 SIDE, PATCH = 16, 4
@@ -51,16 +58,32 @@ ARCHITECTURE: dict[str, Any] = {
     },
 }
 
-WAYS: list[dict[str, Any]] = [
-    *({"region_encoder": name} for name in REGION_ENCODERS),
-    {"region_encoder": "roi_feature", "roi_tokens": "frame"},
-    {"region_encoder": "visual_marker", "marker": "tint"},
+
+def marks(num_marks: int = 8) -> TokenMark:
+    """Narrow ones, of a size that random words do not drown."""
+    return TokenMark(num_marks, mark_dim=8, scale=1.0)
+
+
+WAYS: list[RegionEncoder] = [
+    marks(),
+    RoiFeature(),
+    TextCoordinates(),
+    VisualMarker(),
+    NoRegionEncoder(scale=1.0),
+    RoiFeature("frame"),
+    VisualMarker("tint"),
 ]
-"""Options of a module for every way to point at a region."""
+"""Every way to point at a region; what a module makes of one is its own."""
 
 
-def way_name(way: dict[str, Any]) -> str:
-    return "-".join(way.values())
+def way_name(way: RegionEncoder) -> str:
+    options = (getattr(way, name, None) for name in ("tokens", "marker"))
+    return "-".join([type(way).__name__, *filter(None, options)])
+
+
+def enough_marks(way: RegionEncoder, num_marks: int) -> RegionEncoder:
+    """The same for that many regions."""
+    return marks(num_marks) if isinstance(way, TokenMark) else way
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
@@ -88,9 +111,7 @@ def tiny_module(
     """A model with random weights of about 30 thousand parameters, ready to use."""
     torch.manual_seed(seed)
     defaults: dict[str, Any] = {
-        "num_marks": 8,
-        "mark_dim": 8,
-        "mark_scale": 1.0,
+        "region_encoder": marks(),
         "prompt": "plain",
         "max_new_tokens": 6,
     }
@@ -173,7 +194,9 @@ __all__ = [
     "PromptName",
     "VideoRegionModule",
     "character_tokenizer",
+    "enough_marks",
     "make_batch",
+    "marks",
     "processor",
     "renderer",
     "sample",

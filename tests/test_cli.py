@@ -181,7 +181,7 @@ def test_the_papers_models_have_the_right_number_of_parameters(size: str, parame
     options = yaml.safe_load((EXPERIMENTS / "models" / f"llava-1.5-{size}.yaml").read_text())["model"]["init_args"]
     with torch.device("meta"):
         base = Llava(build(options["base"]["architecture"], dtype="bfloat16"))
-        model = TokenMarkBackbone(base, TokenMark(base.width, options["num_marks"], options["mark_dim"]))
+        model = TokenMarkBackbone(base, TokenMark())
     assert sum(weight.numel() for weight in base.model.parameters()) == parameters
     added = 100 * 256 + 256 * base.width + (base.width + 1) * 101
     assert sum(weight.numel() for weight in model.parameters()) == parameters + added
@@ -189,10 +189,12 @@ def test_the_papers_models_have_the_right_number_of_parameters(size: str, parame
 
 def test_print_config_keeps_what_is_overridden(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        cli.main(["fit", "--config=experiments/quickstart.yaml", "--model.num_marks=7", "--print_config"])
+        cli.main(
+            ["fit", "--config=experiments/quickstart.yaml", "--model.region_encoder.num_marks=7", "--print_config"]
+        )
     assert stop.value.code == 0
     config = yaml.safe_load(capsys.readouterr().out)
-    assert config["model"]["init_args"]["num_marks"] == 7
+    assert config["model"]["init_args"]["region_encoder"]["init_args"]["num_marks"] == 7
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -247,7 +249,7 @@ def test_bad_records_are_one_line(
     line = one_line(
         capsys, "fit", "--config=experiments/pretrain.yaml", base, f"--vars.train={path}", f"--vars.val={path}",
         f"--run.root={tmp_path}", "--data.batch_size=1", "--data.num_workers=0", "--trainer.accelerator=cpu",
-        "--model.num_marks=8", "--model.prompt=plain", "--trainer.val_check_interval=1.0",
+        "--model.region_encoder.num_marks=8", "--model.prompt=plain", "--trainer.val_check_interval=1.0",
     )  # fmt: skip
     assert line.startswith("error: ")
     assert "bad.jsonl" in line

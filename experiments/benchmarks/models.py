@@ -22,6 +22,7 @@ from lightning_modules.bases.byte_tokenizer import BYTES
 from lightning_modules.bases.llava import SquareVision
 from lightning_modules.bases.loading import BaseModel
 from lightning_modules.planning.step import Step
+from lightning_modules.region_encoders import TokenMark
 from lightning_modules.region_guide import guide_loss, guided_samples
 from lightning_modules.region_module import RegionModule
 from lightning_modules.video_region import VideoRegionModule
@@ -81,7 +82,7 @@ def make_module(architecture: dict[str, Any], device: str, dtype: str = "float32
     torch.manual_seed(0)
     base = BaseModel(architecture=architecture, tokenizer=BYTES, dtype=dtype)
     # on the meta device there are no words to take the size of marks from
-    module = VideoRegionModule(base=base, prompt="plain", mark_scale=1.0, **options)
+    module = VideoRegionModule(base=base, region_encoder=TokenMark(scale=1.0), prompt="plain", **options)
     with torch.device(device):
         module.configure_model()
     return module

@@ -44,7 +44,7 @@ class Pipeline:
     """Both stages with one region encoder.
 
     Attributes:
-        region_encoder: `token_mark`, or `none` for the control.
+        region_encoder: Its class: `TokenMark`, or `NoRegionEncoder` for the control.
         seed: Decides weights, scenes and marks.
         root: Folder of all runs.
         options: Further command-line options for every command.
@@ -80,7 +80,7 @@ class Pipeline:
         main([command, *configs, *named, *seeded, *options, *self.options])
 
     def _name(self, stage: str) -> str:
-        control = "" if self.region_encoder == "token_mark" else "-control"
+        control = "" if self.region_encoder == "TokenMark" else "-control"
         return f"{stage}{control}-seed{self.seed}"
 
     def _last(self, stage: str) -> Path:
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> None:
     options, further = parser.parse_known_args(arguments)
     marked, control = (
         Pipeline(region_encoder, options.seed, options.root, tuple(further))
-        for region_encoder in ("token_mark", "none")
+        for region_encoder in ("TokenMark", "NoRegionEncoder")
     )
     seconds = marked.train()
     scores = marked.test()

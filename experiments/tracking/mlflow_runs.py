@@ -168,7 +168,7 @@ def log_artifact(trainer: Trainer, path: Path, folder: str | None = None) -> Non
 
 
 def default_run_name(config: Namespace) -> str:
-    """What a run is called without a name of its own, as `VideoRegionModule-token_mark-seed0`.
+    """What a run is called without a name of its own, as `VideoRegionModule-TokenMark-seed0`.
 
     A training and its test are called the same, so that the test finds the training's checkpoint.
 
@@ -177,8 +177,10 @@ def default_run_name(config: Namespace) -> str:
     """
     seed = config.get("seed_everything")
     parts = [
-        (config.get("model.class_path") or "").rpartition(".")[2],
-        config.get("model.init_args.region_encoder"),
+        *(
+            (config.get(f"model.{name}") or "").rpartition(".")[2]
+            for name in ("class_path", "init_args.region_encoder.class_path")
+        ),
         None if seed is None or isinstance(seed, bool) else f"seed{seed}",
     ]
     return "-".join(part for part in parts if part)

@@ -26,12 +26,13 @@ def run_tags(
         checkpoint: Where the training leaves its last one, or the one that is evaluated; None for untrained weights.
 
     Returns:
-        `stage` image or video, `region_encoder`, `folder` and `checkpoint` as absolute paths, `configuration` the
-        files' names, `table` where one of them is of a table of the paper, git's commit and state where there is git.
+        `stage` image or video, `region_encoder` by the name of its class, `folder` and `checkpoint` as absolute paths,
+        `configuration` the files' names, `table` where one of them is of a table of the paper, git's commit and state
+        where there is git.
     """
     tags = {
         "stage": "video" if isinstance(model, VideoRegionModule) else "image",
-        "region_encoder": model.region_encoder,
+        "region_encoder": model.region_encoder.kind.__name__,
         FOLDER: absolute(folder),
         **git_tags(),
     }

@@ -17,10 +17,16 @@ DESCRIPTION = "region_model"
 def check_region_encoder(ours: str, description: dict[str, Any], name: str) -> None:
     """Refuses a model that was told of regions in another way: some ways differ in no weight.
 
+    Args:
+        ours: What the class of our region encoder is imported by.
+        description: Of the other model.
+        name: Of the other model, for errors.
+
     Raises:
         DataError: They are not the same.
     """
-    theirs = description["options"]["region_encoder"]
+    described = description["options"].get("region_encoder")
+    theirs = described["class_path"] if isinstance(described, dict) else described
     if ours != theirs:
         raise DataError(f"{name} is of another model: its region_encoder is {theirs!r}, not {ours!r}")
 

@@ -16,11 +16,10 @@ from lightning_modules.checkpoints.exported import MODEL, WEIGHTS, read_exported
 from lightning_modules.checkpoints.files import is_exported
 from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
-from lightning_modules.image_region import ImageRegionModule
+from lightning_modules.class_spec import ClassSpec, class_at
+from lightning_modules.region_encoders import RegionEncoder
 from lightning_modules.region_module import RegionModule
-from lightning_modules.video_region import VideoRegionModule
 
-MODULES: dict[str, type[RegionModule]] = {kind.__name__: kind for kind in (ImageRegionModule, VideoRegionModule)}
 PLAIN = {"quantise": None, "lora": None}
 
 
@@ -38,7 +37,7 @@ def load(path: Path | str) -> RegionModule:
     if is_exported(Path(path)):
         return _load_exported(Path(path))
     checkpoint = read(path)
-    module = _build(checkpoint[DESCRIPTION])
+    module = _build(checkpoint[DESCRIPTION], str(path))
     module.adapt()
     fill(module, checkpoint["state_dict"], path)
     return module.eval()
@@ -52,19 +51,18 @@ def load_plain(path: Path | str) -> RegionModule:
     """
     checkpoint = read(path)
     description = checkpoint[DESCRIPTION]
-    module = _build({**description, "options": {**description["options"], **PLAIN}})
+    module = _build({**description, "options": {**description["options"], **PLAIN}}, str(path))
     fill(module, plain_weights(checkpoint), path)
     return module.eval()
 
 
-def _build(description: dict[str, Any]) -> RegionModule:
+def _build(description: dict[str, Any], where: str) -> RegionModule:
     """A model as `describe` has written it down, with random weights, neither quantised nor with adapters yet."""
     architecture = json.loads(description["architecture"])
     base = BaseModel(
         architecture=architecture, dtype=architecture.get("dtype") or "float32", vision=description["vision"]
     )
-    options = {**description["options"], "lora": lora_options(description)}
-    module = MODULES[description["class"]](base=base, **options)
+    module = _made(description, base, where)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tokenizer_from_files(description["tokenizer"], Path(folder))
     model = build(architecture, dtype=base.dtype)
@@ -73,11 +71,19 @@ def _build(description: dict[str, Any]) -> RegionModule:
     return module
 
 
+def _made(description: dict[str, Any], base: BaseModel, where: str) -> RegionModule:
+    """The module of a description without a backbone; `DataError` if a class is not there or takes other options."""
+    options = dict(description["options"])
+    encoder = ClassSpec.read(options.get("region_encoder"), RegionEncoder, where).make()  # type: ignore[type-abstract]  # what is read is a class of it
+    kind = class_at(description["class"], RegionModule, where)
+    return ClassSpec(kind, options).make(base=base, region_encoder=encoder, lora=lora_options(description))
+
+
 def _load_exported(folder: Path) -> RegionModule:
     """The model of a folder that `export` has written, built around the base that transformers loads."""
     exported = read_exported(folder)
     described, base = exported.description, exported.base
-    module = MODULES[described["class"]](base=exported.origin, **described["options"])
+    module = _made(described, exported.origin, str(folder))
     vision = load_visual_processor(exported.origin, base.model.config)
     module.assemble(base, exported.tokenizer, vision, learns=False)
     compare(region_weights(module), exported.weights, str(folder / WEIGHTS))

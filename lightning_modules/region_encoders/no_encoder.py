@@ -13,15 +13,21 @@ class NoRegionEncoder(RegionEncoder):
     """The control: a placeholder says that there is a region, nothing says which.
 
     Args:
-        width: D.
+        scale: Size of what stands there when training begins, root mean square; that of the base's words if left out.
     """
 
-    def __init__(self, width: int) -> None:
+    somewhere: nn.Parameter
+
+    def __init__(self, scale: float | None = None) -> None:
         super().__init__()
+        self.scale = scale
+
+    def build(self, width: int) -> None:
+        """A vector of D."""
         self.somewhere = nn.Parameter(torch.randn(width))
 
     @torch.no_grad()
-    def scale(self, size: float) -> None:
+    def rescale(self, size: float) -> None:
         """By the vector itself."""
         self.somewhere.mul_(size)
 

@@ -31,21 +31,35 @@ class EncodedRegions:
 class RegionEncoder(nn.Module, ABC):
     """One way to point at regions; the backbone calls it where words and visual tokens have met.
 
-    What it does before that, to words and pixels, is its `pointing`.
+    What it does before that, to words and pixels, is its `pointing`. A further one is a class anywhere that can be
+    imported: its constructor takes options alone, as plain values, and keeps each in an attribute of its name, for a
+    checkpoint to say what it was made with; its weights are made by `build`.
+
+    Attributes:
+        num_marks: M, classes of regions for the guide head; 0 for an encoder that has none.
+        scale: Size of what it puts in place of words when training begins; None for the size of the base's words.
     """
 
     num_marks: int = 0
+    scale: float | None = None
+
+    def build(self, width: int) -> None:
+        """Makes what it learns, on the current default device; nothing unless an encoder says so.
+
+        Args:
+            width: D, of the language model.
+        """
 
     @property
     def pointing(self) -> Pointing:
         """The part that works on data; by default a placeholder for every region, and pixels as they are."""
         return Pointing()
 
-    def scale(self, size: float) -> None:
-        """Brings what it puts in place of words, of size 1 when it is made, to the size of the base's words.
+    def rescale(self, size: float) -> None:
+        """Brings what it puts in place of words, of size 1 when it is built, to another size.
 
         Args:
-            size: Root mean square of the numbers of a word.
+            size: Root mean square of its numbers.
         """
 
     @abstractmethod

@@ -24,14 +24,18 @@ class RoiFeature(RegionEncoder):
     """The visual tokens under a region, pooled with its share of each, go through a linear layer to its placeholder.
 
     Args:
-        width: D.
         tokens: `average`: one placeholder, over the prompted frames. `frame`: a placeholder for every frame on which
             the region is pointed at or known to be, which tells the model more than any other region encoder does.
     """
 
-    def __init__(self, width: int, tokens: RoiTokens = "average") -> None:
+    projection: nn.Linear
+
+    def __init__(self, tokens: RoiTokens = "average") -> None:
         super().__init__()
         self.tokens: RoiTokens = tokens
+
+    def build(self, width: int) -> None:
+        """The linear layer, D -> D."""
         self.projection = nn.Linear(width, width)
 
     @property

@@ -17,25 +17,30 @@ class TokenMark(RegionEncoder):
     """The marks F in R^(M x C) and the one linear layer W: C -> D that text and image share.
 
     Args:
-        width: D.
         num_marks: M; the most regions a sample can have.
-        mark_dim: C.
+        mark_dim: C, width of a mark.
+        scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
+            words if left out.
     """
 
-    def __init__(self, width: int, num_marks: int = 100, mark_dim: int = 256) -> None:
+    marks: nn.Parameter
+    projection: nn.Linear
+
+    def __init__(self, num_marks: int = 100, mark_dim: int = 256, scale: float | None = None) -> None:
         super().__init__()
         self.num_marks = num_marks
-        self.marks = nn.Parameter(torch.empty(num_marks, mark_dim))
-        self.projection = nn.Linear(mark_dim, width, bias=False)
-        self.reset_parameters()
+        self.mark_dim = mark_dim
+        self.scale = scale
 
-    def reset_parameters(self) -> None:
+    def build(self, width: int) -> None:
         """Unit normal marks, and a projection that keeps their variance."""
+        self.marks = nn.Parameter(torch.empty(self.num_marks, self.mark_dim))
+        self.projection = nn.Linear(self.mark_dim, width, bias=False)
         nn.init.normal_(self.marks)
-        nn.init.normal_(self.projection.weight, std=self.marks.shape[1] ** -0.5)
+        nn.init.normal_(self.projection.weight, std=self.mark_dim**-0.5)
 
     @torch.no_grad()
-    def scale(self, size: float) -> None:
+    def rescale(self, size: float) -> None:
         """By the projection: marks stay unit normal."""
         self.projection.weight.mul_(size)
 

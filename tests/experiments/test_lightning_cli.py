@@ -77,7 +77,7 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
         **tags,
         "tested": "yes",
         "stage": "image",
-        "region_encoder": "token_mark",
+        "region_encoder": "TokenMark",
         "configuration": "quickstart, small",
         "folder": str(folder.resolve()),
         "checkpoint": str(folder.resolve() / "checkpoints" / "last.ckpt"),
@@ -130,5 +130,5 @@ def test_without_a_name_a_test_finds_what_was_trained(small: str, tmp_path: Path
     cli.main(["fit", *line, "--trainer.limit_val_batches=0"])
     cli.main(["test", *line, "--ckpt_path=last", "--run.join=true"])
     (run,) = runs(tmp_path)
-    assert run.info.run_name == "ImageRegionModule-token_mark-seed0"
+    assert run.info.run_name == "ImageRegionModule-TokenMark-seed0"
     assert not any(name.startswith("system/") for name in run.data.metrics)

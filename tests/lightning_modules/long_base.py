@@ -20,7 +20,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedModel
 from datamodules.batching.batch import RegionBatch
 from datamodules.types import Pixels, RegionSample, Turn
 from helpers import character_tokenizer, make_batch
-from lightning_modules import BaseModel, VideoRegionModule
+from lightning_modules import BaseModel, TokenMark, VideoRegionModule
 from lightning_modules.bases.llava import Llava
 from lightning_modules.bases.loading import build, fit_vocabulary
 from lightning_modules.region_module import RegionModule
@@ -49,7 +49,7 @@ ARCHITECTURE: dict[str, Any] = {
         "initializer_range": 0.05,
     },
 }
-OPTIONS: dict[str, Any] = {"prompt": "plain", "num_marks": 8, "mark_dim": 8, "max_new_tokens": 8}
+OPTIONS: dict[str, Any] = {"prompt": "plain", "region_encoder": TokenMark(8, 8), "max_new_tokens": 8}
 FROZEN = ("vision_tower", "projector", "language_model")
 
 

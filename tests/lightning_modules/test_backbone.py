@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,8 +17,18 @@ from transformers import (
 from datamodules.errors import DataError
 from datamodules.prompting.choices import lettered
 from datamodules.types import NoPicture, RegionSample, Turn
-from helpers import ARCHITECTURE, WAYS, character_tokenizer, make_batch, sample, tiny_module, tokenizer_folder, way_name
-from lightning_modules import BaseModel, VideoRegionModule
+from helpers import (
+    ARCHITECTURE,
+    WAYS,
+    character_tokenizer,
+    enough_marks,
+    make_batch,
+    sample,
+    tiny_module,
+    tokenizer_folder,
+    way_name,
+)
+from lightning_modules import BaseModel, RegionEncoder, VideoRegionModule
 from lightning_modules.bases.loading import load_base, load_tokenizer
 from lightning_modules.generation.decoding import generate
 from lightning_modules.training.losses import pass_losses, step_counts
@@ -34,9 +43,9 @@ def plain_llava(module: VideoRegionModule, folder: Path) -> LlavaForConditionalG
 
 
 @EVERY_WAY
-def test_without_regions_logits_equal_those_of_llava(tmp_path: Path, way: dict[str, Any]) -> None:
+def test_without_regions_logits_equal_those_of_llava(tmp_path: Path, way: RegionEncoder) -> None:
     """An image and a clip of three frames, which for LLaVA are four images; float32, to 1e-5."""
-    module = tiny_module(tmp_path, **way).eval()
+    module = tiny_module(tmp_path, region_encoder=way).eval()
     batch = make_batch(
         module, sample("a", boxes=(), question="what is it"), sample("bb", boxes=(), question="hm", frames=3)
     )
@@ -63,9 +72,9 @@ def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
 
 
 @EVERY_WAY
-def test_a_batch_answers_as_one_by_one(tmp_path: Path, way: dict[str, Any]) -> None:
+def test_a_batch_answers_as_one_by_one(tmp_path: Path, way: RegionEncoder) -> None:
     """Left padding, ragged clips and padded regions change nothing."""
-    module = tiny_module(tmp_path, **way).eval()
+    module = tiny_module(tmp_path, region_encoder=way).eval()
     samples = [
         sample("a", question="what is <region>"),
         sample("bb", boxes=((0, 0, 8, 8), (4, 4, 16, 16)), question="<region1> or <region0>, please", frames=3),
@@ -92,10 +101,10 @@ def test_a_region_changes_the_answer_and_another_mark_too(tmp_path: Path) -> Non
 @EVERY_WAY
 @pytest.mark.parametrize("regions", [2, 12])
 def test_generation_shows_what_stands_for_a_region_after_its_index(
-    tmp_path: Path, way: dict[str, Any], regions: int
+    tmp_path: Path, way: RegionEncoder, regions: int
 ) -> None:
     """Teacher-forced logits behind `[1]` or `[11]` and its stand-in equal those of generation: what follows agrees."""
-    module = tiny_module(tmp_path, num_marks=16, **way).eval()
+    module = tiny_module(tmp_path, region_encoder=enough_marks(way, 16)).eval()
     boxes = tuple((float(place), 0.0, place + 4.0, 8.0) for place in range(regions))
     batch = make_batch(module, sample(boxes=boxes, question="which", answer="<region1> it is"))
     index = f"[{regions - 1}]"
@@ -134,9 +143,9 @@ class _Forced:
 
 
 @EVERY_WAY
-def test_options_score_as_if_each_were_read_in_full(tmp_path: Path, way: dict[str, Any]) -> None:
+def test_options_score_as_if_each_were_read_in_full(tmp_path: Path, way: RegionEncoder) -> None:
     """The shared prefix changes nothing, options that mention regions included; a stand-in is never counted."""
-    module = tiny_module(tmp_path, **way).eval()
+    module = tiny_module(tmp_path, region_encoder=way).eval()
     boxes = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
     options = ("a cat", "<region1>", "<region0> is left of <region1>", "no")
     asked = sample(boxes=boxes, question="which <region0>", frames=2, options=options, label=1)
@@ -198,10 +207,10 @@ def test_what_is_no_llava_checkpoint_is_refused(tmp_path: Path) -> None:
 @EVERY_WAY
 @pytest.mark.parametrize("beside_a_picture", [False, True])
 def test_text_alone_learns_and_answers_also_as_a_whole_batch(
-    tmp_path: Path, beside_a_picture: bool, way: dict[str, Any]
+    tmp_path: Path, beside_a_picture: bool, way: RegionEncoder
 ) -> None:
     """Instruction data mixes in conversations without a picture: every parameter still gets its gradient."""
-    module = tiny_module(tmp_path, **way)
+    module = tiny_module(tmp_path, region_encoder=way)
     text = RegionSample("text", NoPicture(), (), (Turn("how are you", "well"),))
     batch = make_batch(module, text, *[sample()][: int(beside_a_picture)])
     assert [len(frames) for frames in batch.frames] == [0, 1][: len(batch)]

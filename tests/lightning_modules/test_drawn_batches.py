@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 from datamodules.batching.batch import RegionBatch
 from datamodules.types import RegionSample
 from drawn import FEW, batches
-from helpers import WAYS, make_batch, tiny_module, way_name
+from helpers import WAYS, enough_marks, make_batch, marks, tiny_module, way_name
+from lightning_modules import RegionEncoder, VisualMarker
 from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.region_guide import guide_loss, guided_samples, heat_map, tracking_hits
 from lightning_modules.region_module import RegionModule
@@ -24,7 +24,7 @@ MARKS = 32
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> RegionModule:
-    return tiny_module(tmp_path_factory.mktemp("model"), num_marks=MARKS)
+    return tiny_module(tmp_path_factory.mktemp("model"), region_encoder=marks(MARKS))
 
 
 def owners(batch: RegionBatch) -> list[int]:
@@ -120,10 +120,12 @@ def test_the_guide_head_is_judged_sample_by_sample_and_token_by_token(
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
-def test_every_gradient_is_finite(tmp_path_factory: pytest.TempPathFactory, way: dict[str, Any], dtype: str) -> None:
+def test_every_gradient_is_finite(tmp_path_factory: pytest.TempPathFactory, way: RegionEncoder, dtype: str) -> None:
     """With and without regions, pictures, known frames; a NaN is "not None", and after one step all is NaN."""
-    learner = tiny_module(tmp_path_factory.mktemp("model"), num_marks=MARKS, dtype=dtype, frozen=(), **way)
-    most = 12 if way["region_encoder"] == "visual_marker" else 30  # it has that many colours
+    learner = tiny_module(
+        tmp_path_factory.mktemp("model"), dtype=dtype, frozen=(), region_encoder=enough_marks(way, MARKS)
+    )
+    most = 12 if isinstance(way, VisualMarker) else 30  # it has that many colours
 
     @settings(FEW, max_examples=5)
     @given(drawn=batches(most_regions=most))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import make_batch, sample, tiny_module
+from helpers import make_batch, marks, sample, tiny_module
 from lightning_modules.region_guide import guide_loss, guided_samples, heat_map, soft_labels, tracking_hits
 
 
@@ -22,7 +22,7 @@ def test_soft_labels_by_hand() -> None:
 def test_the_head_has_a_class_for_every_mark_and_one_for_the_background(tmp_path: Path) -> None:
     """With one less the last mark would be the background, with one more neither."""
     batch = make_batch(tiny_module(tmp_path), sample(frames=3))
-    output = tiny_module(tmp_path, num_marks=11).backbone(batch)
+    output = tiny_module(tmp_path, region_encoder=marks(11)).backbone(batch)
     assert output.guide_logits is not None and output.guide_logits.shape == (3 * 16, 12)
 
 

@@ -13,8 +13,8 @@ from lightning import Callback, LightningModule, Trainer, seed_everything
 from datamodules import VideoRegionDataModule
 from datamodules.errors import DataError
 from datamodules.types import RegionSample
-from helpers import WAYS, Listed, make_batch, sample, tiny_module, way_name
-from lightning_modules import ImageRegionModule, ask, load
+from helpers import WAYS, Listed, make_batch, marks, sample, tiny_module, way_name
+from lightning_modules import ImageRegionModule, NoRegionEncoder, RegionEncoder, ask, load
 from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.losses import pass_losses, step_counts
@@ -103,9 +103,9 @@ def test_resume_continues_the_losses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
-def test_a_checkpoint_answers_on_its_own(tmp_path: Path, way: dict[str, Any]) -> None:
+def test_a_checkpoint_answers_on_its_own(tmp_path: Path, way: RegionEncoder) -> None:
     """`load` needs the file alone: the tokenizer's folder is gone, and the answers are the same."""
-    module = fresh(tmp_path, **way)
+    module = fresh(tmp_path, region_encoder=way)
     train(module, tmp_path, 2, SAMPLES)
     module.eval()
     before = module.answer(make_batch(module, *SAMPLES)).predictions
@@ -142,8 +142,11 @@ def test_weights_of_an_earlier_stage_are_all_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_marks": 9}, r"3 weights misfit, .*bias is \(9,\), not \(10,\)"),
-        ({"region_encoder": "none"}, "region_encoder is 'token_mark', not 'none'"),
+        ({"region_encoder": marks(9)}, r"3 weights misfit, .*bias is \(9,\), not \(10,\)"),
+        (
+            {"region_encoder": NoRegionEncoder()},
+            "region_encoder is 'lightning_modules.TokenMark', not 'lightning_modules.NoRegionEncoder'",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -185,10 +188,10 @@ def test_stages_freeze_what_they_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
 @pytest.mark.parametrize("samples", [SAMPLES, SAMPLES[3:]], ids=["regions", "no region"])
 def test_every_trainable_weight_gets_a_gradient(
-    tmp_path: Path, way: dict[str, Any], samples: Sequence[RegionSample]
+    tmp_path: Path, way: RegionEncoder, samples: Sequence[RegionSample]
 ) -> None:
     """What no gradient reaches is frozen, or data-parallel training would wait for it."""
-    module = fresh(tmp_path, **way)
+    module = fresh(tmp_path, region_encoder=way)
     batch = make_batch(module, *samples)
     language, guide = pass_losses(module.backbone(batch), batch, step_counts([batch]))
     (language + guide).backward()

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from datamodules import VideoRegionDataModule
 from helpers import WAYS, Listed, sample, tiny_module, way_name
-from lightning_modules import LoraOptions
+from lightning_modules import LoraOptions, RegionEncoder
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
 SAMPLES = (
@@ -81,7 +81,7 @@ def test_two_ranks_train_and_score_as_one(tmp_path: Path, options: dict[str, Any
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS[1:], ids=way_name)
-def test_two_ranks_train_as_one_with_every_reference(tmp_path: Path, way: dict[str, Any]) -> None:
-    one, two = run(tmp_path / "one", 1, **way), run(tmp_path / "two", 2, **way)
+def test_two_ranks_train_as_one_with_every_reference(tmp_path: Path, way: RegionEncoder) -> None:
+    one, two = run(tmp_path / "one", 1, region_encoder=way), run(tmp_path / "two", 2, region_encoder=way)
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-4)
     assert two["ids"] == one["ids"]

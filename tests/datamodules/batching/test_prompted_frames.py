@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,8 @@ from datamodules.batching.processor import Processed, RegionProcessor
 from datamodules.batching.sampling import Draw
 from datamodules.errors import DataError
 from datamodules.types import Box, Geometry, Mask, Pixels, PromptedFrames, Region, RegionSample, Turn
-from helpers import GRID, WAYS, Listed, make_batch, tiny_module, way_name
+from helpers import GRID, WAYS, Listed, make_batch, marks, tiny_module, way_name
+from lightning_modules import RegionEncoder, TextCoordinates, VisualMarker
 
 TRACK = {1: Box((4, 0, 12, 8)), 2: None, 3: Box((8, 8, 16, 16))}
 
@@ -42,8 +42,8 @@ def square_mask() -> Mask:
     return Mask((16, 16), encode(inside)["counts"])
 
 
-def process(folder: Path, way: dict[str, Any]) -> RegionProcessor:
-    return tiny_module(folder, **way).processor(4)
+def process(folder: Path, way: RegionEncoder) -> RegionProcessor:
+    return tiny_module(folder, region_encoder=way).processor(4)
 
 
 def by_frame(weights: NDArray[np.float32], frames: int = 4) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ def test_where_it_is_pointed_at_by_hand() -> None:
 
 def test_marks_lie_wherever_the_regions_are_known_to_be(tmp_path: Path) -> None:
     """Eq. 1 then has the weights of Eq. 2, which do not change."""
-    processed = process(tmp_path, {})
+    processed = process(tmp_path, marks())
     own, everywhere = processed(moving()).weights, processed(moving().prompted_everywhere()).weights
     np.testing.assert_array_equal(everywhere.guide, own.guide)
     np.testing.assert_array_equal(everywhere.mark, own.guide)
@@ -73,14 +73,14 @@ def test_marks_lie_wherever_the_regions_are_known_to_be(tmp_path: Path) -> None:
 
 
 def test_a_box_is_written_for_every_frame(tmp_path: Path) -> None:
-    shown = process(tmp_path, {"region_encoder": "text_coordinates"})(moving().prompted_everywhere()).region_texts
+    shown = process(tmp_path, TextCoordinates())(moving().prompted_everywhere()).region_texts
     assert shown[0].text == "frame 1: [0, 0, 50, 50], frame 2: [25, 0, 75, 50], frame 4: [50, 50, 100, 100]"
     assert shown[1].text == "frame 4: [50, 50, 100, 100]"
 
 
 def test_a_marker_is_drawn_on_every_frame(tmp_path: Path) -> None:
-    processed = process(tmp_path, {"region_encoder": "visual_marker", "marker": "tint"})
-    plain = pixels(process(tmp_path, {})(moving()))
+    processed = process(tmp_path, VisualMarker("tint"))
+    plain = pixels(process(tmp_path, marks())(moving()))
     changed = [
         (pixels(processed(sample)) != plain).any(1).sum((1, 2)).tolist()
         for sample in (moving(), moving().prompted_everywhere())
@@ -92,13 +92,13 @@ def test_a_region_may_be_pointed_at_on_several_frames(tmp_path: Path) -> None:
     """A clip shows them all, and everything that tells which object is meant says so on each."""
     sample = twice()
     assert sample.prompted_frames == (0, 1, 3)
-    written = process(tmp_path, {"region_encoder": "text_coordinates"})(sample).region_texts
+    written = process(tmp_path, TextCoordinates())(sample).region_texts
     assert written[0].text == "frame 1: [0, 0, 50, 50], frame 4: [50, 50, 100, 100]"
     assert written[1].text == "frame 2: [50, 50, 100, 100]"
-    weights = process(tmp_path, {})(sample).weights
+    weights = process(tmp_path, marks())(sample).weights
     assert (by_frame(weights.mark).sum(1) > 0).tolist() == [[True, False], [False, True], [False, False], [True, False]]
-    plain = pixels(process(tmp_path, {})(sample))
-    tinted = pixels(process(tmp_path, {"region_encoder": "visual_marker", "marker": "tint"})(sample))
+    plain = pixels(process(tmp_path, marks())(sample))
+    tinted = pixels(process(tmp_path, VisualMarker("tint"))(sample))
     assert (tinted != plain).any(1).sum((1, 2)).tolist() == [64, 64, 0, 64]
     with pytest.raises(DataError, match="3 frames are prompted, but 2 are sampled"):
         tiny_module(tmp_path).processor(2)(sample)
@@ -117,9 +117,9 @@ def test_pointed_at_everywhere_with_what_it_is_pointed_at_with() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
-def test_what_is_pointed_with_is_all_that_is_told(way: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_pointed_with_is_all_that_is_told(way: RegionEncoder, tmp_path: Path) -> None:
     """The mask behind a box is for the guide head to learn, and reaches the model in no other way."""
-    module = tiny_module(tmp_path, **way).eval()
+    module = tiny_module(tmp_path, region_encoder=way).eval()
     media = Pixels(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8))
     tracks: tuple[dict[int, Geometry | None], ...] = ({}, {0: square_mask()})
     batches = [
@@ -134,7 +134,7 @@ def test_what_is_pointed_with_is_all_that_is_told(way: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
-def test_the_length_is_known_beforehand(way: dict[str, Any], tmp_path: Path) -> None:
+def test_the_length_is_known_beforehand(way: RegionEncoder, tmp_path: Path) -> None:
     """A token budget must not be exceeded; words may turn out to be fewer."""
     processed = process(tmp_path, way)
     for sample in (moving(), moving().prompted_everywhere(), twice()):
@@ -143,6 +143,6 @@ def test_the_length_is_known_beforehand(way: dict[str, Any], tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("prompted_frames", "frames"), [("own", [0, 3]), ("all", [0, 1, 3])])
 def test_the_data_set_asks_for_it(prompted_frames: PromptedFrames, frames: list[int], tmp_path: Path) -> None:
-    data = RegionDataset({"one": Listed(moving())}, process(tmp_path, {}), prompted_frames=prompted_frames)
+    data = RegionDataset({"one": Listed(moving())}, process(tmp_path, marks()), prompted_frames=prompted_frames)
     marked = by_frame(data[Draw(0, 0)].weights.mark).sum((1, 2))
     assert marked.nonzero()[0].tolist() == frames

@@ -27,7 +27,7 @@ from datamodules.shapes.writer import scene_samples
 from datamodules.types import Box, Mask, Pixels, RegionSample
 from experiments.commands.shapes import main
 from helpers import WAYS, way_name
-from lightning_modules import VideoRegionModule
+from lightning_modules import RegionEncoder, VideoRegionModule
 from lightning_modules.bases.loading import BaseModel
 
 FROZEN = "fcf46a980a65ef2d"
@@ -241,11 +241,13 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=way_name)
-def test_the_tokenizer_knows_every_word_of_every_reference(way: dict[str, str], tokenizer: Path) -> None:
+def test_the_tokenizer_knows_every_word_of_every_reference(way: RegionEncoder, tokenizer: Path) -> None:
     """Of questions, answers and what stands for regions, with names and on all frames; and texts come back."""
     from helpers import ARCHITECTURE
 
-    module = VideoRegionModule(BaseModel(architecture=ARCHITECTURE, tokenizer=str(tokenizer)), prompt="plain", **way)  # type: ignore[arg-type]  # names of options
+    module = VideoRegionModule(
+        BaseModel(architecture=ARCHITECTURE, tokenizer=str(tokenizer)), region_encoder=way, prompt="plain"
+    )
     module.configure_model()
     process = module.processor(4)
     unknown = module.renderer.tokenizer.unk_token_id

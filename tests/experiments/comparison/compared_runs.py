@@ -66,7 +66,7 @@ def sweep_file(folder: Path, name: str, **changes: object) -> Path:
     base.write_text("trainer: {}\n")
     content = {
         "base": [str(base)],
-        "factors": {"model.region_encoder": ["token_mark", "none"]},
+        "factors": {"model.region_encoder": ["TokenMark", "NoRegionEncoder"]},
         "seeds": list(SEEDS),
         "metric": METRIC,
         **changes,

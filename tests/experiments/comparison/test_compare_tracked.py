@@ -13,7 +13,7 @@ from experiments.comparison.tracked import TrackedRuns, gather_listed, tracking_
 from experiments.sweeps.parent import ERROR
 from experiments.tracking.mlflow_store import Store, store_address
 
-MARK, NONE = {"region_encoder": "token_mark"}, {"region_encoder": "none"}
+MARK, NONE = {"region_encoder": "TokenMark"}, {"region_encoder": "NoRegionEncoder"}
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,15 @@ def complete(client: MlflowClient, root: Path, name: str, **changes: object) -> 
 
 
 def test_a_sweep(client: MlflowClient, root: Path, runs: TrackedRuns) -> None:
-    sweep = complete(client, root, "whole", paper={"metric": "A", "rows": {"none": 3.5}})
+    sweep = complete(client, root, "whole", paper={"metric": "A", "rows": {"NoRegionEncoder": 3.5}})
     found = runs.sweep("whole")
-    assert (found.title, found.settings, found.base) == ("sweep whole", ("token_mark", "none"), "token_mark")
+    assert (found.title, found.settings, found.base) == ("sweep whole", ("TokenMark", "NoRegionEncoder"), "TokenMark")
     assert (found.metric, found.parent, found.absent) == (METRIC, sweep.parent, {})
     assert found.paper is not None
-    assert found.paper.rows == {"none": 3.5}
-    assert [(run.setting, run.seed) for run in found.runs] == [(s, n) for s in ("token_mark", "none") for n in SEEDS]
+    assert found.paper.rows == {"NoRegionEncoder": 3.5}
+    assert [(run.setting, run.seed) for run in found.runs] == [
+        (s, n) for s in ("TokenMark", "NoRegionEncoder") for n in SEEDS
+    ]
     assert [run.scores[METRIC].value for run in found.runs] == [0.75, 1, 0.75, 0.25, 0.5, 0]
     assert [run.costs for run in found.runs[2:4]] == [{"fit_seconds": 180.0}, {}]
     assert {run.commit for run in found.runs} == {"c0ffee"}
@@ -73,16 +75,16 @@ def test_every_point_that_did_not_finish_is_listed(client: MlflowClient, root: P
     sweep.point({"region_encoder": "roi"}, 0, answers("10"))
     found = runs.sweep("partly")
     assert [(run.setting, run.seed, run.scores[METRIC].value) for run in found.runs] == [
-        ("token_mark", 0, 0.5),
-        ("none", 0, 1.0),
+        ("TokenMark", 0, 0.5),
+        ("NoRegionEncoder", 0, 1.0),
     ]
     assert found.absent == {
-        "token_mark, seed 1": "FAILED",
-        "token_mark, seed 2": "not tested: it has no results.json",
-        "token_mark, seed 3": "never started",
-        "none, seed 1": "RUNNING",
-        "none, seed 2": "FAILED: fit ended with exit code 1: out of memory",
-        "none, seed 3": "never started",
+        "TokenMark, seed 1": "FAILED",
+        "TokenMark, seed 2": "not tested: it has no results.json",
+        "TokenMark, seed 3": "never started",
+        "NoRegionEncoder, seed 1": "RUNNING",
+        "NoRegionEncoder, seed 2": "FAILED: fit ended with exit code 1: out of memory",
+        "NoRegionEncoder, seed 3": "never started",
         "roi, seed 0": "not in sweep.yaml",
     }
 
@@ -101,7 +103,7 @@ def test_settings_of_two_factors_are_written_as_in_the_file(
 def test_a_point_that_finished_twice_is_refused(client: MlflowClient, root: Path, runs: TrackedRuns) -> None:
     sweep = TrackedSweep(client, root, "twice")
     one, other = (sweep.point(MARK, 0, answers("10")) for _ in range(2))
-    with pytest.raises(DataError, match=f"token_mark, seed 0: 2 finished runs, expected 1: {one} and {other}"):
+    with pytest.raises(DataError, match=f"TokenMark, seed 0: 2 finished runs, expected 1: {one} and {other}"):
         runs.sweep("twice")
 
 
@@ -143,10 +145,10 @@ def test_runs_by_id_and_by_folder(client: MlflowClient, root: Path, tmp_path: Pa
     folder = write_run(tmp_path / "alone", answers("11"), seed=3)
     found = gather_listed([run_id, str(folder)], root, None, tmp_path)
     assert [(run.setting, run.seed, run.commit) for run in found.runs] == [
-        ("token_mark", 3, "c0ffee"),
+        ("TokenMark", 3, "c0ffee"),
         ("alone", 3, None),
     ]
-    assert found.base == "token_mark"
+    assert found.base == "TokenMark"
     with pytest.raises(DataError, match="alone: 'alone' with seed 3, which 'alone' is already"):
         gather_listed([str(folder), str(folder)], root, None, tmp_path)
     with pytest.raises(DataError, match="--runs there: neither a folder nor the id of an MLflow run"):
@@ -154,7 +156,7 @@ def test_runs_by_id_and_by_folder(client: MlflowClient, root: Path, tmp_path: Pa
     with pytest.raises(DataError, match=f"run {'0' * 32}: "):
         gather_listed(["0" * 32], root, None, tmp_path)
     untested = sweep.point(MARK, 4)
-    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=token_mark,seed=4\): not tested"):
+    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=TokenMark,seed=4\): not tested"):
         gather_listed([untested], root, None, tmp_path)
 
 
@@ -167,7 +169,7 @@ def test_the_command_prints_writes_and_logs(
     printed = capsys.readouterr().out
     folder = root / "told" / "comparison"
     text = (folder / "table.md").read_text()
-    for told in ("sweep told", METRIC, "token_mark", "0.8333", "-0.5833", "c0ffee", "fit minutes", "200 resamples"):
+    for told in ("sweep told", METRIC, "TokenMark", "0.8333", "-0.5833", "c0ffee", "fit minutes", "200 resamples"):
         assert told in printed
         assert told in text
     assert f"    python cli.py {' '.join(arguments)}\n" in text
@@ -188,7 +190,7 @@ def test_a_refusal_is_one_line(
     sweep.point(NONE, 0, answers("100"))
     with pytest.raises(SystemExit) as ended:
         cli.main(["compare", "--sweep", "refused", "--root", str(root)])
-    names = "'region_encoder=token_mark,seed=0' and 'region_encoder=none,seed=0'"
+    names = "'region_encoder=TokenMark,seed=0' and 'region_encoder=NoRegionEncoder,seed=0'"
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error: {METRIC} of {names} cannot be compared: n 2 and 3\n"
     assert not (root / "refused" / "comparison").exists()

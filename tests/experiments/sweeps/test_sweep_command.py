@@ -139,14 +139,14 @@ def runs(root: Path) -> tuple[Run, dict[str, Run]]:
 @pytest.mark.slow
 def test_a_sweep_of_real_runs(tmp_path: Path, base: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Two settings of a tiny model side by side; then a third that cannot be trained, and both are left alone."""
-    factors = {"model.region_encoder": ["token_mark", "none"]}
+    factors = {"model.region_encoder": ["TokenMark", "NoRegionEncoder"]}
     path = write_sweep(tmp_path, base=base, factors=factors, seeds=[0], metric="answer/what/accuracy")
     command = ["sweep", str(path), "--root", str(tmp_path), "--workers", "2"]
     cli.main(command)
     assert "sizes: 2 done" in capsys.readouterr().out
     parent, points = runs(tmp_path)
     assert parent.info.status == "FINISHED"
-    assert set(points) == {"region_encoder=token_mark,seed=0", "region_encoder=none,seed=0"}
+    assert set(points) == {"region_encoder=TokenMark,seed=0", "region_encoder=NoRegionEncoder,seed=0"}
     for name, run in points.items():
         tags = {"mlflow.parentRunId": parent.info.run_id, "sweep": "sizes", "seed": "0", "point": name}
         assert run.data.tags.items() >= tags.items()

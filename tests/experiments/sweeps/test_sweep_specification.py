@@ -13,7 +13,7 @@ from experiments.sweeps.specification import Paper, Sweep, read_sweep
 
 MINIMAL: dict[str, Any] = {
     "base": ["a.yaml", "b.yaml"],
-    "factors": {"model.region_encoder": ["token_mark", "none"]},
+    "factors": {"model.region_encoder": ["TokenMark", "NoRegionEncoder"]},
     "seeds": [0, 1],
     "metric": "answer/what/accuracy",
 }
@@ -30,12 +30,12 @@ def test_a_point_is_a_name_a_seed_and_a_command_line(tmp_path: Path) -> None:
     points = sweep.points(["--trainer.accelerator", "cpu"])
     assert sweep.name == "question"
     assert [point.name for point in points] == [
-        "region_encoder=token_mark,seed=0",
-        "region_encoder=token_mark,seed=1",
-        "region_encoder=none,seed=0",
-        "region_encoder=none,seed=1",
+        "region_encoder=TokenMark,seed=0",
+        "region_encoder=TokenMark,seed=1",
+        "region_encoder=NoRegionEncoder,seed=0",
+        "region_encoder=NoRegionEncoder,seed=1",
     ]
-    assert points[3].settings == {"region_encoder": "none"} and points[3].seed == 1
+    assert points[3].settings == {"region_encoder": "NoRegionEncoder"} and points[3].seed == 1
     assert points[3].options == (
         "--config=a.yaml",
         "--config=b.yaml",
@@ -43,7 +43,7 @@ def test_a_point_is_a_name_a_seed_and_a_command_line(tmp_path: Path) -> None:
         "--data.video=null",
         "--trainer.accelerator",
         "cpu",
-        "--model.region_encoder=none",
+        "--model.region_encoder=NoRegionEncoder",
         "--seed_everything=1",
     )
 
@@ -104,7 +104,10 @@ def test_settings_and_the_rows_of_the_paper_are_called_the_same(tmp_path: Path) 
         ({"seed": [1]}, "the file has seed; known are base, factors, seeds, metric, options, paper, protocol"),
         ({"protocol": "other"}, "protocol has to be same or varies, not 'other'"),
         ({"paper": {"metric": "All"}}, "paper lacks rows"),
-        ({"paper": {"metric": "All", "rows": {"none": "x"}}}, "the paper's row none has to be a number, not 'x'"),
+        (
+            {"paper": {"metric": "All", "rows": {"none": "x"}}},
+            "the paper's row none has to be a number, not 'x'",
+        ),
         ({"base": "a.yaml"}, "base has to be a list, not 'a.yaml'"),
     ],
 )
@@ -133,10 +136,10 @@ def test_files_that_are_no_sweeps(tmp_path: Path, content: object, name: str, me
 @pytest.mark.parametrize(
     ("changes", "further", "message"),
     [
-        ({"seeds": [3, 3]}, [], "2 points would be called region_encoder=token_mark,seed=3"),
+        ({"seeds": [3, 3]}, [], "2 points would be called region_encoder=TokenMark,seed=3"),
         ({"factors": {"m.a": ["x y", "x/y"]}}, [], "2 points would be called a=x-y,seed=0"),
-        ({"options": {"model.region_encoder": "none"}}, [], "--model.region_encoder is a factor"),
-        ({}, ["--model.region_encoder", "none"], "--model.region_encoder is a factor"),
+        ({"options": {"model.region_encoder": "NoRegionEncoder"}}, [], "--model.region_encoder is a factor"),
+        ({}, ["--model.region_encoder", "NoRegionEncoder"], "--model.region_encoder is a factor"),
         ({}, ["--run.name=x"], "--run.name is given by the sweep itself"),
         ({"options": {"ckpt_path": "x"}}, [], "--ckpt_path is given by the sweep itself"),
         ({"factors": {"seed_everything": [1]}}, [], "--seed_everything is given by the sweep itself"),

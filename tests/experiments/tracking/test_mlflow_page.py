@@ -56,7 +56,7 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     sweep = {
         "base": ["experiments/quickstart.yaml", str(write_small(tmp_path))],
-        "factors": {"model.region_encoder": ["token_mark", "none"]},
+        "factors": {"model.region_encoder": ["TokenMark", "NoRegionEncoder"]},
         "seeds": [0],
         "metric": "answer/what/accuracy",
     }
@@ -84,7 +84,7 @@ def test_a_sweeps_parent_shows_its_children_and_the_plot(swept: Path, browser: C
     experiment = client.get_experiment_by_name("pointing")
     assert experiment is not None
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`sweep.parent` = 'true'")
-    children = [f"region_encoder={reference},seed=0" for reference in ("token_mark", "none")]
+    children = [f"region_encoder={reference},seed=0" for reference in ("TokenMark", "NoRegionEncoder")]
     with serving(swept / "mlflow.db", swept / "artifacts") as address:
         runs = f"{address}/#/experiments/{experiment.experiment_id}/runs"
         browser.get(runs)

@@ -183,8 +183,11 @@ def test_parameters_are_the_options_of_the_command_line() -> None:
 
 
 def test_default_run_name_says_what_is_known() -> None:
-    model = {"class_path": "lightning_modules.VideoRegionModule", "init_args": {"region_encoder": "none"}}
+    model = {
+        "class_path": "lightning_modules.VideoRegionModule",
+        "init_args": {"region_encoder": {"class_path": "x.Ring"}},
+    }
     seeded, unseeded = (dict_to_namespace({"seed_everything": seed, "model": model}) for seed in (3, True))
-    assert default_run_name(seeded) == "VideoRegionModule-none-seed3"
-    assert default_run_name(unseeded) == "VideoRegionModule-none"
+    assert default_run_name(seeded) == "VideoRegionModule-Ring-seed3"
+    assert default_run_name(unseeded) == "VideoRegionModule-Ring"
     assert run_folder(Path("runs"), "shapes", "a") == Path("runs/shapes/a")

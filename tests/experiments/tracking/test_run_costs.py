@@ -13,6 +13,7 @@ from torch import nn
 from experiments.tracking import costs
 from experiments.tracking.costs import Costs, SampleTokens, count_parameters, mean_tokens, sample_tokens
 from helpers import make_batch, sample, tiny_module
+from lightning_modules import TextCoordinates
 from lightning_modules.training.quantised_linear import NF4Linear
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
@@ -77,7 +78,7 @@ def test_parameters_are_counted_once_and_as_weights_where_they_are_packed() -> N
 
 def test_tokens_are_those_of_each_sample_by_hand(tmp_path: Path) -> None:
     """Two frames of 16 visual tokens, and a character a token; the regions' boxes are ` frame 1: [0, 0, 50, 50]`."""
-    module = tiny_module(tmp_path, region_encoder="text_coordinates")
+    module = tiny_module(tmp_path, region_encoder=TextCoordinates())
     asked = sample("a", BOXES, "is <region0> on <region1>", "no", frames=2)
     batch = make_batch(module, asked, sample("b", (), "why", "so"))
     found = sample_tokens(module, batch)

@@ -18,8 +18,8 @@ from datamodules.batching.processor import RegionProcessor
 from datamodules.prompting.conversation import ConversationRenderer
 from datamodules.prompting.prompt_styles import PromptName, prompt_style
 from datamodules.types import Box, NoPicture, Pixels, Region, RegionSample, Turn, Video
-from helpers import WAYS, character_tokenizer, make_batch, way_name
-from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
+from helpers import WAYS, character_tokenizer, make_batch, marks, way_name
+from lightning_modules import BaseModel, LoraOptions, RegionEncoder, TokenMark, VideoRegionModule, export, load
 from lightning_modules.bases.loading import add_special_tokens
 from lightning_modules.region_module import Part, RegionModule
 from lightning_modules.training.losses import pass_losses, step_counts
@@ -58,7 +58,7 @@ def module_of(name: str, tokenizer: str, dtype: str = "float32", **options: Any)
     torch.manual_seed(0)
     tiny = TINY[name]
     base = BaseModel(architecture=dict(tiny.config), tokenizer=tokenizer, dtype=dtype, vision=dict(tiny.settings))
-    small: dict[str, Any] = {"num_marks": 8, "mark_dim": 8, "prompt": "plain", "max_new_tokens": 4}
+    small: dict[str, Any] = {"region_encoder": TokenMark(8, 8), "prompt": "plain", "max_new_tokens": 4}
     module = VideoRegionModule(base=base, **{**small, **options})
     module.configure_model()
     return module.eval()
@@ -114,9 +114,9 @@ def test_without_regions_it_is_its_base(name: str, tokenizer: str) -> None:
 
 
 @EVERY_BASE_AND_WAY
-def test_every_way_of_pointing_learns_and_answers(name: str, way: dict[str, Any], tokenizer: str) -> None:
+def test_every_way_of_pointing_learns_and_answers(name: str, way: RegionEncoder, tokenizer: str) -> None:
     """An image, a video, text alone and a picture without regions in one batch; answers are those of one by one."""
-    module = module_of(name, tokenizer, frozen=(), **way)
+    module = module_of(name, tokenizer, frozen=(), region_encoder=way)
     batch = make_batch(module, *SAMPLES)
     losses(module, batch).backward()
     missing = [
@@ -179,7 +179,7 @@ def test_a_rank_with_text_alone_runs_all_that_learns(name: str, tokenizer: str) 
 
 @EVERY_BASE
 def test_marks_reach_the_answer_by_words_and_by_pixels(name: str, tokenizer: str) -> None:
-    module = module_of(name, tokenizer, mark_scale=1.0)
+    module = module_of(name, tokenizer, region_encoder=marks())
     batch = make_batch(module, *SAMPLES[:2])
     with torch.no_grad():
         told = module.backbone(batch).logits
@@ -255,7 +255,7 @@ def test_adapters_and_four_bits(name: str, options: dict[str, Any], tokenizer: s
 @EVERY_BASE
 def test_two_captions_by_heart(name: str, tokenizer: str) -> None:
     """The same picture, another region: nothing but the mark tells the answers apart."""
-    module = module_of(name, tokenizer, frozen=(), max_new_tokens=8, mark_scale=1.0)
+    module = module_of(name, tokenizer, frozen=(), max_new_tokens=8, region_encoder=marks())
     one = asked("image")
     pair = [
         replace(one, id=f"image {number}", conversation=(Turn(f"what <region{number}>", answer),))

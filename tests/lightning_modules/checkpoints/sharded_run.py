@@ -20,13 +20,12 @@ from torch.distributed.tensor import DTensor
 
 from datamodules import VideoRegionDataModule
 from helpers import ARCHITECTURE, Listed, tokenizer_folder
-from lightning_modules import BaseModel, LoraOptions, VideoRegionModule
+from lightning_modules import BaseModel, LoraOptions, TokenMark, VideoRegionModule
 from lightning_modules.training.sharding import FullySharded
 
 RANK = int(os.environ.get("LOCAL_RANK", "0"))
 OPTIONS: dict[str, Any] = {
-    "num_marks": 8,
-    "mark_dim": 8,
+    "region_encoder": TokenMark(8, 8),
     "prompt": "plain",
     "guide_weight": 0.5,
     "learning_rate": 1e-2,

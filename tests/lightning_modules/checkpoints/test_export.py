@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGenerati
 
 import cli
 from datamodules.errors import DataError
-from helpers import ARCHITECTURE, character_tokenizer, make_batch, sample, tokenizer_folder
+from helpers import ARCHITECTURE, character_tokenizer, make_batch, marks, sample, tokenizer_folder
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.checkpoints.sharded import read_sharded
 from lightning_modules.region_module import RegionModule
@@ -118,13 +118,12 @@ def test_a_checkpoint_that_transformers_wrote_is_a_base(tmp_path: Path) -> None:
 def test_an_exported_folder_is_a_base_and_a_start(trained: tuple[RegionModule, Path], exported: Path) -> None:
     """As `base.checkpoint` it gives LLaVA and tokenizer, as `init_from` the marks and the guide head too."""
     base = BaseModel(checkpoint=str(exported))
-    options = {name: trained[0].options[name] for name in ("num_marks", "mark_dim", "prompt")}
-    anew = VideoRegionModule(base=base, **options)
+    anew = VideoRegionModule(base=base, region_encoder=marks(), prompt="plain")
     anew.configure_model()
     ours = trained[0].state_dict()
     same = {name for name, weight in anew.state_dict().items() if torch.equal(weight, ours[name])}
     assert same == {name for name in ours if ".model." in name}
-    on = VideoRegionModule(base=base, init_from=exported, **options)
+    on = VideoRegionModule(base=base, init_from=exported, region_encoder=marks(), prompt="plain")
     on.configure_model()
     assert all(torch.equal(weight, ours[name]) for name, weight in on.state_dict().items())
 

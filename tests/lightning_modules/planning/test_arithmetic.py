@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from twins import BASES, STEP, tiny, twins
 
 from datamodules.batching.batch import RegionBatch
-from lightning_modules import VideoRegionModule
+from lightning_modules import NoRegionEncoder, VideoRegionModule
 from lightning_modules.bases.loading import BaseModel
 from lightning_modules.planning.measuring import (
     ADAPTERS,
@@ -117,7 +117,7 @@ def test_checkpointing_runs_the_layers_that_gradients_pass_once_more(frozen: Any
 
 
 def test_the_control_without_marks_has_no_head_and_no_marks_to_count() -> None:
-    outline, batch, real, same = twins("llava", region_encoder="none")
+    outline, batch, real, same = twins("llava", region_encoder=NoRegionEncoder(scale=1.0))
     works = arithmetic(outline, batch)
     assert {"guide head", "region encoder"}.isdisjoint(work.part for work in works)
     assert flops(works, attention="whole") == pytest.approx(sum(counted(real, same)), rel=1e-3)

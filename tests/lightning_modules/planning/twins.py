@@ -9,6 +9,7 @@ import torch
 from families import TINY
 
 from datamodules.batching.batch import RegionBatch
+from helpers import marks
 from lightning_modules import VideoRegionModule
 from lightning_modules.bases.loading import BaseModel
 from lightning_modules.planning.plan import assembled
@@ -24,7 +25,7 @@ def tiny(base: str, dtype: str = "float32", device: str = "meta", **options: Any
     """A base in small, put together on a device."""
     architecture = BaseModel(architecture=dict(TINY[base].config), vision=dict(TINY[base].settings), dtype=dtype)
     torch.manual_seed(0)
-    return assembled(VideoRegionModule(architecture, **{"num_marks": 8, "mark_dim": 8, **options}), device)
+    return assembled(VideoRegionModule(architecture, **{"region_encoder": marks(), **options}), device)
 
 
 def twins(base: str, step: Step = STEP, **options: Any) -> tuple[RegionModule, RegionBatch, RegionModule, RegionBatch]:

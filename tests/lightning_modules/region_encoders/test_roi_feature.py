@@ -17,7 +17,8 @@ FIRST, SECOND = (0.0, 0.0, 8.0, 4.0), (6.0, 2.0, 12.0, 4.0)  # tokens 0 and 1; p
 
 def unprojected(tokens: RoiTokens = "average") -> RoiFeature:
     """Its linear layer changes nothing."""
-    encoder = RoiFeature(3, tokens)
+    encoder = RoiFeature(tokens)
+    encoder.build(3)
     with torch.no_grad():
         encoder.projection.weight.copy_(torch.eye(3))
         encoder.projection.bias.zero_()
@@ -26,7 +27,7 @@ def unprojected(tokens: RoiTokens = "average") -> RoiFeature:
 
 def test_the_mean_of_the_tokens_under_a_region_by_its_share_of_each(tmp_path: Path) -> None:
     """Of token 1 an eighth belongs to both boxes: the first has 12 / 16 and half of 4 / 16, the second the other."""
-    module = tiny_module(tmp_path, region_encoder="roi_feature")
+    module = tiny_module(tmp_path, region_encoder=RoiFeature())
     batch = make_batch(module, sample(boxes=(FIRST, SECOND), question="<region0> and <region1>"))
     visual = torch.zeros(16, 3)
     visual[0], visual[1], visual[2] = torch.eye(3)
@@ -39,7 +40,7 @@ def test_the_mean_of_the_tokens_under_a_region_by_its_share_of_each(tmp_path: Pa
 
 def test_only_the_prompted_frames_are_averaged(tmp_path: Path) -> None:
     """The region is known on all three frames and prompted on the first."""
-    module = tiny_module(tmp_path, region_encoder="roi_feature")
+    module = tiny_module(tmp_path, region_encoder=RoiFeature())
     batch = make_batch(module, sample(boxes=((4, 0, 8, 4),), frames=3), sample("bb", boxes=((0, 0, 4, 4),)))
     visual = torch.arange(4 * 16).view(-1, 1).expand(-1, 3).float()
     assert unprojected()(batch, visual).text[:, 0, 0].tolist() == [1.0, 48.0]
@@ -50,7 +51,7 @@ def test_only_the_prompted_frames_are_averaged(tmp_path: Path) -> None:
 
 def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) -> None:
     """The second of two regions moves, and is not there on the second of three frames."""
-    module = tiny_module(tmp_path, region_encoder="roi_feature", roi_tokens="frame")
+    module = tiny_module(tmp_path, region_encoder=RoiFeature("frame"))
     moving = sample(boxes=((0, 0, 4, 4), (4, 0, 8, 4)), question="<region1> or <region0>", frames=3)
     track = {1: None, 2: Box((12, 12, 16, 16))}
     moving = replace(moving, regions=(moving.regions[0], Region.at(moving.regions[1].prompts[0], track=track)))
@@ -66,7 +67,7 @@ def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) ->
 
 def test_a_placeholder_of_a_prompted_frame_shows_what_is_pointed_with(tmp_path: Path) -> None:
     """A box over two tokens, whether or not it is known that the region is in one of them; on the next it is known."""
-    module = tiny_module(tmp_path, region_encoder="roi_feature", roi_tokens="frame")
+    module = tiny_module(tmp_path, region_encoder=RoiFeature("frame"))
     later = {1: Box((8, 0, 12, 4))}
     for track in (later, later | {0: Box((4, 0, 8, 4))}):
         asked = replace(sample(frames=3), regions=(Region({0: Box((0, 0, 8, 4))}, track),))

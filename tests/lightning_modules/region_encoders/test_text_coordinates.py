@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from datamodules.errors import DataError
 from datamodules.types import Box, Geometry, Mask, Pixels, Polygon, Region, RegionSample, Turn
 from helpers import make_batch, sample, tiny_module
+from lightning_modules import TextCoordinates
 
 HEIGHT, WIDTH = 10, 20
 
@@ -35,7 +36,7 @@ def square_mask() -> Mask:
     ids=["all", "fractions", "overhang", "polygon", "mask"],
 )
 def test_hundredths_of_the_frame(tmp_path: Path, geometry: Geometry, text: str) -> None:
-    module = tiny_module(tmp_path, region_encoder="text_coordinates")
+    module = tiny_module(tmp_path, region_encoder=TextCoordinates())
     frame = Pixels(np.zeros((1, HEIGHT, WIDTH, 3), np.uint8))
     batch = make_batch(module, RegionSample("a", frame, (Region.at(geometry),), (Turn("is <region> ok", "yes"),)))
     assert batch.prompts == (f"<image>is {text} ok",)
@@ -45,7 +46,7 @@ def test_hundredths_of_the_frame(tmp_path: Path, geometry: Geometry, text: str) 
 
 def test_index_and_frame_are_told_where_there_are_several(tmp_path: Path) -> None:
     """The region as an answer is its index; its box is shown behind it, and not learnt."""
-    module = tiny_module(tmp_path, region_encoder="text_coordinates")
+    module = tiny_module(tmp_path, region_encoder=TextCoordinates())
     video = Pixels(np.zeros((3, 16, 16, 3), np.uint8))
     regions = (Region.at(Box((0, 0, 8, 8)), frame=1), Region.at(Box((8, 4, 16, 16)), frame=2))
     asked = RegionSample("a", video, regions, (Turn("<region0> or <region1>", "<region1>!"),))
@@ -56,19 +57,19 @@ def test_index_and_frame_are_told_where_there_are_several(tmp_path: Path) -> Non
 
 
 def test_most_tokens_bounds_the_tokens_without_decoding(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path, region_encoder="text_coordinates")
+    module = tiny_module(tmp_path, region_encoder=TextCoordinates())
     process = module.processor(3)
     asked = sample(question="<region>", answer="<region>", frames=3)
     assert process.most_tokens(asked) - len(process(asked).rendered.ids) == 2 * 6  # 0, 0, 50, 50 and 100s
 
 
 def test_it_travels_to_the_workers(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path, region_encoder="text_coordinates")
+    module = tiny_module(tmp_path, region_encoder=TextCoordinates())
     process = pickle.loads(pickle.dumps(module.processor(3)))
     assert process(sample()).rendered == module.processor(3)(sample()).rendered
 
 
 def test_a_box_outside_the_frame_is_an_error(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path, region_encoder="text_coordinates")
+    module = tiny_module(tmp_path, region_encoder=TextCoordinates())
     with pytest.raises(DataError, match=r"sample 'a': region 0 on frame 0: .*outside the frame"):
         make_batch(module, sample(boxes=((0, 0, 30, 30),)))

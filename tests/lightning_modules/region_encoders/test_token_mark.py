@@ -9,7 +9,7 @@ import torch
 
 from datamodules.batching.collate import Collate
 from datamodules.errors import DataError
-from helpers import make_batch, sample, tiny_module
+from helpers import make_batch, marks, sample, tiny_module
 from lightning_modules import TokenMark
 
 
@@ -18,7 +18,8 @@ def test_eq_1_by_hand_on_a_4_by_4_grid(tmp_path: Path) -> None:
     module = tiny_module(tmp_path)
     first, second = (0, 0, 8, 4), (6, 2, 12, 4)  # tokens 0 and 1; parts of tokens 1 and 2
     batch = make_batch(module, sample(boxes=(first, second), question="<region0> and <region1>"))
-    mark = TokenMark(width=3, num_marks=2, mark_dim=2)
+    mark = TokenMark(num_marks=2, mark_dim=2)
+    mark.build(width=3)
     with torch.no_grad():
         mark.marks.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         mark.projection.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 10.0], [1.0, 10.0]]))
@@ -39,7 +40,7 @@ def test_marks_of_evaluation_never_change_and_differ_in_training(tmp_path: Path)
 
     module = tiny_module(tmp_path)
     three = sample(boxes=((0, 0, 4, 4), (4, 4, 8, 8), (8, 8, 12, 12)), question="<region0>")
-    process, mark, collate = processor(module), TokenMark(4, num_marks=100), Collate(module.vision)
+    process, mark, collate = processor(module), TokenMark(100), Collate(module.vision)
     evaluated = [mark.draw(collate([process(three)])).tolist() for _ in range(3)]
     assert evaluated == [evaluated[0]] * 3
     assert evaluated[0] == [[29, 7, 14]]  # pinned: a score must not move with a release either
@@ -52,14 +53,14 @@ def test_all_marks_are_drawn_alike(tmp_path: Path) -> None:
     from helpers import processor
 
     module = tiny_module(tmp_path)
-    process, mark, collate = processor(module), TokenMark(4, num_marks=4), Collate(module.vision)
+    process, mark, collate = processor(module), TokenMark(4), Collate(module.vision)
     batch = collate([process(sample(), draw=str(position)) for position in range(2000)])
     counts = torch.bincount(mark.draw(batch).flatten(), minlength=4)
     assert (counts - 500).abs().max() < 80  # four standard deviations
 
 
 def test_more_regions_than_marks_names_the_sample(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path, num_marks=2)
+    module = tiny_module(tmp_path, region_encoder=marks(2))
     boxes = ((0, 0, 4, 4), (4, 4, 8, 8), (8, 8, 12, 12))
     batch = make_batch(module, sample(name="busy", boxes=boxes, question="<region0>"))
     with pytest.raises(DataError, match="'busy': 3 regions, but the model has 2 marks"):
@@ -79,7 +80,7 @@ def test_gradients_reach_the_marks_without_any_region(tmp_path: Path) -> None:
 
 def test_marks_start_at_the_size_of_the_bases_words(tmp_path: Path) -> None:
     """Words have a deviation of 0.2 here, and of a hundredth in bases of billions of weights."""
-    module = tiny_module(tmp_path, mark_scale=None, num_marks=100, mark_dim=64)
+    module = tiny_module(tmp_path, region_encoder=TokenMark(100, 64))
     mark = module.backbone.region_encoder
     assert isinstance(mark, TokenMark)
     words = module.backbone.model.get_input_embeddings().weight

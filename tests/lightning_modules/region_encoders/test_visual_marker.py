@@ -13,6 +13,7 @@ from datamodules.errors import DataError
 from datamodules.prompting.drawn_markers import COLOURS, DrawnMarkers, Marker
 from datamodules.types import Box, Clip, Region
 from helpers import make_batch, sample, tiny_module
+from lightning_modules import NoRegionEncoder, VisualMarker
 
 SIDE = 12
 RED, GREEN = (torch.tensor(COLOURS[name]) for name in ("red", "green"))
@@ -77,8 +78,8 @@ def test_a_region_smaller_than_half_a_pixel_is_drawn() -> None:
 @pytest.mark.parametrize("marker", ["outline", "tint"])
 def test_the_prompted_frame_alone_is_drawn_on(tmp_path: Path, marker: Marker) -> None:
     """What the model sees of the other frames is as with every other encoder; colours are named in the text."""
-    module = tiny_module(tmp_path, region_encoder="visual_marker", marker=marker)
-    plain = tiny_module(tmp_path, region_encoder="none")
+    module = tiny_module(tmp_path, region_encoder=VisualMarker(marker))
+    plain = tiny_module(tmp_path, region_encoder=NoRegionEncoder(scale=1.0))
     two = sample(
         boxes=((0, 0, 8, 8), (8, 8, 16, 16)), question="is <region1> on <region0>", answer="<region0>", frames=3
     )
@@ -95,7 +96,7 @@ def test_the_prompted_frame_alone_is_drawn_on(tmp_path: Path, marker: Marker) ->
 
 
 def test_more_regions_than_colours_names_the_sample(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path, region_encoder="visual_marker")
+    module = tiny_module(tmp_path, region_encoder=VisualMarker())
     boxes = tuple((float(place), 0.0, place + 1.0, 1.0) for place in range(13))
     busy = sample("busy", boxes=boxes, question="<region0>")
     for use in (module.processor(1), module.processor(1).most_tokens):
@@ -104,7 +105,7 @@ def test_more_regions_than_colours_names_the_sample(tmp_path: Path) -> None:
 
 
 def test_it_travels_to_the_workers(tmp_path: Path) -> None:
-    module = tiny_module(tmp_path, region_encoder="visual_marker", marker="tint")
+    module = tiny_module(tmp_path, region_encoder=VisualMarker("tint"))
     process = pickle.loads(pickle.dumps(module.processor(3)))
     both = (one(sample()).visual.inputs["pixel_values"] for one in (process, module.processor(3)))
     assert torch.equal(*both)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from datamodules.batching.batch import RegionBatch
 from helpers import make_batch, sample, tiny_module
+from lightning_modules import RoiFeature
 from lightning_modules.backbone import BackboneOutput
 from lightning_modules.region_guide import guide_loss
 from lightning_modules.region_module import RegionModule
@@ -84,7 +85,7 @@ def test_a_step_without_a_term_has_a_zero_and_no_nan(tmp_path: Path, samples: Se
     assert all(gradient.isfinite().all() for gradient in gradients.values())
 
 
-@pytest.mark.parametrize("options", [{"guide_weight": 0.0}, {"region_encoder": "roi_feature"}])
+@pytest.mark.parametrize("options", [{"guide_weight": 0.0}, {"region_encoder": RoiFeature()}])
 def test_without_a_guide_head_there_is_no_guide_loss(tmp_path: Path, options: dict[str, Any]) -> None:
     module = tiny_module(tmp_path, **options)
     batch = make_batch(module, *SAMPLES)

@@ -14,7 +14,7 @@ from torch import nn
 
 from datamodules.errors import DataError
 from helpers import ARCHITECTURE, make_batch, tokenizer_folder
-from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, load
+from lightning_modules import BaseModel, LoraOptions, TokenMark, VideoRegionModule, load
 from lightning_modules.checkpoints.loading import load_plain
 from lightning_modules.training.combinations import check_options, check_strategy
 from lightning_modules.training.lora import add_lora, merged
@@ -117,7 +117,7 @@ def test_only_the_language_models_layers_are_quantised(tmp_path: Path, kind: Qua
 def test_a_bfloat16_base_learns_in_float32(tmp_path: Path) -> None:
     """Adapters and what stands beside the language model; answers and losses come through the mixed types."""
     base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer_folder(tmp_path), dtype="bfloat16")
-    module = VideoRegionModule(base=base, num_marks=8, prompt="plain", max_new_tokens=3, **FORMS[0])
+    module = VideoRegionModule(base=base, region_encoder=TokenMark(8), prompt="plain", max_new_tokens=3, **FORMS[0])
     module.configure_model()
     batch = make_batch(module, *SAMPLES)
     output = module.backbone(batch)
