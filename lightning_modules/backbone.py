@@ -17,6 +17,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from datamodules.batching.batch import RegionBatch
+from datamodules.errors import DataError
 from lightning_modules.bases.base import Base
 from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
 from lightning_modules.region_guide import TemporalRegionGuideHead
@@ -93,9 +94,19 @@ class TokenMarkBackbone(nn.Module):
             logits = self.base.logits(hidden[:, :-1][supervised])
         guide = None
         if self.guide is not None:
+            self._check_marks(told.encoded)
             visual = hidden[self.base.is_visual(batch.input_ids)]
             guide = self.guide(visual.to(self.guide.classifier.weight.dtype))
         return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.encoded.marks)
+
+    def _check_marks(self, encoded: EncodedRegions) -> None:
+        """Refuses an encoder that leaves the guide head nothing to learn."""
+        if encoded.marks is None:
+            encoder = self.region_encoder
+            raise DataError(
+                f"{type(encoder).__name__} has {encoder.num_marks} marks for the guide head, but does not say which it "
+                "has drawn"
+            )
 
     def inputs(self, batch: RegionBatch, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the base model takes beside ids and mask: pixels, in its own type, and what follows from the ids."""

@@ -47,40 +47,14 @@ class ClassSpec(Generic[T]):
             options[name] = _plain(getattr(made, name), f"{path}: {name}")
         return cls(kind, options)
 
-    @classmethod
-    def read(cls, described: Any, parent: type[T], where: str) -> ClassSpec[T]:
-        """The inverse of `plain`.
-
-        Args:
-            described: What has been read.
-            parent: What the class has to be.
-            where: It has been read, for errors.
-
-        Raises:
-            DataError: It does not describe such a class, or one that is not there.
-        """
-        if not isinstance(described, Mapping) or set(described) != {"class_path", "init_args"}:
-            raise DataError(f"{where}: a {parent.__name__} is class_path and init_args, not {described!r:.80}")
-        return cls(class_at(described["class_path"], parent, where), described["init_args"])
-
     @property
     def path(self) -> str:
         """What the class is imported by."""
         return class_path(self.kind)
 
-    def make(self, **further: Any) -> T:
-        """A new object.
-
-        Args:
-            further: Arguments over its own.
-
-        Raises:
-            DataError: The class does not take them.
-        """
-        try:
-            return self.kind(**{**self.options, **further})
-        except TypeError as error:  # the class has changed since
-            raise DataError(f"{self.path} cannot be made: {error}") from error
+    def make(self) -> T:
+        """A new object."""
+        return self.kind(**self.options)
 
     def plain(self) -> dict[str, Any]:
         """As configurations have it."""
@@ -118,6 +92,30 @@ def class_at(path: str, parent: type[T], where: str) -> type[T]:
     if not (isinstance(found, type) and issubclass(found, parent)):
         raise DataError(f"{where}: {path} is no {parent.__name__}")
     return found
+
+
+def make_described(described: Any, parent: type[T], where: str) -> T:
+    """What `ClassSpec.plain` describes.
+
+    Args:
+        described: As it has been read.
+        parent: What the class has to be.
+        where: It has been read, for errors.
+
+    Raises:
+        DataError: It does not describe such a class, or one that is not there or takes other options.
+    """
+    if not isinstance(described, Mapping) or set(described) != {"class_path", "init_args"}:
+        raise DataError(f"{where}: a {parent.__name__} is class_path and init_args, not {described!r:.80}")
+    return make(class_at(described["class_path"], parent, where), described["init_args"], where)
+
+
+def make(kind: type[T], options: Mapping[str, Any], where: str) -> T:
+    """An object of a class that may be another than when its options were written down; `DataError` if it is."""
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise DataError(f"{where}: {class_path(kind)} cannot be made: {error}") from error
 
 
 def _parameters(kind: type) -> list[str]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from datamodules.batching.batch import RegionBatch, StepBatch
 from datamodules.batching.processor import RegionProcessor
-from datamodules.errors import DataError
 from datamodules.media.clips import Backend
 from datamodules.prompting.conversation import ConversationRenderer
 from datamodules.prompting.prompt_styles import PromptName, prompt_style
@@ -39,8 +36,9 @@ from lightning_modules.training.combinations import check_options, check_strateg
 from lightning_modules.training.evaluation_losses import EvaluationLosses
 from lightning_modules.training.freezing import Part, freeze
 from lightning_modules.training.lora import LoraOptions, add_lora
-from lightning_modules.training.losses import pass_losses, step_counts
+from lightning_modules.training.losses import pass_losses
 from lightning_modules.training.optimizers import OptimizerName, make_optimizer, warmup_cosine
+from lightning_modules.training.passes import StepInPasses
 from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
 from lightning_modules.training.quantisation import Quantisation, quantise
 from lightning_modules.training.sharding import FullySharded
@@ -53,7 +51,7 @@ if TYPE_CHECKING:
     from lightning_modules.bases.base import Base
 
 
-class RegionModule(LightningModule):
+class RegionModule(StepInPasses):
     """Region-level understanding over the shared TokenMarkBackbone.
 
     The weights are made or loaded in `configure_model`, when the data are prepared and the strategy is up.
@@ -200,45 +198,7 @@ class RegionModule(LightningModule):
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def on_fit_start(self) -> None:
-        """Refuses what would change the loss in silence.
-
-        Raises:
-            DataError: Gradients of several batches are accumulated: each would be averaged over its own tokens.
-        """
-        if self.trainer.accumulate_grad_batches > 1:
-            raise DataError(
-                f"accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but L_LM is a mean over all "
-                "tokens of a step, which its batches do not know: set data.batch_size to the samples of a step and "
-                "split it by data.micro_batch_size or data.token_budget"
-            )
-
-    def training_step(self, batch: RegionBatch | StepBatch, batch_idx: int) -> torch.Tensor:
-        """L = L_LM + alpha * L_guide of one optimiser step, in one pass or several: the gradient is the same."""
-        passes = [batch] if isinstance(batch, RegionBatch) else batch
-        counts = step_counts(passes)
-        self.optimizers().zero_grad()  # type: ignore[union-attr]  # one optimiser
-        earlier = torch.zeros(3, device=self.device)
-        for part in passes[:-1]:
-            shares = self._shares(part, counts)
-            self._backward(shares[0])
-            earlier += shares.detach()
-        shares = self._shares(passes[-1], counts) + earlier
-        self._log_step(shares.detach(), passes)
-        return shares[0]
-
-    def optimizer_zero_grad(self, *_: Any) -> None:
-        """Keeps the gradients: Lightning calls this before the last pass of a step, `training_step` clears them."""
-
-    def _backward(self, loss: torch.Tensor) -> None:
-        """Adds the gradient of a pass that is not the step's last; Lightning runs the last one's."""
-        # A training step runs inside DDP's forward, after which DDP begins to watch gradients: what adds up here goes
-        # over the wire once, with the last pass. Lightning's own backward runs outside of autocast, too.
-        with torch.autocast(self.device.type, enabled=False):
-            self.trainer.strategy.backward(loss, None)
-
     def _log_step(self, losses: torch.Tensor, passes: StepBatch) -> None:
-        """Args: losses: (3,), L, L_LM and L_guide of the step; passes: its micro-batches."""
         size = sum(map(len, passes))
         self.log("train/loss", losses[0], prog_bar=True, batch_size=size, sync_dist=True)
         self.log("train/language_loss", losses[1], batch_size=size, sync_dist=True)
@@ -249,7 +209,6 @@ class RegionModule(LightningModule):
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
 
     def _shares(self, batch: RegionBatch, counts: torch.Tensor) -> torch.Tensor:
-        """What one pass adds to L, L_LM and L_guide of its step: (3,), the first with a gradient."""
         language, guide = pass_losses(self.backbone(batch), batch, counts)
         return torch.stack([language + self.guide_weight * guide, language.detach(), guide.detach()])
 
@@ -327,14 +286,12 @@ class RegionModule(LightningModule):
 
     def describe(self) -> dict[str, Any]:
         """What `checkpoints.loading` needs to build this model again, as plain data."""
-        with tempfile.TemporaryDirectory() as folder:
-            tokenizer = tokenizer_files(self.renderer.tokenizer, Path(folder))
         return {
             "class": class_path(type(self)),
             "options": dict(self.options),
             "vision": vision_settings(self.vision),
             "architecture": architecture_json(self.backbone.model.config),
-            "tokenizer": tokenizer,
+            "tokenizer": tokenizer_files(self.renderer.tokenizer),
         }
 
     def _start_from(self, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -264,19 +265,22 @@ def _first_line(error: Exception) -> str:
 # --- what a checkpoint carries -------------------------------------------------------------------------------------
 
 
-def tokenizer_files(tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, str]:
+def tokenizer_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """The tokenizer as text files by name: what a checkpoint carries so that it answers wherever it is copied to."""
-    tokenizer.save_pretrained(folder)
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
+        return {path.name: path.read_text(encoding="utf-8") for path in files}
 
 
-def tokenizer_from_files(files: dict[str, str], folder: Path) -> PreTrainedTokenizerBase:
+def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
     """The inverse of `tokenizer_files`."""
     from transformers import AutoTokenizer
 
-    for name, text in files.items():
-        (folder / Path(name).name).write_text(text, encoding="utf-8")
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     return tokenizer
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,8 +49,7 @@ class Exported(NamedTuple):
 
     def described(self) -> dict[str, Any]:
         """The description as a checkpoint has it."""
-        with tempfile.TemporaryDirectory() as folder:
-            files = tokenizer_files(self.tokenizer, Path(folder))
+        files = tokenizer_files(self.tokenizer)
         return {**self.description, "architecture": architecture_json(self.base.model.config), "tokenizer": files}
 
     def state(self) -> dict[str, torch.Tensor]:

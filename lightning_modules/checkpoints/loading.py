@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lightning_modules.checkpoints.exported import MODEL, WEIGHTS, read_exported
 from lightning_modules.checkpoints.files import is_exported
 from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
-from lightning_modules.class_spec import ClassSpec, class_at
+from lightning_modules.class_spec import class_at, make, make_described
 from lightning_modules.region_encoders import RegionEncoder
 from lightning_modules.region_module import RegionModule
 
@@ -63,8 +62,7 @@ def _build(description: dict[str, Any], where: str) -> RegionModule:
         architecture=architecture, dtype=architecture.get("dtype") or "float32", vision=description["vision"]
     )
     module = _made(description, base, where)
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = tokenizer_from_files(description["tokenizer"], Path(folder))
+    tokenizer = tokenizer_from_files(description["tokenizer"])
     model = build(architecture, dtype=base.dtype)
     family = family_of(model.config.model_type)
     module.assemble(family(model), tokenizer, family.visual_processor(model.config, base.vision), learns=False)
@@ -73,10 +71,12 @@ def _build(description: dict[str, Any], where: str) -> RegionModule:
 
 def _made(description: dict[str, Any], base: BaseModel, where: str) -> RegionModule:
     """The module of a description without a backbone; `DataError` if a class is not there or takes other options."""
-    options = dict(description["options"])
-    encoder = ClassSpec.read(options.get("region_encoder"), RegionEncoder, where).make()  # type: ignore[type-abstract]  # what is read is a class of it
+    options = description["options"]
+    parent: type[RegionEncoder] = RegionEncoder  # type: ignore[type-abstract]  # any class of it
+    encoder = make_described(options.get("region_encoder"), parent, where)
     kind = class_at(description["class"], RegionModule, where)
-    return ClassSpec(kind, options).make(base=base, region_encoder=encoder, lora=lora_options(description))
+    given = {"base": base, "region_encoder": encoder, "lora": lora_options(description)}
+    return make(kind, {**options, **given}, where)
 
 
 def _load_exported(folder: Path) -> RegionModule:

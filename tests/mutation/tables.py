@@ -72,7 +72,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{MODEL}/test_backbone.py",
     ),
     "lightning_modules/training/ranks.py": (f"{MODEL}/test_two_ranks.py",),
-    "lightning_modules/region_encoders/__init__.py": (f"{ENCODERS}/test_region_encoders.py",),
+    "lightning_modules/class_spec.py": (f"{MODEL}/test_own_classes.py",),
     "lightning_modules/region_encoders/no_encoder.py": (f"{ENCODERS}/test_region_encoders.py",),
     "lightning_modules/region_encoders/region_encoder.py": (DRAWN_BATCHES, f"{MODEL}/test_region_module.py"),
     "lightning_modules/region_encoders/roi_feature.py": (f"{ENCODERS}/test_roi_feature.py", DRAWN_BATCHES),
@@ -244,24 +244,24 @@ BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         "batches of the sanity check are in the first validation's scores",
         "lightning_modules/region_module.py",
-        """its parts would not fit together
-            self.evaluation.reset()
-            self.evaluation_losses.reset()
+        """for name, value in values.items()})
+        self.evaluation.reset()
+        self.evaluation_losses.reset()
 """,
-        """its parts would not fit together
-            self.evaluation_losses.reset()
+        """for name, value in values.items()})
+        self.evaluation_losses.reset()
 """,
         (f"{MODEL}/test_validation.py",),
     ),
     ByHand(
         "batches of the sanity check are in the first validation's losses",
         "lightning_modules/region_module.py",
-        """its parts would not fit together
-            self.evaluation.reset()
-            self.evaluation_losses.reset()
+        """for name, value in values.items()})
+        self.evaluation.reset()
+        self.evaluation_losses.reset()
 """,
-        """its parts would not fit together
-            self.evaluation.reset()
+        """for name, value in values.items()})
+        self.evaluation.reset()
 """,
         (f"{MODEL}/test_validation.py",),
     ),
