@@ -70,7 +70,7 @@ def _json(value: Any) -> str:
 
 
 def flat_parameters(config: Mapping[str, Any]) -> dict[str, str]:
-    """Command-line option -> value, as `model.init_args.num_marks`; characters that MLflow refuses become `_`."""
+    """Command-line option -> value, as `model.init_args.guide_weight`; characters that MLflow refuses become `_`."""
     return {re.sub(r"[^\w./ :-]", "_", key): str(value) for key, value in _leaves(config, "")}
 
 
