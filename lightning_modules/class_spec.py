@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pkgutil
 from collections.abc import Collection, Mapping
@@ -54,7 +55,7 @@ class ClassSpec(Generic[T]):
 
     def make(self) -> T:
         """A new object."""
-        return self.kind(**self.options)
+        return self.kind(**copy.deepcopy(dict(self.options)))
 
     def plain(self) -> dict[str, Any]:
         """As configurations have it."""
@@ -134,12 +135,14 @@ def _parameters(kind: type) -> list[str]:
 
 def _plain(value: Any, what: str) -> Any:
     """What JSON and a checkpoint can hold; an object that knows how to be says so by `plain()`."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or type(value) in (bool, int, float, str):  # a number of numpy is a float, and no plain one
         return value
     if isinstance(value, list | tuple):
         return [_plain(item, what) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, what) for key, item in value.items()}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, what) for key, item in value.items()}
     if hasattr(value, "plain"):
         return _plain(value.plain(), what)
-    raise DataError(f"{what} is {type(value).__name__}, but a checkpoint keeps text, numbers, lists and mappings")
+    raise DataError(
+        f"{what} is {type(value).__name__}, but a checkpoint keeps text, numbers, lists and mappings by text"
+    )

@@ -78,6 +78,17 @@ class Unmarked(TokenMark):
         return EncodedRegions(encoded.text, encoded.visual)
 
 
+class Sized(RegionEncoder):
+    """Keeps a list as it is."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = sizes
+
+    def forward(self, batch, visual):
+        raise NotImplementedError
+
+
 class Forgetful(RegionEncoder):
     """Does not keep its option."""
 
@@ -204,6 +215,16 @@ def test_one_encoder_serves_two_modules(tmp_path: Path) -> None:
     assert defaults[0].make() is not defaults[0].make()
 
 
+def test_lists_among_the_options_are_not_shared_either() -> None:
+    from own_regions import Sized
+
+    sizes = [1, 2]
+    spec = ClassSpec.of(Sized(sizes))
+    sizes.append(3)
+    spec.make().sizes.append(4)
+    assert spec.make().sizes == [1, 2]
+
+
 def test_a_copy_of_a_module_makes_weights_of_its_own() -> None:
     """As planning does: on the meta device, and once more."""
     base = BaseModel(architecture={**ARCHITECTURE, "text_config": {**ARCHITECTURE["text_config"], "vocab_size": 300}})
@@ -255,6 +276,15 @@ def test_a_class_that_nobody_can_import(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"<locals>\.Hidden cannot be imported: a class has to be defined in a module"):
         VideoRegionModule(BaseModel(architecture=ARCHITECTURE), Hidden())
+
+
+@pytest.mark.parametrize("value", [np.float64(0.5), {1: 2}, torch.tensor(1.0), {"a": object()}])
+def test_what_is_nearly_plain(value: object) -> None:
+    """Regression in the making: numpy's floats are floats to Python, and `torch.load` refuses them."""
+    from own_regions import Area
+
+    with pytest.raises(DataError, match=r"own_regions.Area: hidden is \w+, but a checkpoint keeps text, numbers"):
+        ClassSpec.of(Area(hidden=value))
 
 
 @pytest.mark.parametrize(
