@@ -144,5 +144,5 @@ def _plain(value: Any, what: str) -> Any:
     if hasattr(value, "plain"):
         return _plain(value.plain(), what)
     raise DataError(
-        f"{what} is {type(value).__name__}, but a checkpoint keeps text, numbers, lists and mappings by text"
+        f"{what} is {type(value).__name__}, but a checkpoint keeps text, numbers, lists, and mappings of names"
     )
