@@ -81,7 +81,8 @@ class RegionModule(StepInPasses):
     not_described: ClassVar[frozenset[str]] = frozenset(
         {"base", "frozen", "init_from", "optimizer", "learning_rate", "betas", "weight_decay", "warmup", "evaluation"}
     )
-    """Arguments that a checkpoint does not carry: how a model is trained and scored does not say what it is."""
+    """Arguments that a checkpoint does not carry: how a model is trained and scored does not say what it is. A class of
+    one's own may add to them."""
 
     def __init__(
         self,

@@ -115,6 +115,8 @@ class Prepared(VideoRegionModule):
         setting: What is run, and how.
     """
 
+    not_described = VideoRegionModule.not_described | {"setting"}
+
     def __init__(self, setting: Setting) -> None:
         base = BaseModel(architecture=setting.architecture, tokenizer=BYTES, dtype=DTYPE)
         super().__init__(base=base, prompt="plain", **OPTIONS[setting.method])

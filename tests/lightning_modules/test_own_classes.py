@@ -105,10 +105,16 @@ class Polite(VideoRegionModule):
     Args:
         greeting: What it says.
         remarks: And what else.
+        log: Where it is noted, in a training.
     """
 
-    def __init__(self, *arguments: Any, greeting: str = "hello", remarks: Any = None, **options: Any) -> None:
+    not_described = VideoRegionModule.not_described | {"log"}
+
+    def __init__(
+        self, *arguments: Any, greeting: str = "hello", remarks: Any = None, log: Any = None, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
+        self.log_to = log
         self.greeting = greeting
         self.remarks = remarks
 
@@ -168,7 +174,13 @@ def test_it_answers_the_same_after_export_and_again(tmp_path: Path) -> None:
     """A checkpoint, its export, and the export's export; with marks of one's own, which the guide head follows."""
     from own_regions import FaintMark, Polite
 
-    module = fresh(tmp_path, kind=Polite, region_encoder=FaintMark(0.25, num_marks=8, mark_dim=8), remarks={"a": (1,)})
+    module = fresh(
+        tmp_path,
+        kind=Polite,
+        region_encoder=FaintMark(0.25, num_marks=8, mark_dim=8),
+        remarks={"a": (1,)},
+        log=tmp_path,
+    )
     train(module, tmp_path, 2, SAMPLES)
     module.eval()
     batch = make_batch(module, *SAMPLES)
