@@ -220,6 +220,7 @@ def losses(folder: Path) -> list[float]:
     return found
 
 
+@pytest.mark.long
 def test_lora_under_fsdp2_trains_as_one_process(two_ranks: Path, one_rank: Path) -> None:
     assert losses(two_ranks) == pytest.approx(losses(one_rank), abs=1e-5)
     assert len(losses(two_ranks)) == 8
