@@ -10,7 +10,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datamodules.batching.collate import Collate
-from datamodules.batching.dataset import RegionDataset
+from datamodules.batching.dataset import RegionDataset, begin_worker
 from datamodules.batching.processor import Processed, RegionProcessor
 from datamodules.batching.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
 from datamodules.batching.token_budget import BudgetedSteps
@@ -156,6 +156,7 @@ class RegionDataModule(LightningDataModule):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=workers,
+            worker_init_fn=begin_worker,
             collate_fn=collate_fn,
             persistent_workers=workers > 0,
             # decoders and tokenizers hold threads, which a forked process would inherit dead

@@ -29,7 +29,20 @@ from lightning_modules.training.sharding import FullySharded
 
 
 class RegionCLI(LightningCLI):
-    """Every run has a folder, `<root>/<experiment>/<name>`, where the same command finds its checkpoints again."""
+    """Every run has a folder, `<root>/<experiment>/<name>`, where the same command finds its checkpoints again.
+
+    Args:
+        arguments: The command line, which begins with the subcommand.
+        options: LightningCLI's.
+    """
+
+    def __init__(self, arguments: Sequence[str], **options: Any) -> None:
+        self.arguments = list(arguments)
+        super().__init__(args=self.arguments, **options)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning's is a static method
+        """The one of the command line: making a parser for each of the others takes as long as reading a file."""
+        return {name: skipped for name, skipped in super().subcommands().items() if name == self.arguments[0]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`run` says where results go; a value that two classes need is written once."""
@@ -60,17 +73,12 @@ class RegionCLI(LightningCLI):
         )
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Keeps the command line for the run's tags."""
-        self.arguments: list[str] = list(args)
-        super().parse_arguments(parser, args)
-
     def setup_parser(self, *arguments: Any, **options: Any) -> None:
         """Leaves it to the report to print scores, once and with their protocols, and to keep predictions."""
         super().setup_parser(*arguments, **options)
-        for name in ("validate", "test"):
-            self._parser(name).set_defaults({"verbose": False})
-        self._parser("predict").set_defaults({"return_predictions": False})
+        left = {"validate": {"verbose": False}, "test": {"verbose": False}, "predict": {"return_predictions": False}}
+        for name in self.subcommands():
+            self._parser(name).set_defaults(left.get(name, {}))
 
     def before_instantiate_classes(self) -> None:
         """Gives the run its folder; a run without a name gets one that says what it is."""
@@ -166,12 +174,12 @@ def main(arguments: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     RegionCLI(
-        RegionModule,
-        RegionDataModule,
+        arguments,
+        model_class=RegionModule,
+        datamodule_class=RegionDataModule,
         save_config_callback=RunRecord,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
         subclass_mode_model=True,
         subclass_mode_data=True,
-        args=list(arguments),
     )

@@ -38,13 +38,15 @@ class CausalVidQa(MultipleChoice):
         letter_rule: Where the letter of an answer by letter stands: `exact` or `extract`, as in `MultipleChoice`.
     """
 
+    item = "video"
+
     def score_by(self, rule: ChoiceRule, predictions: Sequence[Prediction]) -> dict[str, Score]:
         """Accuracies in [0, 1].
 
         Raises:
             DataError: A video lacks a part or has one twice, or a meta or an option does not fit.
         """
-        items = by_item(predictions, "video", _PARTS)
+        items = by_item(predictions, self.item, _PARTS)
         _check_complete(items)
         scores = {name: all_right(self, rule, title, items, parts) for name, (title, parts) in _NUMBERS.items()}
         mean = sum(scores[name].value for name in _AVERAGED) / len(_AVERAGED)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torchmetrics import Metric
@@ -131,7 +131,13 @@ class PredictionMetric(Metric, ABC):
 
     `update` takes the predictions of a batch, `compute` returns the scores of all batches of all ranks.
     Samples that a distributed sampler repeated count once; neither order nor number of ranks changes a bit.
+
+    Attributes:
+        item: Where the meta of a prediction names the item that it is a part of, if items are scored whole; a
+            comparison resamples them whole as well.
     """
+
+    item: ClassVar[str] = ""
 
     is_differentiable = False
     higher_is_better = True

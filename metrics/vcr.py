@@ -29,6 +29,8 @@ class Vcr(MultipleChoice):
             VCR is compared, or `extract`, as in `MultipleChoice`.
     """
 
+    item = "annot_id"
+
     def __init__(self, rule: ChoiceRule = "likelihood", letter_rule: LetterRule = "exact") -> None:
         super().__init__(rule, letter_rule)
 
@@ -49,7 +51,7 @@ class Vcr(MultipleChoice):
         return self._score_one(rule, predictions)
 
     def _score_one(self, rule: ChoiceRule, predictions: Sequence[Prediction]) -> dict[str, Score]:
-        items = by_item(predictions, "annot_id", _PARTS)
+        items = by_item(predictions, self.item, _PARTS)
         asked = [part for part in _PARTS if any(part in item for item in items.values())]
         _check_complete(items, asked)
         return {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -13,8 +15,19 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 import pytest
 import torch
 
+from experiments.tracking import mlflow_store
+from experiments.tracking.sqlite_file import SQLITE, make_apart
+
+# a shell that runs the tests in the background has them ignore SIGINT, which processes that they start would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # tiny models only lose by a second thread, and sums come out the same everywhere
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: at the end of the schedule one process would wait for it."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +37,19 @@ def _nothing_is_left_behind() -> Iterator[None]:
         yield
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_store_is_migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fresh MLflow stores of this process are copies of one: each would take seconds of migrations."""
+    migrated = tmp_path_factory.mktemp("store") / "mlflow.db"
+
+    def copied(database: Path | None, make: Callable[[str], object]) -> None:
+        make_apart(migrated, make)
+        make_apart(database, lambda address: shutil.copyfile(migrated, address.removeprefix(SQLITE)))
+
+    with mock.patch.object(mlflow_store, "make_apart", copied):
+        yield
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return {item["metric"]: item for item in json.loads((folder / "results.json").read_text())["results"]}
 
 
+@pytest.mark.long
 def test_quickstart_runs_fit_validate_test_predict_and_ask(
     fragment: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_quickstart_runs_fit_validate_test_predict_and_ask(
     assert Image.open(drawn).size > (100, 100)
 
 
+@pytest.mark.long
 def test_quickstart_sets_the_control_beside_it(
     fragment: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +259,7 @@ def test_bad_records_are_one_line(
         assert words in line
 
 
+@pytest.mark.long
 def test_an_error_in_a_worker_is_one_line_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.jsonl"
     write_region_jsonl(path, image="gone.png")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
-from house import against_the_way, circles, graph, imports, modules
+from house import ROOT, against_the_way, circles, graph, imports, modules
 
 
 def test_no_module_reaches_itself() -> None:
@@ -40,3 +41,12 @@ def test_only_bases_know_a_model_of_transformers() -> None:
 def test_the_ground_floor_needs_no_torch(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_mutations_fit_the_code_and_the_tests_they_name() -> None:
+    """What was renamed was renamed there too: no mistake is tried where there is no such text, nor by no test."""
+    subprocess.run([sys.executable, ROOT / "tests" / "mutation", "--list"], check=True, stdout=subprocess.DEVNULL)
+    named = re.findall(r'"\{(\w+)\}(/[^"]+\.py)"', (ROOT / "tests" / "mutation" / "tables.py").read_text())
+    rooms = {"DATA": "datamodules", "MODEL": "lightning_modules", "METRICS": "metrics"}
+    rooms["ENCODERS"] = f"{rooms['MODEL']}/region_encoders"
+    assert [path for room, path in named if not (ROOT / "tests" / f"{rooms[room]}{path}").is_file()] == []

@@ -53,3 +53,10 @@ class RegionDataset(Dataset[Processed]):
         """What the model eats of it; in training the marks depend on the position too."""
         named = f"{self.seed}/{draw.position}" if draw.position >= 0 else ""
         return self.processor(sample, draw=named)
+
+
+def begin_worker(number: int) -> None:
+    """Called by a loader's worker before its first sample; all that it draws has a generator of its own.
+
+    Without such a function Lightning seeds workers by one of its own, and each would import it first, for seconds.
+    """

@@ -7,7 +7,9 @@ and on eight, and a run resumes by saying at which position.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ from torch.utils.data import DistributedSampler
 from datamodules.source import Blocks, RegionSource
 
 GOLDEN_RATIO = 0.6180339887498949
+BLOCK = 65_536
+"""Positions of the stream that are looked up at once."""
 
 
 class Draw(NamedTuple):
@@ -43,27 +47,42 @@ class SampleStream:
         self.seed = seed
         self._passes: dict[tuple[int, int], NDArray[np.int64]] = {}
 
-    def draws(self, start: int, stop: int) -> list[Draw]:
-        """The records at positions [start, stop)."""
-        source = self._source_of(stop)
-        drawn = []
-        counts = np.bincount(source[:start], minlength=len(self.sources))
-        for position in range(start, stop):
-            chosen = int(source[position])
-            drawn.append(Draw(chosen, self._record(chosen, int(counts[chosen])), position))
-            counts[chosen] += 1
-        return drawn
+    def draws(self, start: int, stop: int, rank: int = 0, ranks: int = 1) -> Iterator[Draw]:
+        """The records at positions [start, stop), or every `ranks`-th of them from the `rank`-th on.
 
-    def _source_of(self, stop: int) -> NDArray[np.int64]:
+        A block of the stream is looked up at a time, so that the first of millions comes at once.
+        """
+        counts = sum((self._counts(first, last) for first, last in _blocks(0, start)), self._counts(0, 0))
+        for first, last in _blocks(start, stop):
+            sources = self._sources_of(first, last)
+            records = np.empty_like(sources)
+            for source, count in enumerate(counts.tolist()):
+                here = np.flatnonzero(sources == source)
+                records[here] = self._records(source, count + np.arange(len(here)))
+            counts = counts + np.bincount(sources, minlength=len(self.sources))
+            for place in range((start + rank - first) % ranks, last - first, ranks):
+                yield Draw(int(sources[place]), int(records[place]), first + place)
+
+    def _sources_of(self, first: int, last: int) -> NDArray[np.int64]:
         # a golden-ratio sequence visits every interval in proportion to its length, evenly and without randomness
-        points = (np.arange(stop) * GOLDEN_RATIO) % 1.0
+        points = (np.arange(first, last) * GOLDEN_RATIO) % 1.0
         return np.minimum(np.searchsorted(self.edges, points, side="right"), len(self.sources) - 1)
 
-    def _record(self, source: int, count: int) -> int:
+    def _counts(self, first: int, last: int) -> NDArray[np.int64]:
+        """How many of the positions [first, last) each source has."""
+        return np.bincount(self._sources_of(first, last), minlength=len(self.sources))
+
+    def _records(self, source: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The records that a source gives when it is asked for the `counts`-th time, which ascend."""
+        if not len(counts):
+            return counts
         length = len(self.sources[source])
         if self.sources[source].ordered:
-            return count % length
-        return int(self._pass(source, count // length)[count % length])
+            return counts % length
+        passes = range(int(counts[0]) // length, int(counts[-1]) // length + 1)
+        return np.concatenate(
+            [self._pass(source, number)[counts[counts // length == number] - number * length] for number in passes]
+        )
 
     def _pass(self, source: int, number: int) -> NDArray[np.int64]:
         """The order of one pass through a source; only the current pass of each source is kept."""
@@ -79,6 +98,11 @@ class SampleStream:
             blocks = self.sources[source].blocks()
             self._passes[source, number] = drawn if blocks is None else _few_blocks_at_a_time(drawn, blocks, rng)
         return self._passes[source, number]
+
+
+def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """[start, stop) in pieces of `BLOCK` positions."""
+    return ((first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK))
 
 
 def _few_blocks_at_a_time(drawn: NDArray[np.int64], blocks: Blocks, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -111,10 +135,10 @@ class TrainSampler(DistributedSampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         first = self.epoch * self.epoch_size
-        draws = self.stream.draws(first + self.consumed, first + self.epoch_size)
-        self.consumed = 0
-        usable = len(draws) - len(draws) % self.num_replicas
-        yield from draws[self.rank : usable : self.num_replicas]
+        start, self.consumed = first + self.consumed, 0
+        stop = first + self.epoch_size
+        stop -= (stop - start) % self.num_replicas
+        yield from self.stream.draws(start, stop, self.rank, self.num_replicas)
 
 
 class EvaluationSampler(DistributedSampler[Draw]):
@@ -125,8 +149,11 @@ class EvaluationSampler(DistributedSampler[Draw]):
     """
 
     def __init__(self, sources: Sequence[RegionSource], num_replicas: int = 1, rank: int = 0) -> None:
-        self.records = [Draw(number, record) for number, source in enumerate(sources) for record in range(len(source))]
-        super().__init__(self.records, num_replicas, rank, shuffle=False)  # type: ignore[arg-type]  # a list is a data set
+        self.ends = list(accumulate(len(source) for source in sources))
+        super().__init__(range(self.ends[-1]), num_replicas, rank, shuffle=False)  # type: ignore[arg-type]  # its data set is never read
 
     def __iter__(self) -> Iterator[Draw]:
-        return (self.records[index] for index in super().__iter__())  # type: ignore[call-overload]  # indices are ints
+        for place in range(self.rank, self.total_size, self.num_replicas):
+            record = place % self.ends[-1]
+            source = bisect_right(self.ends, record)
+            yield Draw(source, record - (self.ends[source - 1] if source else 0))

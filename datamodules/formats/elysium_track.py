@@ -25,7 +25,8 @@ from typing import Any, Literal
 from datamodules.errors import DataError
 from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, integer, mapping, member, number, text
-from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.json_index import Named
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.reading.tracks import tracked_region, visible_part
 from datamodules.types import Box, Frames, RegionSample, Turn
@@ -59,13 +60,13 @@ class ElysiumTrack(RecordSource):
         self.question = question
 
     @cached_property
-    def records(self) -> JsonlIndex:
+    def records(self) -> RecordList:
         """The lines of the annotation file."""
-        return JsonlIndex.build(self.path)
+        return RecordList.build(self.path)
 
-    def sample(self, record: Any, part: int) -> RegionSample:
+    def sample(self, record: Named, part: int) -> RegionSample:
         """The record as a sample."""
-        fields = mapping(record, "record")
+        fields = mapping(record.value, "record")
         names = array(member(fields, "frames"), "frames")
         reference = filled(member(fields, self.reference), self.reference).strip()
         category = text(member(fields, "object_class"), "object_class").strip()

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.human_gpt import parse_messages
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.types import Frames, Media, NoPicture, RegionSample, Turn
 
@@ -44,9 +45,9 @@ class LlavaInstruct(RecordSource):
         self.images = Path(images)
 
     @cached_property
-    def records(self) -> JsonIndex:
+    def records(self) -> RecordList:
         """The conversations of the file."""
-        return JsonIndex.build(self.path)
+        return RecordList.build(self.path)
 
     def sample(self, record: Named, part: int) -> RegionSample:
         """The conversation of one record."""

@@ -31,8 +31,9 @@ from datamodules.formats.osprey_region import parse_region
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.reading.fields import array, filled, integer, mapping, member
 from datamodules.reading.human_gpt import parse_messages
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
 from datamodules.reading.prompts import Prompt
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
 from datamodules.types import Frames, Region, RegionSample, Turn
@@ -69,9 +70,9 @@ class OspreyConversations(RecordSource):
         self.coco_2014_names = coco_2014_names
 
     @cached_property
-    def records(self) -> JsonIndex:
+    def records(self) -> RecordList:
         """The conversations of the file."""
-        return JsonIndex.build(self.path)
+        return RecordList.build(self.path)
 
     def parts(self) -> NDArray[np.int64]:
         """One sample for every record that says something."""

@@ -23,6 +23,7 @@ from datamodules.formats.osprey_region import parse_region
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import JsonIndex, Named
 from datamodules.reading.prompts import Prompt
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource, located
 from datamodules.reading.shown import shown
 from datamodules.types import Frames, RegionSample, Turn
@@ -45,9 +46,9 @@ class OspreyQuestions(RecordSource):
         self.prompt = prompt
 
     @cached_property
-    def records(self) -> JsonIndex:
+    def records(self) -> RecordList:
         """The questions of the file."""
-        return JsonIndex.build(self.path)
+        return RecordList.build(self.path)
 
     def sample(self, record: Named, part: int) -> RegionSample:
         """The question of one record."""

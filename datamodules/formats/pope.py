@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from datamodules.errors import DataError
 from datamodules.reading.fields import filled, integer, mapping, member, text
-from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.json_index import Named
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.types import Frames, RegionSample, Turn
 
@@ -49,13 +49,13 @@ class Pope(RecordSource):
         self.suffix = suffix
 
     @cached_property
-    def records(self) -> JsonlIndex:
+    def records(self) -> RecordList:
         """The questions of the file."""
-        return JsonlIndex.build(self.path)
+        return RecordList.build(self.path)
 
-    def sample(self, record: Any, part: int) -> RegionSample:
+    def sample(self, record: Named, part: int) -> RegionSample:
         """The question of one line."""
-        fields = mapping(record, "record")
+        fields = mapping(record.value, "record")
         question = filled(member(fields, "text"), "text")
         return RegionSample(
             id=str(integer(member(fields, "question_id"), "question_id")),

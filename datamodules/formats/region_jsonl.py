@@ -36,7 +36,7 @@ from typing import Any, assert_never
 
 from datamodules.formats.region_record import parse_record
 from datamodules.reading.geometry import dump_geometry
-from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.record_list import RecordList
 from datamodules.source import RegionSource
 from datamodules.types import File, Frames, NoPicture, PackedFile, Pixels, Region, RegionSample, Sampled, Video
 
@@ -59,11 +59,11 @@ class RegionJsonl(RegionSource):
         return len(self._index)
 
     def __getitem__(self, index: int) -> RegionSample:
-        return parse_record(self._index.read(index), self.media_root, self._index.origin(index))
+        return parse_record(self._index.read(index).value, self.media_root, self._index.origin(index))
 
     @cached_property
-    def _index(self) -> JsonlIndex:
-        return JsonlIndex.build(self.path)
+    def _index(self) -> RecordList:
+        return RecordList.build(self.path)
 
 
 def dump_record(sample: RegionSample, root: Path) -> dict[str, Any]:

@@ -29,8 +29,9 @@ from datamodules.formats.vcr_metadata import read_regions
 from datamodules.formats.vcr_text import Tokens, mentioned, parse_tokens, sentence
 from datamodules.prompting.choices import lettered
 from datamodules.reading.fields import array, filled, integer, mapping, member
-from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.json_index import Named
 from datamodules.reading.prompts import Prompt
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
 from datamodules.types import Answering, Frames, Region, RegionSample, Turn
@@ -94,17 +95,17 @@ class Vcr(RecordSource):
         self.annotations = Path(root) if annotations is None else Path(annotations)
 
     @cached_property
-    def records(self) -> JsonlIndex:
+    def records(self) -> RecordList:
         """The questions of the split."""
-        return JsonlIndex.build(self.annotations / f"{self.split}.jsonl")
+        return RecordList.build(self.annotations / f"{self.split}.jsonl")
 
     def parts(self) -> NDArray[np.int64]:
         """One or two samples for every question."""
         return np.full(len(self.records), len(self._parts), np.int64)
 
-    def sample(self, record: Any, part: int) -> RegionSample:
+    def sample(self, record: Named, part: int) -> RegionSample:
         """The choice of answers or of rationales."""
-        fields = mapping(record, "record")
+        fields = mapping(record.value, "record")
         name = self._parts[part]
         annot_id = filled(member(fields, "annot_id"), "annot_id")
         categories = _categories(fields)

@@ -17,7 +17,8 @@ from pathlib import Path
 from datamodules.formats.videorefer_objects import Mode, parse_id, parse_object, parse_prompted_frame, video_media
 from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.fields import array, filled, mapping, member
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
 from datamodules.types import RegionSample, Turn
@@ -56,9 +57,9 @@ class VideoReferBenchD(RecordSource):
         self.question = question
 
     @cached_property
-    def records(self) -> JsonIndex:
+    def records(self) -> RecordList:
         """The records of the file."""
-        return JsonIndex.build(self.path)
+        return RecordList.build(self.path)
 
     def sample(self, record: Named, part: int) -> RegionSample:
         """The description of the record's object."""

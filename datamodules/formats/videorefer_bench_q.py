@@ -29,7 +29,8 @@ from datamodules.formats.videorefer_objects import (
 )
 from datamodules.prompting.choices import LETTER_REQUEST
 from datamodules.reading.fields import array, filled, mapping, member
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
 from datamodules.types import Answering, RegionSample, Turn
@@ -62,9 +63,9 @@ class VideoReferBenchQ(RecordSource):
         self.answering: Answering = answering
 
     @cached_property
-    def records(self) -> JsonIndex:
+    def records(self) -> RecordList:
         """The records of the file."""
-        return JsonIndex.build(self.path)
+        return RecordList.build(self.path)
 
     def sample(self, record: Named, part: int) -> RegionSample:
         """The record's question."""

@@ -20,7 +20,8 @@ from datamodules.errors import DataError
 from datamodules.formats.videorefer_objects import numbered, parse_id, parse_object, video_media
 from datamodules.reading.fields import array, filled, mapping, member
 from datamodules.reading.human_gpt import parse_messages
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
+from datamodules.reading.record_list import RecordList
 from datamodules.reading.records import RecordSource
 from datamodules.types import Frames, Media, NoPicture, RegionSample, Turn
 
@@ -42,9 +43,9 @@ class VideoReferInstruct(RecordSource):
         self.media = Path(media)
 
     @cached_property
-    def records(self) -> JsonIndex:
+    def records(self) -> RecordList:
         """The records of the file."""
-        return JsonIndex.build(self.path)
+        return RecordList.build(self.path)
 
     def sample(self, record: Named, part: int) -> RegionSample:
         """The record's conversation."""

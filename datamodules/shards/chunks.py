@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from datamodules.errors import DataError
 from datamodules.shards.chunk_cache import ChunkCache
-from datamodules.shards.item import damage, read_range
+from datamodules.shards.item import Stretch, damage, read_stretch
 from datamodules.shards.layout import Chunk
 from datamodules.shards.storage import Folder, Storage
 from datamodules.types import PackedFile
@@ -68,21 +68,19 @@ class ShardFile(PackedFile):
     Attributes:
         chunks: Opens the chunk.
         chunk: The chunk.
-        start: Its first byte in the chunk.
-        stop: The byte after its last.
+        stretch: Where it is in the chunk.
         name: What it was called.
     """
 
     chunks: Chunks = field(repr=False)
     chunk: Chunk
-    start: int
-    stop: int
+    stretch: Stretch
     name: str
 
     def read(self) -> bytes:
-        """The file's bytes; `DataError` naming the chunk if it cannot be read."""
+        """The file's bytes; `DataError` naming the chunk if they cannot be read as they were written."""
         with self.chunks.open(self.chunk) as file, damage(self.name):
-            return read_range(file, self.start, self.stop)
+            return read_stretch(file, self.stretch)
 
     def __str__(self) -> str:
         return f"{self.chunks.storage.location(self.chunk.name)}: {self.name}"

@@ -16,11 +16,12 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 from uuid import UUID, uuid4
 from zipfile import BadZipFile
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from datamodules.errors import DataError
 from datamodules.shards.storage import Storage
 
-FORMAT = 2  # 1 told a prompt and no truth on prompted frames
+FORMAT = 3  # 1 told a prompt and no truth on prompted frames, 2 had no checksums
 INDEX, ARRAYS, MANIFEST = "index.json", "source.npz", "source.json"
 
 Form: TypeAlias = Literal["compressed", "decoded"]
@@ -46,6 +47,7 @@ class Manifest:
         ordered: Whether the source had an order for training.
         writing: Names this writing, so that no cache takes other chunks of the same names for these.
         format: Version of the layout.
+        checksums: CRC-32 of the two files above, by name, and of all else that the manifest says.
     """
 
     samples: int
@@ -54,6 +56,19 @@ class Manifest:
     ordered: bool
     writing: str = field(default_factory=lambda: uuid4().hex)
     format: int = FORMAT
+    checksums: Mapping[str, int] = field(default_factory=dict)
+
+    def sealed(self, files: Mapping[str, bytes]) -> Manifest:
+        """The manifest with the checksums of these files, and its own."""
+        told = replace(self, checksums={name: crc32(content) for name, content in files.items()})
+        return replace(told, checksums={MANIFEST: crc32(json.dumps(asdict(told)).encode()), **told.checksums})
+
+    def check(self, files: Mapping[str, bytes], storage: Storage) -> None:
+        """Refuses a manifest or files that are not those that were written; `DataError` names one of them."""
+        told = replace(self, checksums={name: self.checksums[name] for name in self.checksums if name != MANIFEST})
+        for name, content in {MANIFEST: json.dumps(asdict(told)).encode(), **files}.items():
+            if (found := crc32(content)) != (written := self.checksums.get(name)):
+                raise DataError(f"{storage.location(name)}: damaged: checksum {found}, written was {written}")
 
 
 class Chunk(NamedTuple):
@@ -99,10 +114,11 @@ class Layout:
         if not storage.exists(MANIFEST):
             raise DataError(f"{storage.location(MANIFEST)}: not there; `python cli.py shard` writes it last")
         manifest = _manifest(storage)
-        index, arrays = _fetched(storage, INDEX), _fetched(storage, ARRAYS)
+        files = {name: _fetched(storage, name) for name in (INDEX, ARRAYS)}
+        manifest.check(files, storage)
         with _damage(storage.location(INDEX)):
-            chunks = tuple(map(Chunk.parse, json.loads(index)["chunks"]))
-        with _damage(storage.location(ARRAYS)), np.load(io.BytesIO(arrays), allow_pickle=False) as file:
+            chunks = tuple(map(Chunk.parse, json.loads(files[INDEX])["chunks"]))
+        with _damage(storage.location(ARRAYS)), np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as file:
             places, balance = file["places"], file["balance"] if "balance" in file.files else None
         items = np.array([chunk.items for chunk in chunks], np.int64)
         return cls(manifest, chunks, np.cumsum(items) - items, places, balance)
@@ -123,9 +139,10 @@ def write_layout(
     arrays = io.BytesIO()
     held: dict[str, Any] = {"places": places} if balance is None else {"places": places, "balance": balance}
     np.savez_compressed(arrays, **held)
-    _put(storage, INDEX, json.dumps(index).encode())
-    _put(storage, ARRAYS, arrays.getvalue())
-    _put(storage, MANIFEST, json.dumps(asdict(manifest)).encode())
+    files = {INDEX: json.dumps(index).encode(), ARRAYS: arrays.getvalue()}
+    for name, content in files.items():
+        _put(storage, name, content)
+    _put(storage, MANIFEST, json.dumps(asdict(manifest.sealed(files))).encode())
 
 
 def _manifest(storage: Storage) -> Manifest:

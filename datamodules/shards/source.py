@@ -105,7 +105,7 @@ class ShardedSource(RegionSource):
         )
 
     def _file(self, chunk: Chunk, head: Head, number: int, name: str) -> ShardFile:
-        return ShardFile(self._chunks, chunk, *head.files[number], name)
+        return ShardFile(self._chunks, chunk, head.files[number], name)
 
     @cached_property
     def _layout(self) -> Layout:

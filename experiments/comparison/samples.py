@@ -11,12 +11,9 @@ from jsonargparse import ArgumentParser
 
 from datamodules.errors import DataError
 from experiments.comparison.runs import PREDICTIONS, Run
-from metrics import CausalVidQa, Evaluation, GuideTracking, Prediction, PredictionMetric, Vcr, predictions_file
+from metrics import Evaluation, GuideTracking, Prediction, PredictionMetric, predictions_file
 from metrics.guide import guided
 from metrics.sample_sums import SampleSums, mean
-
-_ITEM: Mapping[type[PredictionMetric], str] = {Vcr: "annot_id", CausalVidQa: "video"}
-"""Where the meta of a metric's predictions names the item that they are parts of; items are resampled whole."""
 
 _TOLERANCE = 1e-9
 
@@ -117,10 +114,9 @@ def _units(rule: PredictionMetric, predictions: Sequence[Prediction]) -> list[li
     Raises:
         DataError: The parts of an item are in several clusters.
     """
-    key = _ITEM.get(type(rule))
     units: dict[str, list[Prediction]] = {}
     for item in predictions:
-        units.setdefault(item.id if key is None else item.need(key), []).append(item)
+        units.setdefault(item.need(rule.item) if rule.item else item.id, []).append(item)
     for unit, parts in units.items():
         if odd := next((part for part in parts if part.cluster != parts[0].cluster), None):
             other = f"{parts[0].cluster!r} of sample {parts[0].id!r}"

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def packages() -> dict[str, str]:
     """Everything installed, name -> version, as `pip freeze` lists it."""
     found = {package.metadata["Name"]: package.version for package in metadata.distributions()}

@@ -7,6 +7,7 @@ that models look things up, count and branch as ever. Fractions are on torch's m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Self
 
 import torch
@@ -73,6 +74,7 @@ class Weightless(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self._attention = FusedAttention()
+        self._made: dict[Any, Any] = {}
 
     def __enter__(self) -> Self:
         self._attention.__enter__()  # type: ignore[no-untyped-call]  # torch's
@@ -96,9 +98,22 @@ class Weightless(TorchDispatchMode):
         if kwargs.get("device") is not None:
             kwargs = {**kwargs, "device": META}
         args, kwargs = changed(_on_meta, (args, kwargs))
-        output = func(*args, **kwargs)
+        output = self._result(func, args, kwargs)
         if isinstance(output, torch.Tensor) and output.dtype == torch.bool and output.numel() <= FEW:
             return torch.full(output.shape, func._schema.name not in DENIED)
+        return output
+
+    def _result(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the operation makes; one that the layer before has asked for, too, is not worked out again."""
+        if not _makes_anew(func):
+            return func(*args, **kwargs)
+        asked = (func, _forms(args), _forms(tuple(kwargs.items())))
+        if asked in self._made:
+            return changed(without_values, self._made[asked])
+        output = func(*args, **kwargs)
+        # `_unsafe_view` says that it makes anew what it shares
+        if _storages(output).isdisjoint(_storages((args, kwargs))):
+            self._made[asked] = changed(without_values, output)
         return output
 
     def _of_real(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -109,6 +124,26 @@ class Weightless(TorchDispatchMode):
                 return made
             kwargs = {**kwargs, "device": torch.device("cpu")}
         return changed(_without_large, func(*args, **kwargs))
+
+
+@cache
+def _makes_anew(func: Any) -> bool:
+    """Whether an operation says that what it makes shares nothing with what it is given."""
+    schema = func._schema
+    return not schema.is_mutable and all(made.alias_info is None for made in schema.returns)
+
+
+def _storages(values: Any) -> set[int]:
+    return {tensor.untyped_storage()._cdata for tensor in tensors(values)}
+
+
+def _forms(values: Any) -> Any:
+    """What decides the form of an operation's results."""
+    if isinstance(values, torch.Tensor):
+        return values.shape, values.stride(), values.dtype
+    if isinstance(values, tuple | list):
+        return tuple(map(_forms, values))
+    return type(values), values
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,10 @@
 """DLC-Bench: what the judge answered about each description, and the questions, `qa.json`.
 
 The answers are the file that the benchmark's judge leaves, `{"<annotation>": {"response": ["Yes", "A. ...", ...], ...},
-...}`, its means `avg_pos` and `avg_neg` passed over, or only the lists, `{"<annotation>": ["Yes", ...]}`. A list begins
-with whether the object was recognised; then there is one answer to each question, in the order of `qa.json`, which is
-`{"<annotation>": [{"question", "choices": [[text, score], ...], "type": "positive" or "negative"}, ...]}`.
+...}`, or only the lists, `{"<annotation>": ["Yes", ...]}`. A number among them, as the means `avg`, `avg_pos` and
+`avg_neg` are, is no instance and passed over. A list begins with whether the object was recognised; then there is one
+answer to each question, in the order of `qa.json`, which is `{"<annotation>": [{"question", "choices": [[text, score],
+...], "type": "positive" or "negative"}, ...]}`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from metrics.dlc_bench import dlc_scores
 from metrics.peer_files.rows import check_same_ids, entries
 from metrics.predictions import Score
 
-_MEANS = ("avg_pos", "avg_neg")
-
 
 def scores(path: Path, questions: Path) -> dict[str, Score]:
     """The benchmark's numbers.
@@ -29,7 +28,7 @@ def scores(path: Path, questions: Path) -> dict[str, Score]:
     qa = {name: value for _, name, value in entries(questions)}
     judged: dict[str, list[str]] = {}
     for origin, name, value in entries(path):
-        if name not in _MEANS:
+        if not isinstance(value, int | float):
             with located(origin):
                 judged[name] = _answers(value)
     check_same_ids(path, judged, questions, qa)

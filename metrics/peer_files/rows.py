@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from datamodules.errors import DataError
 from datamodules.reading import fields
-from datamodules.reading.json_index import JsonIndex, Named
-from datamodules.reading.jsonl_index import JsonlIndex
+from datamodules.reading.json_index import JsonIndex
+from datamodules.reading.record_list import RecordList, is_array
 from datamodules.reading.records import located
 
 
@@ -20,12 +19,11 @@ def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: The file cannot be read or is neither, it is empty, or a row is no object.
     """
-    index = JsonIndex.build(path) if is_array(path) else JsonlIndex.build(path)
+    index = RecordList.build(path)
     for number in range(len(index)):
         origin = index.origin(number)
         with located(origin):
-            row = index.read(number)
-            record = fields.mapping(row.value if isinstance(row, Named) else row, "record")
+            record = fields.mapping(index.read(number).value, "record")
         yield origin, record
 
 
@@ -48,16 +46,6 @@ def entries(path: Path) -> Iterator[tuple[str, str, Any]]:
                 raise DataError("the key is there twice")
         seen.add(name)
         yield origin, name, value
-
-
-def is_array(path: Path) -> bool:
-    """Whether the file's first character that is not blank opens an array."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4096)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    return start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 def read_text(path: Path) -> str:

@@ -26,6 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_demo_makes_data_reports_and_trains(demo: Path) -> None:
     samples = [json.loads(line) for line in (demo / "made" / "samples.jsonl").read_text().splitlines()]
     assert {sample["group"] for sample in samples} == {"detailed", "brief", "conversation"}

@@ -1,13 +1,11 @@
 """A base of real positions on a tiny scale: 4 x 576 visual tokens, heads of 128 numbers, sharp attention.
 
-Rounded rotary frequencies are only wrong from a few hundred tokens on, and only where attention looks at one place. As
-a program, under torchrun, `long_base.py FOLDER` puts such a base under FSDP2 and writes what it says and its buffers.
+Rounded rotary frequencies are only wrong from a few hundred tokens on, and only where attention looks at one place.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +154,6 @@ def run_sharded(folder: Path, what: str) -> None:
     getattr(trainer, what)(module, DataLoader([0, 0]))  # type: ignore[arg-type]  # a list is a data set
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
+def run_sharded_twice(folder: Path) -> None:
     for what in ("fit", "predict"):
-        run_sharded(Path(sys.argv[1]), what)
+        run_sharded(folder, what)

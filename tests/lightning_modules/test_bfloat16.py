@@ -6,16 +6,24 @@ ten tokens came out otherwise than transformers' own on the same weights in the 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from long_base import ARCHITECTURE, OPTIONS, based_on, buffers, long_sample, said, said_by, sharp, write_base
+from long_base import (
+    ARCHITECTURE,
+    OPTIONS,
+    based_on,
+    buffers,
+    long_sample,
+    run_sharded_twice,
+    said,
+    said_by,
+    sharp,
+    write_base,
+)
 from safetensors.torch import load_file
 from transformers import CLIPVisionModel, LlamaForCausalLM, LlavaForConditionalGeneration
 
@@ -25,6 +33,7 @@ from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export,
 from lightning_modules.bases.loading import build
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.region_module import RegionModule
+from processes import finish, start_ranks
 
 CLOSE = {"rtol": 0.0, "atol": 0.05}  # logits have a deviation of 0.6; a cast of the frequencies moves some by 0.5
 FORMS: dict[str, dict[str, Any]] = {
@@ -191,13 +200,7 @@ def test_options_score_as_if_each_were_read_in_full(base: Path) -> None:
 @pytest.fixture(scope="module")
 def sharded(base: Path) -> Path:
     """The folder of what two processes say under FSDP2."""
-    script = str(Path(__file__).with_name("long_base.py"))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script]
-    done = subprocess.run(
-        [*command, str(base.parent)], capture_output=True, text=True, timeout=300, check=False, env=env
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    finish(*start_ranks(2, run_sharded_twice, base.parent))
     return base.parent
 
 

@@ -55,7 +55,7 @@ def run(folder: Path, ranks: int, **options: Any) -> dict[str, Any]:
     Trainer(
         accelerator="cpu",
         devices=ranks,
-        strategy="ddp_spawn" if ranks > 1 else "auto",
+        strategy="ddp_fork" if ranks > 1 else "auto",
         max_steps=4,
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,

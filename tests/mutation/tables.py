@@ -192,8 +192,8 @@ BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         "some ranks have a sample more than others",
         "datamodules/batching/sampling.py",
-        "len(draws) - len(draws) % self.num_replicas",
-        "len(draws)",
+        "stop -= (stop - start) % self.num_replicas",
+        "stop -= 0",
     ),
     ByHand(
         "padding is black",
@@ -282,7 +282,7 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "datamodules/batching/sampling.py": {
         "1 / 0.618 is 1.618, and only what is behind the point counts": (
-            "points = ((np.arange(stop) / GOLDEN_RATIO)) % 1.0",
+            "points = ((np.arange(first, last) / GOLDEN_RATIO)) % 1.0",
         ),
         "any negative position says that it is evaluation": ("position: int = (-2)",),
         "a last edge that rounding left below 1 is no nearer to any point": (

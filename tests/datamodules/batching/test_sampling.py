@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from datamodules.batching import sampling
 from datamodules.batching.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler, _few_blocks_at_a_time
 from datamodules.source import Blocks, RegionSource
 from datamodules.types import RegionSample
@@ -32,11 +33,42 @@ def stream(seed: int = 0) -> SampleStream:
 
 
 def test_a_stretch_of_the_stream_is_the_same_however_it_is_asked_for() -> None:
-    whole = stream().draws(0, 200)
+    whole = list(stream().draws(0, 200))
     pieces = stream()
     assert [draw for start in range(0, 200, 8) for draw in pieces.draws(start, start + 8)] == whole
-    assert stream().draws(137, 161) == whole[137:161]
-    assert stream(seed=1).draws(0, 200) != whole
+    assert list(stream().draws(137, 161)) == whole[137:161]
+    assert list(stream(seed=1).draws(0, 200)) != whole
+
+
+def test_blocks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the records counted one by one, several passes and sources in a block and a block in several passes."""
+    whole = stream()
+    asked, one_by_one = Counter[int](), []
+    for draw in whole.draws(0, 300):
+        length = len(whole.sources[draw.source])
+        order = range(length) if draw.source else whole._pass(0, asked[0] // length)
+        one_by_one.append(Draw(draw.source, int(order[asked[draw.source] % length]), draw.position))
+        asked[draw.source] += 1
+    for size in (1, 3, 64, 1000):
+        monkeypatch.setattr(sampling, "BLOCK", size)
+        assert list(stream().draws(0, 300)) == one_by_one
+        assert list(stream().draws(71, 300)) == one_by_one[71:]
+        for rank in range(4):
+            assert list(stream().draws(71, 290, rank, 4)) == one_by_one[71 + rank : 290 : 4]
+
+
+def test_the_first_of_millions_is_looked_up_in_a_block() -> None:
+    """Regression: a rank listed its whole epoch before its first batch, ten seconds and 800 MB for five million."""
+    looked_up = []
+
+    class Watched(SampleStream):
+        def _records(self, source: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+            looked_up.append(len(counts))
+            return super()._records(source, counts)
+
+    sampler = TrainSampler(Watched([Counted(5_000_000)], [1.0], 0), 5_000_000, 8, 3)
+    assert next(iter(sampler)).position == 3
+    assert looked_up == [sampling.BLOCK]
 
 
 def test_every_pass_visits_every_record_once_and_in_another_order() -> None:
@@ -60,7 +92,7 @@ def test_shares_hold_in_every_stretch() -> None:
 def test_balanced_classes_are_drawn_alike() -> None:
     """Nine records of one class and one of another: each class half of the time."""
     balance = np.array([1 / 9] * 9 + [1.0])
-    draws = SampleStream([Counted(10, balance=balance)], [1.0], 0).draws(0, 4000)
+    draws = list(SampleStream([Counted(10, balance=balance)], [1.0], 0).draws(0, 4000))
     rare = sum(draw.record == 9 for draw in draws)
     assert abs(rare - 2000) < 130  # four standard deviations
 
@@ -75,7 +107,7 @@ def test_a_global_batch_is_the_same_on_any_number_of_ranks(ranks: int) -> None:
     share = 8 // ranks
     for batch in range(6):
         drawn = [draw for part in parts for draw in part[batch * share : (batch + 1) * share]]
-        assert sorted(drawn, key=lambda draw: draw.position) == stream().draws(96 + 8 * batch, 104 + 8 * batch)
+        assert sorted(drawn, key=lambda draw: draw.position) == list(stream().draws(96 + 8 * batch, 104 + 8 * batch))
 
 
 def test_a_resumed_epoch_goes_on_where_it_was_and_the_next_is_whole() -> None:
@@ -97,7 +129,7 @@ def test_evaluation_sees_every_record_and_all_ranks_see_as_many() -> None:
 
 def test_sources_of_one_length_are_shuffled_each_in_its_own_way() -> None:
     """In lockstep, record 17 of one would always come with record 17 of the other."""
-    draws = SampleStream([Counted(50), Counted(50)], [0.5, 0.5], 0).draws(0, 104)
+    draws = list(SampleStream([Counted(50), Counted(50)], [0.5, 0.5], 0).draws(0, 104))
     first, second = ([draw.record for draw in draws if draw.source == source][:50] for source in (0, 1))
     assert sorted(first) == sorted(second) == list(range(50))
     assert sum(one == other for one, other in zip(first, second, strict=True)) < 10
@@ -114,7 +146,7 @@ def test_ranks_get_as_many_samples_where_they_do_not_divide_an_epoch(epoch_size:
         share = (epoch_size * (epoch + 1) - first) // 4
         assert [len(part) for part in parts] == [share] * 4
         together = sorted((draw for part in parts for draw in part), key=lambda draw: draw.position)
-        assert together == stream().draws(first, first + 4 * share)
+        assert together == list(stream().draws(first, first + 4 * share))
     assert {len(sampler) for sampler in samplers} == {epoch_size // 4}
 
 
@@ -126,7 +158,7 @@ def test_sources_take_turns_by_hand() -> None:
 
 def test_weights_are_shares_whatever_they_add_up_to_and_none_is_never() -> None:
     sources = [Counted(7), Counted(5, ordered=True)]
-    assert SampleStream(sources, [3, 1], 0).draws(0, 50) == stream().draws(0, 50)
+    assert list(SampleStream(sources, [3, 1], 0).draws(0, 50)) == list(stream().draws(0, 50))
     assert {draw.source for draw in SampleStream(sources, [0, 2], 0).draws(0, 50)} == {1}
     assert {draw.source for draw in SampleStream(sources, [2, 0], 0).draws(0, 50)} == {0}
 

@@ -93,7 +93,7 @@ def test_a_sample_longer_than_the_budget_is_an_error(process: RegionProcessor) -
     source = Listed(sample("long", frames=4))
     length = process.most_tokens(source[0])
     assert length > 4 * GRID**2
-    draws = SampleStream([source], [1.0], 0).draws(0, 1)
+    draws = list(SampleStream([source], [1.0], 0).draws(0, 1))
     data = RegionDataset({"train": source}, process)
     assert BudgetedSteps(data, length).__getitems__(draws)
     with pytest.raises(DataError, match=rf"'train/long': {length} tokens, but data.token_budget is {length - 1}"):

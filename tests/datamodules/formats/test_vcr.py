@@ -12,6 +12,7 @@ from hypothesis import given
 from damage import FUZZ, damaged, dump_jsonl, read_all
 from datamodules.errors import DataError
 from datamodules.formats.vcr import Vcr
+from datamodules.reading.json_index import Named
 from datamodules.types import Box, Frames, Polygon, RegionSample
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_picture, squares
 
@@ -85,7 +86,7 @@ def test_questions_and_stills_of_one_clip_share_it(tmp_path: Path) -> None:
     assert [source[index].cluster for index in range(8)] == [clips[0]] * 4 + [clips[1]] * 4
     still = "lsmdc_val_FILM/FILM_00.00.01.000-00.00.02.500@7.jpg"
     record = json.loads((tmp_path / "val.jsonl").read_text().splitlines()[0]) | {"img_fn": still}
-    assert source.sample(record, 0).cluster == clips[0]
+    assert source.sample(Named(0, record), 0).cluster == clips[0]
 
 
 @pytest.mark.parametrize("prompt", ["mask", "box"])

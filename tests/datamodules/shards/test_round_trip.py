@@ -99,9 +99,10 @@ def test_litdata_reads_the_same_items(source: Listed, tmp_path: Path) -> None:
     for index, (item, part) in enumerate(shards._layout.places.tolist()):
         content = bytes(items[item])
         size = int.from_bytes(content[:4], "little")
-        head = json.loads(content[4 : 4 + size])
-        start = 4 + size + sum(head["lines"][:part])
-        line = json.loads(content[start : start + head["lines"][part]])
+        head = json.loads(content[8 : 8 + size])
+        lengths = [length for length, _ in head["lines"]]
+        start = 8 + size + sum(lengths[:part])
+        line = json.loads(content[start : start + lengths[part]])
         assert line["id"] == source[index].id
 
 

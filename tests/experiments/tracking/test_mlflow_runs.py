@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +13,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow_server import serving
 from tiny_run import TinyModule, loader, trainer
+from tiny_run import run as run_tiny
 
 from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord, flat_parameters
+from processes import finish, start, start_ranks
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,18 +46,6 @@ def config_callback(**values: object) -> RunRecord:
     parser.add_argument("--note", type=str)
     parser.add_argument("--rate", type=float)
     return RunRecord(parser, parser.parse_object(values))
-
-
-def program(root: Path, name: str, devices: int) -> subprocess.Popen[str]:
-    command = [sys.executable, str(Path(__file__).with_name("tiny_run.py")), str(root), name, str(devices)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def finish(*processes: subprocess.Popen[str]) -> None:
-    for process in processes:
-        _, errors = process.communicate(timeout=180)
-        assert process.returncode == 0, errors
 
 
 def test_an_experiment_is_made_once_beside_its_store(root: Path) -> None:
@@ -124,7 +112,7 @@ def test_system_metrics_end_with_the_run(root: Path, tmp_path: Path, monkeypatch
 
 def test_two_ddp_processes_are_one_run_and_share_a_fresh_store_with_another_command(tmp_path: Path) -> None:
     """Three processes open one store for the first time, at once; migrating it used to be a race."""
-    finish(program(tmp_path, "ddp", devices=2), program(tmp_path, "alone", devices=1))
+    finish(*start_ranks(2, run_tiny, tmp_path, "ddp", 2), start(run_tiny, tmp_path, "alone", 1))
     found = {run.info.run_name: run for run in runs(tmp_path, "tiny")}
     assert len(runs(tmp_path, "tiny")) == 2
     assert [found[name].info.status for name in ("ddp", "alone")] == ["FINISHED", "FINISHED"]

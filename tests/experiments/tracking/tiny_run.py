@@ -1,8 +1,7 @@
-"""A run of a second: one weight, four batches. As a program, `tiny_run.py ROOT NAME DEVICES` fits it."""
+"""A run of a second: one weight, four batches."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -49,7 +48,7 @@ def trainer(logger: RunLogger, folder: Path, devices: int = 1, **options: object
     )
 
 
-if __name__ == "__main__":
-    root, name, devices = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def run(root: Path, name: str, devices: int) -> None:
+    """The whole of it, in each of its processes."""
     logger = RunLogger("tiny", name, root)
     trainer(logger, root / name, devices, strategy="ddp" if devices > 1 else "auto").fit(TinyModule(), loader())

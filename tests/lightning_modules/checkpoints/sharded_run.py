@@ -1,12 +1,10 @@
-"""A script that trains a tiny model under FullySharded; Lightning starts it again for every further process.
+"""Trains a tiny model, also as one of the processes that FullySharded has.
 
-python sharded_run.py FOLDER RANKS STEPS [--batch B] [--replicas R] writes FOLDER/losses.json, the shape of the mesh
-that weights lie on, and a checkpoint every four steps.
+FOLDER/losses.json is written, the shape of the mesh that weights lie on, and a checkpoint every four steps.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -23,7 +21,6 @@ from helpers import ARCHITECTURE, Listed, tokenizer_folder
 from lightning_modules import BaseModel, LoraOptions, TokenMark, VideoRegionModule
 from lightning_modules.training.sharding import FullySharded
 
-RANK = int(os.environ.get("LOCAL_RANK", "0"))
 OPTIONS: dict[str, Any] = {
     "region_encoder": TokenMark(8, 8),
     "prompt": "plain",
@@ -51,7 +48,8 @@ class Watched(Callback):
 def train(
     folder: Path, ranks: int, steps: int, checkpoint: str | None = None, batch: int = 2, **trainer: Any
 ) -> list[float]:
-    tokenizer = tokenizer_folder(folder / f"tokenizer{RANK}")
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    tokenizer = tokenizer_folder(folder / f"tokenizer{rank}")
     base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer)
     module = VideoRegionModule(base=base, **{**OPTIONS, **trainer.pop("model", {})})
     data = VideoRegionDataModule(
@@ -70,7 +68,7 @@ def train(
         callbacks=[watched, saved],
         **trainer,
     ).fit(module, data, ckpt_path=checkpoint)
-    if RANK == 0:
+    if rank == 0:
         (folder / "losses.json").write_text(json.dumps(watched.losses))
         (folder / "mesh.json").write_text(json.dumps(mesh_shapes(module)))
     return watched.losses
@@ -82,14 +80,6 @@ def mesh_shapes(module: VideoRegionModule) -> list[list[int]]:
     return [list(shape) for shape in sorted(meshes)]
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("ranks", type=int)
-    parser.add_argument("steps", type=int)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--replicas", type=int, default=1)
-    asked = parser.parse_args()
-    strategy = FullySharded(asked.replicas, timeout=60)
-    train(asked.folder, asked.ranks, asked.steps, batch=asked.batch, strategy=strategy)
+def train_as_rank(folder: Path, ranks: int, steps: int, batch: int = 2, replicas: int = 1) -> None:
+    """What each process of a sharded training runs."""
+    train(folder, ranks, steps, batch=batch, strategy=FullySharded(replicas, timeout=60))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sharded_run import train as train_alone
+from sharded_run import train_as_rank
 from test_region_module import SAMPLES, fresh, train
 from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGeneration
 
@@ -25,8 +23,8 @@ from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export,
 from lightning_modules.checkpoints.sharded import read_sharded
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
+from processes import finish, start_ranks
 
-SCRIPT = Path(__file__).with_name("sharded_run.py")
 PLAIN = (sample("a", boxes=(), question="what is it"), sample("bb", boxes=(), question="hm", frames=3))
 
 
@@ -200,16 +198,12 @@ def test_the_command_lists_what_it_wrote(
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of eight steps of LoRA under FSDP2 in two processes, with a checkpoint after four."""
     folder = tmp_path_factory.mktemp("two")
-    train_sharded(folder, "2", "8")
+    train_sharded(folder, 2, 8)
     return folder
 
 
-def train_sharded(folder: Path, *arguments: str) -> None:
-    """Runs `sharded_run.py`, which starts a process for each rank."""
-    command = [sys.executable, str(SCRIPT), str(folder), *arguments]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
-    assert done.returncode == 0, done.stderr[-3000:]
+def train_sharded(folder: Path, ranks: int, *options: int) -> None:
+    finish(*start_ranks(ranks, train_as_rank, folder, ranks, *options))
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +219,7 @@ def losses(folder: Path) -> list[float]:
     return found
 
 
+@pytest.mark.long
 def test_lora_under_fsdp2_trains_as_one_process(two_ranks: Path, one_rank: Path) -> None:
     assert losses(two_ranks) == pytest.approx(losses(one_rank), abs=1e-5)
     assert len(losses(two_ranks)) == 8
@@ -235,7 +230,7 @@ def test_two_groups_of_two_train_as_one_process(tmp_path: Path) -> None:
     """Hybrid sharding: weights lie in shards within a group, and each group holds a replica of the other's."""
     for name in ("four", "one"):
         (tmp_path / name).mkdir()
-    train_sharded(tmp_path / "four", "4", "3", "--batch", "4", "--replicas", "2")
+    train_sharded(tmp_path / "four", 4, 3, 4, 2)
     train_alone(tmp_path / "one", 1, 3, batch=4)
     assert json.loads((tmp_path / "four" / "mesh.json").read_text()) == [[2, 2]]
     assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)

@@ -12,8 +12,9 @@ from test_arithmetic import loss_of
 from twins import BASES, STEP, twins, with_values
 
 from datamodules.batching.batch import RegionBatch
-from lightning_modules.planning.measuring import evaluation, training
+from lightning_modules.planning.measuring import LiveMemory, evaluation, training
 from lightning_modules.planning.step import make_batch
+from lightning_modules.planning.weightless import Weightless
 from lightning_modules.region_module import Part, RegionModule
 from lightning_modules.training.lora import LoraOptions
 from lightning_modules.training.sharding import checkpointed, sharded_layers
@@ -130,3 +131,14 @@ def test_the_cache_by_hand() -> None:
     supervised = 2 * 20
     vocabulary, visual = outline.backbone.base.output_head.weight.shape[0], 2 * 64
     assert held["logits"] == supervised * vocabulary * 4 + visual * 9 * 4
+
+
+def test_what_an_operation_shares_with_its_input_is_no_new_memory() -> None:
+    """What is asked for a second time is not worked out again: a sum is new each time, a view of one never."""
+    values = torch.empty(4, 8, device="meta")
+    with Weightless(), LiveMemory() as live:
+        sums = [values + values for _ in range(2)]
+        assert live.bytes == 2 * values.nbytes
+        views = [torch.ops.aten._unsafe_view(one, [32]) for one in sums]
+        assert live.bytes == 2 * values.nbytes
+        assert [view.shape for view in views] == [(32,), (32,)]

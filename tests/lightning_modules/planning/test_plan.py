@@ -78,6 +78,7 @@ def test_the_papers_models_are_counted(arguments: list[str], parameters: int, wi
     assert learning == parameters + sum(beside.values()) - parts["vision tower"].parameters
 
 
+@pytest.mark.long
 def test_13b_on_eight_devices_is_printed(sharded: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Four bytes a weight that learns, two a frozen one, over eight devices; the bound is speed over work, layers run
     again included."""
@@ -97,31 +98,29 @@ def test_13b_on_eight_devices_is_printed(sharded: str, capsys: pytest.CaptureFix
     assert "fits into 141 GiB" in printed
 
 
-def test_what_does_not_fit_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """Full fine-tuning of 13B with a copy on every device of 180 GiB: AdamW's state is where it ends."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["plan", *THIRTEEN, "--devices", "8", "--device-memory", "180"])
-    printed = capsys.readouterr().out
-    assert stop.value.code == 1
-    named = re.findall(r"does not fit: ([^,]+), training step: ([\d.]+) of ([\d.]+) GiB", printed)
-    assert [name for name, _, _ in named][:3] == ["optimiser state", "gradient buckets", "batch"]
-    gradients = 4 * (13_353_348_197 - 303_507_456) / GIB
-    assert float(named[0][1]) == pytest.approx(2 * 303_507_456 / GIB + 4 * gradients - 180, abs=0.06)
+@pytest.mark.long
+def test_what_does_not_fit_is_named_without_the_weights() -> None:
+    """Full fine-tuning of 13B with a copy on every device of 180 GiB: AdamW's state is where it ends.
 
-
-def test_13b_is_planned_without_its_weights() -> None:
-    """Seconds of one core, and less than 1 GiB beside what importing the libraries takes."""
+    It takes seconds of one core, and less than 1 GiB beside what importing the libraries takes.
+    """
     program = (
         "import resource, sys, time, cli\n"
         "import experiments.config.run, lightning_modules.planning.plan, rich.table, transformers\n"
         "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()\n"
-        "cli.main(['plan', *sys.argv[1:], '--device-memory', '10000'])\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "sys.stderr.write(f'\\n{(after - before) / 2**20} {time.process_time() - start}')\n"
+        "try:\n"
+        "    cli.main(['plan', *sys.argv[1:], '--devices', '8', '--device-memory', '180'])\n"
+        "finally:\n"
+        "    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "    sys.stderr.write(f'\\n{(after - before) / 2**20} {time.process_time() - start}')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *THIRTEEN], capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ
-    )
+    command = [sys.executable, "-c", program, *THIRTEEN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
+    assert done.returncode == 1, done.stderr
+    named = re.findall(r"does not fit: ([^,]+), training step: ([\d.]+) of ([\d.]+) GiB", done.stdout)
+    assert [name for name, _, _ in named][:3] == ["optimiser state", "gradient buckets", "batch"]
+    gradients = 4 * (13_353_348_197 - 303_507_456) / GIB
+    assert float(named[0][1]) == pytest.approx(2 * 303_507_456 / GIB + 4 * gradients - 180, abs=0.06)
     grown, seconds = map(float, done.stderr.splitlines()[-1].split())
     assert grown < 1 and seconds < 20
 

@@ -57,7 +57,7 @@ def evaluated(
 ) -> dict[str, float]:
     module = tiny_module(folder, **{"max_new_tokens": 2, **options})
     data = VideoRegionDataModule(val={"val": Listed(*samples)}, eval_batch_size=eval_batch_size, num_workers=0)
-    trainer(folder, devices=ranks, strategy="ddp_spawn" if ranks > 1 else "auto").validate(module, data, verbose=False)
+    trainer(folder, devices=ranks, strategy="ddp_fork" if ranks > 1 else "auto").validate(module, data, verbose=False)
     found: dict[str, float] = json.loads((folder / "losses.json").read_text())
     return found
 

@@ -61,7 +61,7 @@ def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
     Trainer(
         accelerator="cpu",
         devices=ranks,
-        strategy="ddp_spawn" if ranks > 1 else "auto",
+        strategy="ddp_fork" if ranks > 1 else "auto",
         max_steps=trainer.pop("max_steps", 3),
         gradient_clip_val=1.0,
         logger=False,

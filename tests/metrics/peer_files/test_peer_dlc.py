@@ -46,7 +46,7 @@ def write(path: Path, content: Any) -> Path:
 def published() -> dict[str, Any]:
     """As the judge's script leaves it."""
     judged = {name: {"pred": "A red car.", "response": said, "score_pos": 0.3} for name, said in LISTS.items()}
-    return judged | {"avg_pos": 0.1, "avg_neg": 0.2}
+    return judged | {"avg_pos": 0.1, "avg_neg": 0.2, "avg": 0.15}
 
 
 @pytest.mark.parametrize("answers", [LISTS, published()])
