@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.errors import DataError
-from datamodules.media.clips import Backend, read_clip
+from datamodules.media.clips import Backend, check_whole, clip_of
 from datamodules.prompting.choices import answered
 from datamodules.reading.checks import check_sample, check_taught
 from datamodules.regions.footprints import View
@@ -73,7 +73,8 @@ class Checkup:
                 check_taught(answered(sample))
             if not self.media:
                 return None
-            clip = read_clip(sample.media, self.num_frames, sample.prompted_frames, self.backend)
+            clip = clip_of(sample, self.num_frames, self.backend)
+            check_whole(sample.media, clip)
             placement = Placement.filling((clip.pixels.shape[1], clip.pixels.shape[2]), (self.side, self.side))
             frames = [[time] for time in range(len(clip.frames))]
             view = View.regular(placement, placement.canvas, frames)

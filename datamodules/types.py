@@ -244,11 +244,13 @@ class Clip:
         pixels: (T, H, W, 3) uint8 RGB.
         frames: The source frame each of them is, ascending.
         rate: Source frames a second, if the media say so.
+        length: How many source frames there are, if the media say so.
     """
 
     pixels: NDArray[np.uint8]
     frames: tuple[int, ...]
     rate: float | None = None
+    length: int | None = None
 
     @property
     def seconds(self) -> tuple[float, ...]:

@@ -14,13 +14,15 @@ from datamodules.errors import DataError
 from datamodules.media import video_backends, video_index
 from datamodules.media.media_file import opened
 from datamodules.media.video_backends import Backend, Picture
-from datamodules.types import Clip, File, Frames, Media, NoPicture, Pixels, Sampled, Video
+from datamodules.types import Clip, File, Frames, Media, NoPicture, Pixels, RegionSample, Sampled, Video
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
     "Backend",
+    "check_whole",
+    "clip_of",
     "count_frames",
     "frame_size",
     "least_frames",
@@ -51,21 +53,54 @@ def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backe
     choose = partial(_choose, media, num_frames, prompted)
     match media:
         case Video(path):
-            pictures, numbers = video_backends.read_frames(path, choose, backend)
-            return Clip(_stack(pictures, [f"{path}: frame {number}" for number in numbers]), numbers)
+            pictures, numbers, count = video_backends.read_frames(path, choose, backend)
+            return Clip(_stack(pictures, [f"{path}: frame {number}" for number in numbers]), numbers, length=count)
         case Frames(paths):
             numbers = choose(len(paths))
             pictures = [_read_image(paths[number]) for number in numbers]
-            return Clip(_stack(pictures, [str(paths[number]) for number in numbers]), numbers)
+            return Clip(_stack(pictures, [str(paths[number]) for number in numbers]), numbers, length=len(paths))
         case Sampled(files, numbers):
             _check_sampled(media, num_frames, prompted)
             return Clip(_stack([_read_image(file) for file in files], list(map(str, files))), numbers)
         case Pixels(array):
             numbers = choose(len(_checked(array)))
-            return Clip(array[list(numbers)], numbers)
+            return Clip(array[list(numbers)], numbers, length=len(array))
         case NoPicture():
             return Clip(np.zeros((0, 1, 1, 3), np.uint8), ())
     assert_never(media)
+
+
+def clip_of(sample: RegionSample, num_frames: int, backend: Backend | None = None) -> Clip:
+    """The frames of a sample, with those that its regions are pointed at on: see `read_clip`.
+
+    Raises:
+        DataError: As `read_clip`, or a region's track goes on behind the last frame: it is of another video.
+    """
+    clip = read_clip(sample.media, num_frames, sample.prompted_frames, backend)
+    for number, region in enumerate(sample.regions):
+        if clip.length is not None and max(region.track, default=0) >= clip.length:
+            last = max(region.track)
+            raise DataError(f"region {number} has frame {last} in its track, {_name(sample.media)} has {clip.length}")
+    return clip
+
+
+def check_whole(media: Media, clip: Clip) -> None:
+    """Refuses a video that reading makes the best of, though it tells itself that it once held more.
+
+    Args:
+        media: What the clip was read from; all but videos pass.
+        clip: Knows how many frames decode.
+
+    Raises:
+        DataError: There are fewer frames than the file's header or duration promises, or the times of a constant rate
+            jump.
+    """
+    if isinstance(media, Video):
+        with video_index.open_video(media.path) as video:
+            index = video_index.index_frames(video)
+        tail = "" if clip.length == len(index.times) else f"has {clip.length} of {len(index.times)} frames that decode"
+        if problem := index.problem or tail:
+            raise DataError(f"{media.path}: {problem}")
 
 
 def sample_frames(first: int, last: int, num_frames: int, prompted: Sequence[int] = ()) -> tuple[int, ...]:
