@@ -6,6 +6,7 @@ area as well: a small region keeps a weight.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -175,7 +176,9 @@ def _frame_coverage(geometry: Geometry, source: tuple[int, int], target: tuple[i
     if isinstance(geometry, Polygon):
         return polygon_coverage(_rings(geometry), source, target)
     if isinstance(geometry, Stroke):
-        return stroke_coverage(np.reshape(geometry.points, (-1, 2)), geometry.radius, source, target)
+        # twice the diagonal covers the frame from any point on it; what a larger circle costs grows with it
+        radius = min(geometry.radius, 2 * math.hypot(*source))
+        return stroke_coverage(np.reshape(geometry.points, (-1, 2)), radius, source, target)
     rows = _interval_coverage(y0, y1, source[0], target[0])
     columns = _interval_coverage(x0, x1, source[1], target[1])
     return np.outer(rows, columns)

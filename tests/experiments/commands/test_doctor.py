@@ -13,6 +13,7 @@ import yaml
 import cli
 from datamodules.checkup import Checkup, Finding, examine, kind_of, pick
 from datamodules.formats import RegionJsonl
+from deadly import Deadly
 from helpers import Listed, sample
 from moving_squares import save_picture
 
@@ -114,6 +115,17 @@ def test_several_processes_find_the_same(configuration: Path) -> None:
     source = RegionJsonl(configuration.parent / "val.jsonl")
     checkup = Checkup(num_frames=1, side=28)
     assert list(examine(source, checkup, workers=1)) == list(examine(source, checkup))
+
+
+def test_a_record_that_kills_its_process_is_a_finding_and_hides_no_other() -> None:
+    """Regression: one crash in native code ended the doctor with a BrokenProcessPool that named no record."""
+    found: list[Finding] = []
+    with pytest.raises(KeyError, match="a mistake"):  # what is no fault of the data is raised here
+        found.extend(examine(Deadly(20), Checkup(1, 28, media=False), workers=1))
+    assert found[3] == Finding(3, None, "record 3: the process that looked at it died of SIGSEGV")
+    assert [finding.sample for finding in found if finding.record != 3] == [
+        str(number) for number in range(16) if number != 3
+    ]
 
 
 def test_only_records_are_read_without_media() -> None:
