@@ -30,6 +30,9 @@ Answering: TypeAlias = Literal["likelihood", "letter"]
 DEFAULT_RATE = 24.0
 """Frames a second of frame folders and frames in memory, which is what transformers takes for them."""
 
+LEAST_AREA = 1e-4
+"""Square pixels that a region has at least once what lies outside the frame is cut off; anything smaller is nothing."""
+
 # --- where a region is, on one frame ------------------------------------------------------------------------------
 
 
