@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _NO_TIME = -(2**63)  # FFmpeg's value for a time that is not known
 _CUT_ANYWHERE = ("mpegts", "mpeg")  # streams that are received from some moment on
+_PADDED = (*_CUT_ANYWHERE, "avi")  # where zeros may fill up a packet
 _FROM_ZERO = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # files whose clock starts with them
 _AVI_CHUNK = 8  # bytes of a chunk's header
 _WITHOUT_ZEROS = ("h264", "hevc", "mpeg4", "vp8", "vp9", "av1")
@@ -202,9 +203,9 @@ def _header(packet: Packet[VideoStream], video: OpenVideo) -> _Header:
     codec, data = video.stream.codec_context.name, bytes(packet)
     # VP8 has hidden frames in packets of their own
     is_shown = not packet.is_discard and (codec != "vp8" or bool(data[0] & 0x10))
-    if video.container.format.name in _CUT_ANYWHERE:
+    if video.container.format.name in _PADDED:
         data = data.rstrip(b"\0")
-    is_hollow = packet.is_corrupt or (codec in _WITHOUT_ZEROS and _HOLE in data)
+    is_hollow = packet.is_corrupt or (codec in _WITHOUT_ZEROS and (not data or _HOLE in data))
     return _Header(time, seek, packet.is_keyframe, is_shown, is_hollow, packet.pos or 0)
 
 
@@ -255,7 +256,8 @@ def _problem(video: OpenVideo, headers: Sequence[_Header], frames: Mapping[int, 
         return f"jumps from {at:g} s to {after:g} s, {len(jumps)} jumps in {len(times)} frames at a constant rate"
     if sound <= max(frames):
         return f"has {sound} of {max(frames) + 1} frames, the others are lost or damaged"
-    promised = _promised_end(video)
+    # a last frame may be shown for long; where all frames are counted that tells nothing
+    promised = None if len(headers) == stream.frames else _promised_end(video)
     if promised is not None and promised - times[-1] > _LATE * step:
         missing = round((promised - times[-1]) / step) - 1
         return f"has {sound} frames, its duration promises {sound + missing}"
@@ -286,7 +288,8 @@ def _suits_decord(video: OpenVideo, headers: Sequence[_Header], times: Sequence[
 
     It shows what an edit list hides, places key frames by their order in the file instead of in time (wrong for open
     groups of pictures), loses its place when it seeks in AVI or MPEG-TS, and converts rarer pixel formats in its own
-    way. Nothing is raised then: it hands out another picture.
+    way. Nothing is raised then: it hands out another picture. Damage other than cuts and holes it patches up without a
+    word, where PyAV mostly tells.
     """
     return (
         len(times) == len(headers)
