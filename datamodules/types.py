@@ -30,6 +30,9 @@ Answering: TypeAlias = Literal["likelihood", "letter"]
 DEFAULT_RATE = 24.0
 """Frames a second of frame folders and frames in memory, which is what transformers takes for them."""
 
+LEAST_AREA = 1e-4
+"""Square pixels that a region has at least once what lies outside the frame is cut off; anything smaller is nothing."""
+
 # --- where a region is, on one frame ------------------------------------------------------------------------------
 
 
@@ -244,11 +247,13 @@ class Clip:
         pixels: (T, H, W, 3) uint8 RGB.
         frames: The source frame each of them is, ascending.
         rate: Source frames a second, if the media say so.
+        length: How many source frames there are, if the media say so.
     """
 
     pixels: NDArray[np.uint8]
     frames: tuple[int, ...]
     rate: float | None = None
+    length: int | None = None
 
     @property
     def seconds(self) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from datamodules.batching.visual_processor import Run, VisualProcessor, VisualPrompt
 from datamodules.errors import DataError
-from datamodules.media.clips import Backend, frame_size, least_frames, most_frames, read_clip
+from datamodules.media.clips import Backend, clip_of, frame_size, least_frames, most_frames
 from datamodules.prompting.conversation import REGION_TOKEN, ConversationRenderer, Rendered
 from datamodules.prompting.pointing import PLACEHOLDERS, Pointing
 from datamodules.prompting.region_text import RegionText
@@ -59,7 +59,7 @@ class RegionProcessor:
     def __call__(self, sample: RegionSample, draw: str = "") -> Processed:
         """Args: sample; draw: names this draw of marks in training. Empty, as in evaluation, marks never change."""
         try:
-            clip = read_clip(sample.media, self.num_frames, sample.prompted_frames, self.backend)
+            clip = clip_of(sample, self.num_frames, self.backend)
             visual = self.vision(self.pointing.draw(clip, sample.regions))
             weights = region_weights(sample.regions, clip.frames, visual.views, visual.tokens, self.causal)
             region_texts = self.pointing.region_texts(sample.regions, clip)

@@ -29,7 +29,8 @@ from datamodules.reading.fields import filled, frame_number, mapping, member
 from datamodules.reading.geometry import parse_geometry, parse_mask
 from datamodules.reading.json_index import JsonIndex, read_json
 from datamodules.reading.records import located
-from datamodules.types import Geometry, Mask
+from datamodules.reading.rle import encoded
+from datamodules.types import Geometry
 
 Track: TypeAlias = Mapping[int, Geometry | None]
 """Source frame -> where an object is there, None where it is not visible."""
@@ -88,7 +89,7 @@ class LabelMaps:
             maps = [_map(member(arrays, f"f{place}"), f"f{place}") for place in range(_MAPS)]
             frames = _spread(media, self.map_frames)
         return {
-            label: {frame: _mask(each == numbers[label]) for frame, each in zip(frames, maps, strict=True)}
+            label: {frame: encoded(each == numbers[label]) for frame, each in zip(frames, maps, strict=True)}
             for label in labels
             if label in numbers
         }
@@ -189,15 +190,6 @@ def _spread(media: Path, map_frames: MapFrames) -> Sequence[int]:
     if map_frames == "ends":
         return sample_frames(0, count, _MAPS)
     return [count * (2 * place + 1) // (2 * _MAPS) for place in range(_MAPS)]
-
-
-def _mask(pixels: NDArray[np.bool_]) -> Mask | None:
-    if not pixels.any():
-        return None
-    from pycocotools import mask
-
-    code = mask.encode(np.asfortranarray(pixels, np.uint8))
-    return Mask((pixels.shape[0], pixels.shape[1]), code["counts"])
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,10 @@ _logger = logging.getLogger(__name__)
 class CocoInstances(RegionSource):
     """Every single object (iscrowd 0) of a COCO instances file, asked for its category.
 
-    The answer is the category's name in lower case; images come in the order of their ids. A box that
-    rounding has put less than one pixel outside its image is clipped; further outside it is an error, as is
-    an empty one.
+    The answer is the category's name in lower case; images come in the order of their ids. A box
+    that sticks out of its image is clipped; one with nothing on it, or that is inverted, is an error where it is shown:
+    beside a segmentation it is not looked at. Objects without height or width, of which COCO has two, are left out. How
+    many there are of each is logged.
 
     Args:
         annotations: The instances file.
@@ -37,8 +37,6 @@ class CocoInstances(RegionSource):
         balanced: Draw every class equally often in training instead of every object.
         min_area: Leave out objects whose box is smaller, in square pixels.
     """
-
-    _boxes_stick_out: ClassVar[bool] = False  # then each is clipped, whatever the overhang
 
     def __init__(
         self,
@@ -62,8 +60,6 @@ class CocoInstances(RegionSource):
         return len(self._index.annotations)
 
     def __getitem__(self, index: int) -> RegionSample:
-        if not self._boxes_stick_out:
-            self._index.check_box(index)
         annotation = self._index.annotations[index]
         category = self._index.category(index)
         regions = (self._index.region(index, self.prompt),)
@@ -96,9 +92,15 @@ class CocoInstances(RegionSource):
     @cached_property
     def _index(self) -> CocoIndex:
         index = CocoIndex.load(self.annotations)
-        areas = index.annotations["bbox"][:, 2:].prod(axis=1)
-        small = (areas >= 0) & (areas < self.min_area)
-        if small.all():
-            raise DataError(f"{self.annotations}: all {len(small)} objects are below min_area {self.min_area:g}")
-        _logger.info("%s: %d objects, %d below min_area", self.annotations, len(small), small.sum())
-        return replace(index, annotations=index.annotations[~small])
+        extents = index.annotations["bbox"][:, 2:]
+        areas, flat = extents.prod(axis=1), (extents == 0).any(axis=1)
+        small = (areas >= 0) & (areas < self.min_area) & ~flat
+        if (flat | small).all():
+            counts = f"{small.sum()} objects are below min_area {self.min_area:g}, {flat.sum()} without height or width"
+            raise DataError(f"{self.annotations}: all {len(small)} objects are left out: {counts}")
+        told = (
+            "%s: %d objects; left out: %d without height or width, %d below min_area; boxes clipped to their image: %d"
+        )
+        clipped = index.stick_out()[~(flat | small)].sum()
+        _logger.info(told, self.annotations, len(small), flat.sum(), small.sum(), clipped)
+        return replace(index, annotations=index.annotations[~(flat | small)])

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from datamodules.errors import DataError
 from datamodules.formats.referring_video import Expression, Files, References, ReferringVideos, parse_exp
+from datamodules.media.mask_picture import read_label_picture
 from datamodules.reading.fields import filled, mapping, member, text
 from datamodules.reading.json_index import JsonIndex
+from datamodules.reading.rle import encoded
 from datamodules.types import Mask
 
 _logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class RefYoutubeVos(ReferringVideos):
         """The pixels with a palette index."""
         folder = self._mask_folder() / video
         indices = (_palette_indices(folder / f"{frame}.png") for frame in frames)
-        return [_mask(picture == number) for picture in indices]
+        return [encoded(picture == number) for picture in indices]
 
     def category(self, video: str, objects: Sequence[int]) -> str:
         """The class of the one object."""
@@ -115,24 +117,9 @@ def _without(index: JsonIndex, other: JsonIndex) -> JsonIndex:
     return replace(index, names=tuple(index.names[number] for number in kept), places=index.places[kept])
 
 
-def _palette_indices(path: Path) -> NDArray[np.uint8]:
+def _palette_indices(path: Path) -> NDArray[np.integer]:
     """(H, W): the palette index of every pixel of a picture."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            mode, indices = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image: {error}") from error
-    if mode != "P":
-        raise DataError(f"{path}: a picture of mode {mode}, expected palette indices (mode P)")
-    return indices
-
-
-def _mask(pixels: NDArray[np.bool_]) -> Mask | None:
-    from pycocotools import mask as coco_mask
-
-    if not pixels.any():
-        return None
-    height, width = pixels.shape
-    return Mask((height, width), coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))["counts"])
+    labels = read_label_picture(path)
+    if labels.mode != "P" or labels.numbers is None:
+        raise DataError(f"{path}: a picture of mode {labels.mode}, expected palette indices (mode P)")
+    return labels.numbers

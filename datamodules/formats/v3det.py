@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from datamodules.formats.coco_instances import CocoInstances
 from datamodules.reading.checks import check_sample
@@ -25,8 +25,6 @@ from datamodules.types import RegionSample
 class V3Det(CocoInstances):
     """Every object of a V3Det file, asked for its category; the answer is the class name in lower case.
 
-    A box that sticks out of its image is clipped; one that is empty or outside is an error when it is read.
-
     Args:
         root: Folder with `annotations` and `images`.
         split: Part of the data; `train_ovd_base` is train without the novel classes.
@@ -35,8 +33,6 @@ class V3Det(CocoInstances):
         balanced: Draw every class equally often in training instead of every object.
         min_area: Leave out objects whose box is smaller, in square pixels.
     """
-
-    _boxes_stick_out: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """What VideoRefer's files share: objects as tracks of masks, how text names them, videos that are folders of frames.
 
 An object is `{"<frame>": {"segmentation": mask}}`: COCO's run-length code, a list of polygons, or null. Frames are
-counted from 0 in the video, or in the sorted folder. An object with null, or with a mask without a pixel, is not
-visible there; nothing is known of frames that are not listed.
+counted from 0 in the video, or in the folder in the order of its pictures' numbers. An object with null, or with a mask
+without a pixel, is not visible there; nothing is known of frames that are not listed.
 
 In text, the n-th `<region>` stands for the n-th object. It may carry a name, `<object3><region>`, and then `<object3>`
 alone means the same object wherever else it stands; the numbers of the names are arbitrary.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from datamodules.errors import DataError
+from datamodules.media.pictures import frames_in
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.reading.fields import filled, frame_number, integer, mapping, member
 from datamodules.reading.geometry import parse_frame_mask, parse_polygon
@@ -25,7 +26,6 @@ from datamodules.types import Frames, Geometry, Region, Video
 Mode: TypeAlias = Literal["single_frame", "multi_frame"]
 """Which frame an object is prompted on: the one that the record names, or the first that shows it."""
 
-_PICTURES = {".jpg", ".jpeg", ".png"}
 _INTRODUCED = re.compile(r"(?:<object(\d+)>\s*)?<region>", re.ASCII)
 _NAMED = re.compile(rf"{_INTRODUCED.pattern}|<object(\d+)>", re.ASCII)
 
@@ -91,20 +91,16 @@ def parse_id(record: Mapping[str, Any]) -> str:
 
 
 def video_media(path: Path) -> Frames | Video:
-    """A video file, or the pictures of a folder in the order of their names.
+    """A video file, or the pictures of a folder in the order of `frames_in`.
 
     Raises:
-        DataError: The path or the folder cannot be read, or it has no picture.
+        DataError: The path or the folder cannot be read, it has no picture, or their names are in no order.
     """
     try:
-        if not path.is_dir():
-            return Video(path)
-        pictures = sorted(each for each in path.iterdir() if each.suffix.lower() in _PICTURES and each.name[0] != ".")
+        is_folder = path.is_dir()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    if not pictures:
-        raise DataError(f"{path}: 0 pictures in the folder")
-    return Frames(tuple(pictures))
+    return Frames(frames_in(path)) if is_folder else Video(path)
 
 
 def _segmentation(value: object, where: str) -> Geometry | None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 import numpy as np
 
 from datamodules.errors import DataError
 from datamodules.media import video_backends, video_index
-from datamodules.media.media_file import opened
+from datamodules.media.pictures import frames_in, is_picture, picture_size, read_picture
 from datamodules.media.video_backends import Backend, Picture
-from datamodules.types import Clip, File, Frames, Media, NoPicture, Pixels, Sampled, Video
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from datamodules.types import Clip, Frames, Media, NoPicture, Pixels, RegionSample, Sampled, Video
 
 __all__ = [
     "Backend",
+    "check_whole",
+    "clip_of",
     "count_frames",
     "frame_size",
     "least_frames",
@@ -29,8 +27,6 @@ __all__ = [
     "read_clip",
     "sample_frames",
 ]
-
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backend: Backend | None = None) -> Clip:
@@ -51,21 +47,54 @@ def read_clip(media: Media, num_frames: int, prompted: Sequence[int] = (), backe
     choose = partial(_choose, media, num_frames, prompted)
     match media:
         case Video(path):
-            pictures, numbers = video_backends.read_frames(path, choose, backend)
-            return Clip(_stack(pictures, [f"{path}: frame {number}" for number in numbers]), numbers)
+            pictures, numbers, count = video_backends.read_frames(path, choose, backend)
+            return Clip(_stack(pictures, [f"{path}: frame {number}" for number in numbers]), numbers, length=count)
         case Frames(paths):
             numbers = choose(len(paths))
-            pictures = [_read_image(paths[number]) for number in numbers]
-            return Clip(_stack(pictures, [str(paths[number]) for number in numbers]), numbers)
+            pictures = [read_picture(paths[number]) for number in numbers]
+            return Clip(_stack(pictures, [str(paths[number]) for number in numbers]), numbers, length=len(paths))
         case Sampled(files, numbers):
             _check_sampled(media, num_frames, prompted)
-            return Clip(_stack([_read_image(file) for file in files], list(map(str, files))), numbers)
+            return Clip(_stack([read_picture(file) for file in files], list(map(str, files))), numbers)
         case Pixels(array):
             numbers = choose(len(_checked(array)))
-            return Clip(array[list(numbers)], numbers)
+            return Clip(array[list(numbers)], numbers, length=len(array))
         case NoPicture():
             return Clip(np.zeros((0, 1, 1, 3), np.uint8), ())
     assert_never(media)
+
+
+def clip_of(sample: RegionSample, num_frames: int, backend: Backend | None = None) -> Clip:
+    """The frames of a sample, with those that its regions are pointed at on: see `read_clip`.
+
+    Raises:
+        DataError: As `read_clip`, or a region's track goes on behind the last frame: it is of another video.
+    """
+    clip = read_clip(sample.media, num_frames, sample.prompted_frames, backend)
+    for number, region in enumerate(sample.regions):
+        if clip.length is not None and max(region.track, default=0) >= clip.length:
+            last = max(region.track)
+            raise DataError(f"region {number} has frame {last} in its track, {_name(sample.media)} has {clip.length}")
+    return clip
+
+
+def check_whole(media: Media, clip: Clip) -> None:
+    """Refuses a video that reading makes the best of, though it tells itself that it once held more.
+
+    Args:
+        media: What the clip was read from; all but videos pass.
+        clip: Knows how many frames decode.
+
+    Raises:
+        DataError: There are fewer frames than the file's header or duration promises, or the times of a constant rate
+            jump.
+    """
+    if isinstance(media, Video):
+        with video_index.open_video(media.path) as video:
+            index = video_index.index_frames(video)
+        tail = "" if clip.length == len(index.times) else f"has {clip.length} of {len(index.times)} frames that decode"
+        if problem := index.problem or tail:
+            raise DataError(f"{media.path}: {problem}")
 
 
 def sample_frames(first: int, last: int, num_frames: int, prompted: Sequence[int] = ()) -> tuple[int, ...]:
@@ -157,9 +186,9 @@ def frame_size(media: Media) -> tuple[int, int]:
         case Frames(paths):
             if not paths:
                 raise DataError(f"{_name(media)}: has 0 frames")
-            return _image_size(paths[0])
+            return picture_size(paths[0])
         case Sampled(files):
-            return _image_size(files[0])
+            return picture_size(files[0])
         case Pixels(array):
             height, width = _checked(array).shape[1:3]
             return height, width
@@ -221,58 +250,15 @@ def _checked(array: Picture) -> Picture:
     return array
 
 
-# --- still pictures -------------------------------------------------------------------------------------------------
-
-
-def _read_image(path: File) -> Picture:
-    from PIL import ImageOps
-
-    with _open_image(path) as image:
-        return _to_rgb(ImageOps.exif_transpose(image))
-
-
-def _image_size(path: File) -> tuple[int, int]:
-    from PIL import ExifTags
-
-    with _open_image(path) as image:
-        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (image.width, image.height) if lies_on_its_side else (image.height, image.width)
-
-
-@contextmanager
-def _open_image(path: File) -> Iterator[Image]:
-    """An image file; whatever fails while it is read becomes one DataError."""
-    from PIL import Image
-
-    try:
-        with Image.open(opened(path)) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image: {error}") from error
-
-
-def _to_rgb(image: Image) -> Picture:
-    # Pillow clips what has more than 8 bits at 255 instead of scaling it
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        raise DataError(f"pixels of mode {image.mode!r} have no range that could be scaled to 8 bits")
-    return np.asarray(image.convert("RGB"))
-
-
 def media_at(path: str | Path) -> Media:
-    """An image, a folder of frames in the order of their names, or else a video.
+    """An image, a folder of frames in the order of `frames_in`, or else a video.
 
     Raises:
-        DataError: Nothing is there, or a folder without pictures.
+        DataError: Nothing is there, or a folder without pictures or of names in no order.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"no such file: {path}")
     if path.is_dir():
-        frames = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES))
-        if not frames:
-            raise DataError(f"no pictures in the folder {path}")
-        return Frames(frames)
-    return Frames((path,)) if path.suffix.lower() in PICTURES else Video(path)
+        return Frames(frames_in(path))
+    return Frames((path,)) if is_picture(path) else Video(path)

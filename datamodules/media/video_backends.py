@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from datamodules.errors import DataError
 from datamodules.media.media_file import opened
-from datamodules.media.video_index import FrameIndex, KeyFrame, OpenVideo, count_frames, index_frames, open_video
+from datamodules.media.video_index import (
+    FrameIndex,
+    KeyFrame,
+    OpenVideo,
+    count_frames,
+    index_frames,
+    lost_frame,
+    open_video,
+)
 from datamodules.types import File
 
 if TYPE_CHECKING:
@@ -29,7 +37,7 @@ class _UndecodableError(Exception):
 
 def read_frames(
     path: File, choose: Callable[[int], tuple[int, ...]], backend: Backend | None = None
-) -> tuple[list[Picture], tuple[int, ...]]:
+) -> tuple[list[Picture], tuple[int, ...], int]:
     """Decode the frames that `choose` picks, and as little else as possible.
 
     Args:
@@ -38,7 +46,8 @@ def read_frames(
         backend: None takes decord where it is installed. PyAV stands in where decord would misread a file.
 
     Returns:
-        The (H, W, 3) uint8 RGB frames, turned upright as the file's rotation says, and their numbers.
+        The (H, W, 3) uint8 RGB frames, turned upright as the file's rotation says, their numbers, and how many frames
+        there are.
 
     Raises:
         DataError: The file is missing, is no video, or is damaged in the middle; the backend is not there.
@@ -46,11 +55,19 @@ def read_frames(
     backend = _available(backend)
     with open_video(path) as video:
         index = index_frames(video)
-        numbers = choose(len(index.times))
+        count = len(index.times)
+        numbers = choose(count)
+        for number in numbers:
+            if index.times[number] is None:
+                raise lost_frame(path, number, count)
         with contextlib.suppress(_UndecodableError):
-            return _decode(path, video, index, numbers, backend), numbers
-    numbers = choose(count_frames(path))
-    return _decode_in_order(path, numbers), numbers
+            return _decode(path, video, index, numbers, backend), numbers, count
+    count = count_frames(path)
+    numbers = choose(count)
+    try:
+        return _decode_in_order(path, index, numbers), numbers, count
+    except _UndecodableError:
+        raise DataError(f"{path}: frames {list(numbers)} of {count} do not decode alike twice") from None
 
 
 def upright_size(path: File) -> tuple[int, int]:
@@ -97,7 +114,7 @@ def _has_decord() -> bool:
 
 def _decode(path: File, video: OpenVideo, index: FrameIndex, numbers: Sequence[int], backend: Backend) -> list[Picture]:
     if not index.keys:
-        return _decode_in_order(path, numbers)
+        return _decode_in_order(path, index, numbers)
     if backend == "decord" and index.suits_decord:
         with contextlib.suppress(_UndecodableError):  # PyAV knows codecs that decord does not
             return _decode_with_decord(path, index, numbers)
@@ -139,7 +156,8 @@ def _picture(reader: Any, number: int) -> Picture:
 def _decode_by_seeking(video: OpenVideo, index: FrameIndex, numbers: Sequence[int]) -> list[Picture]:
     import av
 
-    groups = groupby((index.times[number] for number in numbers), key=index.key_before)
+    times = [time for number in numbers if (time := index.times[number]) is not None]
+    groups = groupby(times, key=index.key_before)
     try:
         return [picture for key, times in groups for picture in _decode_from(video, key, list(times))]
     except av.FFmpegError as error:
@@ -150,8 +168,12 @@ def _decode_from(video: OpenVideo, key: KeyFrame, times: Sequence[int]) -> list[
     """The pictures shown at `times`, decoded from `key` on."""
     video.container.seek(key.seek, stream=video.stream)
     packets = dropwhile(lambda packet: packet.pts != key.time, video.container.demux(video.stream))
+    # what is shown before the key frame builds on others before it, which were not decoded
+    following = (packet for packet in packets if packet.pts is None or packet.pts >= key.time)
     pictures: list[Picture] = []
-    for frame in (frame for packet in packets for frame in video.stream.decode(packet)):
+    for frame in (frame for packet in following for frame in video.stream.decode(packet)):
+        if frame.is_corrupt:
+            break
         if frame.pts == times[len(pictures)]:
             pictures.append(_upright(frame))
         if len(pictures) == len(times):
@@ -159,14 +181,18 @@ def _decode_from(video: OpenVideo, key: KeyFrame, times: Sequence[int]) -> list[
     raise _UndecodableError
 
 
-def _decode_in_order(path: File, numbers: Sequence[int]) -> list[Picture]:
-    wanted = set(numbers)
+def _decode_in_order(path: File, index: FrameIndex, numbers: Sequence[int]) -> list[Picture]:
+    wanted = {index.times[number] for number in numbers}
+    pictures: list[Picture] = []
     with open_video(path) as video:
-        frames = islice(enumerate(video.decodable_frames()), numbers[-1] + 1)
-        pictures = [_upright(frame) for number, frame in frames if number in wanted]
-    if len(pictures) < len(numbers):
-        raise _UndecodableError
-    return pictures
+        for place, frame in enumerate(video.decoded()):
+            if frame is None and not index.timed:
+                break  # whatever follows has lost its number
+            if frame is not None and (frame.pts if index.timed else place) in wanted:
+                pictures.append(_upright(frame))
+            if len(pictures) == len(numbers):
+                return pictures
+    raise _UndecodableError
 
 
 def _upright(frame: VideoFrame) -> Picture:

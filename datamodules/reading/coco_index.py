@@ -145,20 +145,11 @@ class CocoIndex:
         shown: NDArray[np.bool_] = np.logical_and(boxes[:, 0] < boxes[:, 2], boxes[:, 1] < boxes[:, 3])
         return shown
 
-    def check_box(self, row: int) -> None:
-        """Refuse a box that is empty, or sticks out by a pixel or more, which no rounding explains.
-
-        Raises:
-            DataError: Naming the file, the annotation, its box and the image's size.
-        """
-        _, width, height = self.image(row)
-        bbox, size = self.annotations["bbox"][row], np.array([width, height])
-        outside = bool((np.maximum(-bbox[:2], bbox[:2] + bbox[2:] - size) >= 1).any())
-        x0, y0, x1, y1 = _clipped(bbox, size).tolist()
-        if outside or x1 <= x0 or y1 <= y0:
-            problem = "leaves" if outside else "is empty in"
-            box = f"box (x, y, width, height) {bbox.tolist()}"
-            raise DataError(f"{self.where(row)}: {box} {problem} the image of {width} x {height} pixels")
+    def stick_out(self) -> NDArray[np.bool_]:
+        """Whether each annotation's box reaches over the edge of its image, where it is cut, (N,)."""
+        near, extent = self.annotations["bbox"][:, :2], self.annotations["bbox"][:, 2:]
+        outside: NDArray[np.bool_] = ((near < 0) | (near + extent > self._sizes())).any(axis=1)
+        return outside
 
     def where(self, row: int) -> str:
         """File and annotation, for error messages."""

@@ -80,7 +80,9 @@ class FrameTimes:
 
 def _told(video: OpenVideo, index: FrameIndex) -> NDArray[np.float64] | None:
     unit = video.stream.time_base
-    if not index.keys or not unit:
+    if not index.timed or not unit:
         return None
-    times = np.array(index.times, np.float64)
+    times = np.array(index.times, np.float64)  # of what is lost, not a number
+    numbers, there = np.arange(len(times)), np.isfinite(times)
+    times = np.interp(numbers, numbers[there], times[there]) if there.any() else times
     return (times - times[:1]) * float(unit)

@@ -8,7 +8,7 @@ from typing import Any
 from datamodules.errors import DataError
 from datamodules.reading.fields import array, integer, known_keys, mapping, member, number, only_key, text
 from datamodules.reading.rle import compressed, run_lengths
-from datamodules.types import Box, Geometry, Mask, Polygon, Stroke
+from datamodules.types import LEAST_AREA, Box, Geometry, Mask, Polygon, Stroke
 
 KINDS = ("box", "mask", "polygon", "stroke")
 
@@ -54,12 +54,13 @@ def clipped(box: Box, size: tuple[int, int], where: str) -> Box:
     """The part of a box on a frame of `size` (height, width): trackers follow what is half out of the picture.
 
     Raises:
-        DataError: Nothing of it is on the frame.
+        DataError: Less than `LEAST_AREA` of it is on the frame.
     """
     height, width = size
     x0, y0, x1, y1 = box.xyxy
     inside = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
-    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+    across, down = inside[2] - inside[0], inside[3] - inside[1]
+    if across <= 0 or down <= 0 or across * down < LEAST_AREA:
         raise DataError(f"{where}: box {list(box.xyxy)} is not on the frame of width {width} and height {height}")
     return Box(inside)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
+from datamodules.types import Mask
 
 
 def run_lengths(counts: str) -> NDArray[np.int64]:
@@ -41,6 +42,16 @@ def compressed(runs: list[int], size: tuple[int, int]) -> bytes:
 
     code: bytes = mask.frPyObjects({"size": list(size), "counts": runs}, *size)["counts"]
     return code
+
+
+def encoded(inside: NDArray[np.bool_]) -> Mask | None:
+    """The mask of all pixels (H, W) that are inside; None if none is."""
+    from pycocotools import mask
+
+    if not inside.any():
+        return None
+    height, width = inside.shape
+    return Mask((height, width), mask.encode(np.asfortranarray(inside, np.uint8))["counts"])
 
 
 def _stored_numbers(

@@ -6,6 +6,7 @@ area as well: a small region keeps a weight.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from datamodules.errors import DataError
 from datamodules.regions.drawing import solid
 from datamodules.regions.polygons import polygon_coverage, stroke_coverage
-from datamodules.types import Box, Geometry, Mask, Polygon, Stroke
+from datamodules.types import LEAST_AREA, Box, Geometry, Mask, Polygon, Stroke
 
 Fit: TypeAlias = Literal["squash", "pad"]
 Resample: TypeAlias = Literal["bilinear", "bicubic", "lanczos"]
@@ -31,7 +32,8 @@ def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, floa
 
     Raises:
         DataError: A box or a polygon has a coordinate that is not finite, reaches more than `OVERHANG` over the
-            frame's edge, or is none: an inverted box, a ring of less than three points. A mask of another size than
+            frame's edge, or is none: a box that is inverted or has less than `LEAST_AREA` on the frame, a ring of less
+            than three points. A mask of another size than
             the frame. A stroke without a radius or with a point beyond the frame.
     """
     if isinstance(geometry, Mask):
@@ -49,9 +51,16 @@ def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, floa
         raise DataError(f"{kind} {[x0, y0, x1, y1]} has a coordinate that is not finite")
     if isinstance(geometry, Box) and not (x0 < x1 and y0 < y1):
         raise DataError(f"box {[x0, y0, x1, y1]} is inverted or empty: x0 < x1 and y0 < y1 are needed")
+    if isinstance(geometry, Box) and (area := _area_on_frame(geometry, size)) < LEAST_AREA:
+        raise DataError(f"box {[x0, y0, x1, y1]} covers {area:g} square pixels of the frame, less than {LEAST_AREA:g}")
     if min(x0, y0) < -OVERHANG or x1 > size[1] + OVERHANG or y1 > size[0] + OVERHANG:
         raise DataError(f"{kind} {[x0, y0, x1, y1]} lies outside the frame of width {size[1]} and height {size[0]}")
     return x0, y0, x1, y1
+
+
+def _area_on_frame(box: Box, size: tuple[int, int]) -> float:
+    x0, y0, x1, y1 = box.xyxy
+    return max(0.0, min(x1, size[1]) - max(x0, 0)) * max(0.0, min(y1, size[0]) - max(y0, 0))
 
 
 def _around_stroke(stroke: Stroke, size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -132,6 +141,8 @@ class Placement:
     def coverage(self, geometry: Geometry) -> NDArray[np.float32]:
         """The share of every pixel of the canvas that the region covers: (height, width) float32 in [0, 1].
 
+        All zero of a polygon or stroke that has less than `LEAST_AREA` on the frame, and of an empty mask.
+
         Raises:
             DataError: As `bounding_box`.
         """
@@ -172,13 +183,18 @@ def _frame_coverage(geometry: Geometry, source: tuple[int, int], target: tuple[i
     if isinstance(geometry, Mask):
         return _mask_coverage(run_length_code(geometry, source), source, target)
     x0, y0, x1, y1 = bounding_box(geometry, source)
+    if isinstance(geometry, Box):
+        rows = _interval_coverage(y0, y1, source[0], target[0])
+        columns = _interval_coverage(x0, x1, source[1], target[1])
+        return np.outer(rows, columns)
     if isinstance(geometry, Polygon):
-        return polygon_coverage(_rings(geometry), source, target)
-    if isinstance(geometry, Stroke):
-        return stroke_coverage(np.reshape(geometry.points, (-1, 2)), geometry.radius, source, target)
-    rows = _interval_coverage(y0, y1, source[0], target[0])
-    columns = _interval_coverage(x0, x1, source[1], target[1])
-    return np.outer(rows, columns)
+        covered = polygon_coverage(_rings(geometry), source, target)
+    else:
+        # twice the diagonal covers the frame from any point on it; what a larger circle costs grows with it
+        radius = min(geometry.radius, 2 * math.hypot(*source))
+        covered = stroke_coverage(np.reshape(geometry.points, (-1, 2)), radius, source, target)
+    area = float(covered.sum()) * math.prod(source) / math.prod(target)
+    return covered if area >= LEAST_AREA else np.zeros_like(covered)
 
 
 def _mask_coverage(code: dict[str, object], source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:

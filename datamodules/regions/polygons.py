@@ -18,6 +18,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from datamodules.errors import DataError
+
+_CROSSINGS = 10_000
 _NOTHING = 1e-9  # shares of a pixel below that are rounding errors of a sum that is 0
 
 
@@ -34,9 +37,14 @@ def polygon_coverage(
 
     Returns:
         `target`, in [0, 1].
+
+    Raises:
+        DataError: A ring crosses itself more than 10,000 times.
     """
     areas = [_inside(ring) for ring in rings]
-    return _covered(areas[0] if len(areas) == 1 else shapely.union_all(areas), source, target)
+    # the parts of one ring are apart; where two of them share a border, what is added along it cancels out
+    area = areas[0] if len(areas) == 1 else shapely.union_all(shapely.get_parts(np.asarray(areas)))
+    return _covered(area, source, target)
 
 
 def stroke_coverage(
@@ -92,10 +100,21 @@ def _inside(ring: NDArray[np.float64]) -> shapely.Geometry:
     polygon = shapely.polygons(ring)
     if shapely.is_valid(polygon):
         return polygon
+    _check_crossings(ring)
     # the ring with nodes where it meets itself cuts the plane into faces, each of which is inside or outside as a whole
     faces = shapely.get_parts(shapely.polygonize([shapely.union_all([shapely.get_exterior_ring(polygon)])]))
     odd = _crossings(ring, shapely.get_coordinates(shapely.point_on_surface(faces))) % 2 == 1
-    return shapely.union_all(faces[odd])
+    return shapely.multipolygons(faces[odd])
+
+
+def _check_crossings(ring: NDArray[np.float64]) -> None:
+    """Refuses what would take minutes and gigabytes, as a ring of a thousand random points does."""
+    edges = shapely.linestrings(np.stack([ring, np.roll(ring, -1, axis=0)], axis=1))
+    tree, twice = shapely.STRtree(edges), 0
+    for start in range(0, len(edges), 64):
+        twice += tree.query(edges[start : start + 64], predicate="crosses").shape[1]
+        if twice > 2 * _CROSSINGS:
+            raise DataError(f"a ring of {len(ring)} points crosses itself more than {_CROSSINGS} times")
 
 
 def _crossings(ring: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View
 from datamodules.regions.placement import Placement
-from datamodules.types import Geometry, Region
+from datamodules.types import LEAST_AREA, Geometry, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ def _check_prompts(
 ) -> None:
     for number, prompt in shown.items():
         if not prompt.any():
-            raise DataError(f"region {number} is empty on its prompted frame {frame}")
+            raise DataError(
+                f"region {number} is empty on its prompted frame {frame}, less than {LEAST_AREA:g} square pixels"
+            )
         if number in covered and not covered[number].any():
             raise DataError(f"region {number} is prompted on frame {frame}, where its track covers nothing")
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
-from datamodules.media.clips import Backend, read_clip
+from datamodules.media.clips import Backend, clip_of
 from datamodules.regions.drawing import shown_on, solid
 from datamodules.regions.placement import Placement, bounding_box
 from datamodules.regvid.masklets import Masklets, fill_gaps
@@ -113,7 +113,7 @@ class Mark:
 
     def _mark(self, video: RegionSample) -> MarkedVideo:
         nouns = _nouns(video.regions)
-        clip = read_clip(video.media, self.frames, video.prompted_frames, self.backend)
+        clip = clip_of(video, self.frames, self.backend)
         if not clip.frames:
             raise DataError("has no picture to mark")
         regions = video.regions if self.masklets is None else fill_gaps(self.masklets, clip, video.regions)

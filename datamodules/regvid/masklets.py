@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from datamodules.errors import DataError
+from datamodules.reading.rle import encoded
 from datamodules.regions.placement import Placement, run_length_code
 from datamodules.types import Box, Clip, Geometry, Mask, Region, Stroke
 
@@ -174,12 +174,7 @@ def _point_at(session: Sam2VideoInferenceSession, prompt: Geometry, time: int, s
 
 def _mask(output: Any, size: tuple[int, int]) -> Mask | None:
     """The pixels that are likelier in the object than not, or None where it is not visible."""
-    from pycocotools import mask as coco_mask
-
-    inside = (_resized(output.pred_masks[0, 0].float(), size) > 0).cpu().numpy()
-    if not inside.any():
-        return None
-    return Mask(size, coco_mask.encode(np.asfortranarray(inside.astype(np.uint8)))["counts"])
+    return encoded((_resized(output.pred_masks[0, 0].float(), size) > 0).cpu().numpy())
 
 
 def _resized(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

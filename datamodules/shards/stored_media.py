@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from datamodules.clusters import cluster_of
 from datamodules.errors import DataError
-from datamodules.media.clips import Backend, read_clip
+from datamodules.media.clips import Backend, clip_of
 from datamodules.media.video_backends import Picture
 from datamodules.shards.item import StoredMedia
 from datamodules.shards.layout import Form
@@ -102,7 +102,7 @@ def _compressed(samples: Sequence[RegionSample]) -> StoredMedia:
 
 def _read_clip(sample: RegionSample, num_frames: int, backend: Backend | None) -> Any:
     try:
-        return read_clip(sample.media, num_frames, sample.prompted_frames, backend)
+        return clip_of(sample, num_frames, backend)
     except DataError as error:
         raise sample.error(str(error)) from None
 

@@ -99,14 +99,14 @@ def test_balanced_and_small_objects_as_in_every_coco_file(tmp_path: Path) -> Non
 def test_a_box_that_sticks_out_is_clipped_and_one_outside_spoils_only_itself(tmp_path: Path) -> None:
     changed = document()
     changed["annotations"][0]["bbox"] = [-9, 5, 20, 400]
-    changed["annotations"][1]["bbox"] = [9, 5, 0, 4]
+    changed["annotations"][1]["bbox"] = [9, 5, -1, 4]
     _write(tmp_path, changed)
     source = V3Det(tmp_path, "val")
     assert source[0].regions[0].prompts[0] == Box((0.0, 5.0, 11.0, HEIGHT))
     with pytest.raises(DataError) as error:
         source[1]
     assert str(error.value) == (
-        f"{tmp_path}/annotations/v3det_2023_v1_val.json: annotation 2: bbox: box [9.0, 5.0, 9.0, 9.0] is not on the "
+        f"{tmp_path}/annotations/v3det_2023_v1_val.json: annotation 2: bbox: box [9.0, 5.0, 8.0, 9.0] is not on the "
         f"frame of width {WIDTH} and height {HEIGHT}"
     )
     assert source[2].id == "3"

@@ -38,7 +38,7 @@ def test_a_constant_rate(tmp_path: Path, name: str) -> None:
 
 
 def test_a_rate_that_changes(tmp_path: Path) -> None:
-    _save(tmp_path / "a.mkv", "libx264", [0, 1, 5, 6])
+    _save(tmp_path / "a.mkv", "libx264", [0, 1, 5, 6, 12, 14, 17])
     times = FrameTimes.read(tmp_path / "a.mkv")
     assert [times.shown_at(second) for second in (0.1, 0.45, 0.5)] == [1, 1, 2]
     assert times.nearest(0.45) == 2

@@ -12,8 +12,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from datamodules.errors import DataError
+from datamodules.reading.geometry import clipped
+from datamodules.regions.footprints import View
 from datamodules.regions.placement import Placement, bounding_box
-from datamodules.types import Box, Geometry, Mask, Polygon, Region
+from datamodules.regions.region_weights import region_weights
+from datamodules.types import Box, Geometry, Mask, Polygon, Region, Stroke
 from helpers import square_weights
 
 
@@ -158,3 +161,36 @@ def test_around_a_mask_of_another_size_than_the_frame_there_is_no_box() -> None:
     assert bounding_box(encode(inside), (8, 10)) == (4, 2, 9, 5)
     with pytest.raises(DataError, match="mask of 8 x 10 on a frame of 10 x 8"):
         bounding_box(encode(inside), (10, 8))
+
+
+@pytest.mark.parametrize("side", [1e-7, 1e-3, 0.00999])
+@pytest.mark.parametrize("corner", [(3.0, 4.0), (0.0, 0.0), (60.0, 40.0)])
+def test_what_is_too_small_to_have_a_weight_is_an_error(side: float, corner: tuple[float, float]) -> None:
+    """Regression: a box of 1e-7 pixels was taken, with a weight that rounds to nothing."""
+    x, y = corner
+    away = 1 if x < 60 else -1
+    x1, y1 = x + away * side, y + away * side
+    over_x, over_y = (x, y) if x == 3 else (x - away, y - away)  # at the edge only so much of it is on the frame
+    box = Box((min(over_x, x1), min(over_y, y1), max(over_x, x1), max(over_y, y1)))
+    ring = (over_x, over_y, x1, over_y, x1, y1, over_x, y1)
+    frame = Placement.of((40, 60), 112)
+    with pytest.raises(DataError, match=r"covers \S+ square pixels of the frame, less than 0\.0001"):
+        frame.coverage(box)
+    with pytest.raises(DataError, match="is not on the frame"):
+        clipped(box, (40, 60), "box")
+    for geometry in (Polygon((ring,)), Stroke(corner, side / 2)):
+        assert not frame.coverage(geometry).any()
+        view = View.regular(frame, (8, 8), [[0]])
+        with pytest.raises(
+            DataError, match=r"region 0 is empty on its prompted frame 0, less than 0\.0001 square pixels"
+        ):
+            region_weights((Region.at(geometry),), (0,), [view], 14 * 14)
+
+
+def test_the_least_area_has_a_weight() -> None:
+    for geometry in (
+        Box((3, 4, 3.01, 4.011)),
+        Polygon(((3, 4, 3.01, 4, 3.01, 4.011, 3, 4.011),)),
+        Stroke((3.0, 4.0), 0.006),
+    ):
+        assert Placement.of((40, 60), 112).coverage(geometry).sum() > 0

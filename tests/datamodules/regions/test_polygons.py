@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -225,3 +226,13 @@ def test_what_is_small_or_thin_still_has_pixels() -> None:
     """A polygon thinner than a pixel was drawn nowhere."""
     assert pixels(polygon([(3.6, 2), (3.9, 2), (3.9, 6), (3.6, 6)])).nonzero()[1].tolist() == [3] * 4
     assert pixels(Box((3.6, 2.6, 3.9, 2.9))).sum() == 1
+
+
+@pytest.mark.parametrize("count", [900, 4_000])
+def test_a_ring_that_is_a_scribble_is_refused_at_once(count: int) -> None:
+    """Regression: a thousand random points took two minutes and gigabytes, in native code."""
+    points = np.random.default_rng(0).uniform(0, 40, (count, 2))
+    started = time.perf_counter()
+    with pytest.raises(DataError, match=f"a ring of {count} points crosses itself more than 10000 times"):
+        Placement.of((40, 60), 112).coverage(polygon([(x, y) for x, y in points.tolist()]))
+    assert time.perf_counter() - started < 20

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from datamodules.formats.region_record import parse_record
 from datamodules.reading.geometry import dump_geometry, parse_geometry
 from datamodules.reading.shown import shown
 from datamodules.regions.placement import Placement, bounding_box, run_length_code
-from datamodules.types import Box, Region, Stroke
+from datamodules.types import Box, Polygon, Region, Stroke
 from experiments.commands.ask import parse_stroke
 from helpers import square_weights
 
@@ -127,3 +129,27 @@ def test_the_command_line_takes_points_and_a_radius() -> None:
     for text in ("40,60", "5", "a,b,c", ""):
         with pytest.raises(DataError, match=f"--point {text}: "):
             parse_stroke(text)
+
+
+@pytest.mark.parametrize("radius", [89.0, 1e5, 1e9, 1e300])
+def test_a_stroke_wider_than_the_frame_covers_it_and_costs_no_more(radius: float) -> None:
+    """Regression: a radius of 1e6 took half a minute in native code, 1e7 all memory."""
+    started = time.perf_counter()
+    assert Placement.of((40, 60), 112).coverage(Stroke((59.0, 1.0), radius)).min() == 1
+    assert run_length_code(Stroke((0.0, 0.0, 60.0, 40.0), radius), (40, 60))["size"] == [40, 60]
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("far", [63.0, 1e7, 1e9, 1e300, -1e9, float("inf"), float("nan")])
+def test_geometry_far_outside_is_refused_before_native_code_sees_it(far: float) -> None:
+    """Regression: a polygon with a corner at 1e9 ended the process."""
+    for geometry in (
+        Polygon(((0.0, 0.0, far, 0.0, far, far),)),
+        Polygon(((0.0, 0.0, 9.0, 0.0, 9.0, 9.0), (0.0, 0.0, 9.0, 0.0, 9.0, far))),
+        Box((far, 0.0, 9.0, 9.0)) if far < 0 else Box((0.0, 0.0, far, 9.0)),
+        Stroke((1.0, 1.0, far, 1.0), 2.0),
+        Stroke((1.0, far), 2.0),
+    ):
+        for ask in (Placement.of((40, 60), 112).coverage, partial(run_length_code, size=(40, 60))):
+            with pytest.raises(DataError, match=r"outside the frame of width 60 and height 40|is not finite|inverted"):
+                ask(geometry)

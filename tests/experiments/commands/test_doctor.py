@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -13,8 +15,10 @@ import yaml
 import cli
 from datamodules.checkup import Checkup, Finding, examine, kind_of, pick
 from datamodules.formats import RegionJsonl
+from datamodules.types import Box, Region, RegionSample, Turn, Video
+from deadly import Deadly
 from helpers import Listed, sample
-from moving_squares import save_picture
+from moving_squares import save_picture, save_video, squares
 
 GOOD: dict[str, Any] = {
     "image": "a.jpg",
@@ -114,6 +118,33 @@ def test_several_processes_find_the_same(configuration: Path) -> None:
     source = RegionJsonl(configuration.parent / "val.jsonl")
     checkup = Checkup(num_frames=1, side=28)
     assert list(examine(source, checkup, workers=1)) == list(examine(source, checkup))
+
+
+def test_a_record_that_kills_its_process_is_a_finding_and_hides_no_other() -> None:
+    """Regression: one crash in native code ended the doctor with a BrokenProcessPool that named no record."""
+    found: list[Finding] = []
+    with pytest.raises(KeyError, match="a mistake"):  # what is no fault of the data is raised here
+        found.extend(examine(Deadly(20), Checkup(1, 28, media=False), workers=1))
+    assert found[3] == Finding(3, None, "record 3: the process that looked at it died of SIGSEGV")
+    assert [finding.sample for finding in found if finding.record != 3] == [
+        str(number) for number in range(16) if number != 3
+    ]
+
+
+def test_videos_that_hold_less_than_they_promise_are_findings(tmp_path: Path) -> None:
+    """Regression: training read what there was, and a track of 9 frames lay on 5."""
+    path = tmp_path / "a.mkv"
+    save_video(path, squares(0).frames)
+    whole = RegionSample("whole", Video(path), (Region.at(Box((0, 0, 9, 9)), 0),), (Turn("what", "it"),))
+    late = replace(whole, id="late", regions=(Region.at(Box((0, 0, 9, 9)), 0, track={9: None}),))
+    [good, bad] = examine(Listed(whole, late), Checkup(2, 28))
+    assert good.problem is None
+    assert bad.problem == f"sample: sample 'late': region 0 has frame 9 in its track, {path} has 9"
+    with av.open(str(path)) as video:
+        places = [packet.pos or 0 for packet in video.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[5] + 1])
+    [cut] = examine(Listed(whole), Checkup(2, 28))
+    assert cut.problem == f"sample: sample 'whole': {path}: has 5 frames, its duration promises 9"
 
 
 def test_only_records_are_read_without_media() -> None:
