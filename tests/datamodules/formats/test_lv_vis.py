@@ -194,6 +194,6 @@ def test_a_real_code_covers_what_pycocotools_says(tmp_path: Path, real_data: Pat
     video = {"id": 9, "file_names": ["a/0.jpg", "a/1.jpg"], "height": height, "width": width, "length": 2}
     annotation = {"id": 4, "video_id": 9, "category_id": 77, "segmentations": [None, code]}
     sample = source_of(tmp_path, DOCUMENT | {"videos": [video], "annotations": [annotation]})[0]
-    mask = sample.regions[0].prompts[0]
+    mask = sample.regions[0].prompts[1]
     assert isinstance(mask, Mask)
     assert (mask.size, mask.counts.decode()) == ((height, width), code["counts"])

@@ -32,11 +32,11 @@ def data() -> Path:
 def masks(video: MarkedVideo, time: int) -> list[NDArray[np.bool_]]:
     """Of every region, (H, W) of the shown frame."""
     height, width = video.plain.shape[1:3]
-    placement = Placement(video.source, max(height, width), 0, 0, height, width)
+    placement = Placement.filling(video.source, (height, width))
     frame = video.frames[time]
     geometries = [region.track.get(frame) for region in video.regions]
-    shown = [np.zeros(video.source) if item is None else placement.coverage(item) for item in geometries]
-    return [coverage[:height, :width] > 0.5 for coverage in shown]
+    shown = [np.zeros((height, width)) if item is None else placement.coverage(item) for item in geometries]
+    return [coverage > 0.5 for coverage in shown]
 
 
 def plates(picture: NDArray[np.uint8], number: int) -> NDArray[np.bool_]:
