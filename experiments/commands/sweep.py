@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
+from experiments.config.parsers import CommandParser, positive
 from experiments.sweeps.specification import read_sweep
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ INTERRUPTED = 130  # exit code
 def main(arguments: Sequence[str]) -> None:
     """Runs a sweep; options it does not know go to every point. Exits with 1 if a point has failed."""
     asked, further = _parser().parse_known_args(arguments)
-    _check_counts(asked)
+    _check_patience(asked)
     # not before: --help has to answer at once
     from experiments.sweeps.grid import Grid
 
@@ -88,24 +89,21 @@ def termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_counts(asked: argparse.Namespace) -> None:
-    if asked.workers < 1:
-        raise DataError(f"--workers {asked.workers}: at least 1")
+def _check_patience(asked: argparse.Namespace) -> None:
     if asked.patience < LEAST_PATIENCE:
         raise DataError(f"--patience {asked.patience}: at least {LEAST_PATIENCE} seconds")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python cli.py sweep",
         usage="%(prog)s FILE [OPTIONS] [options of fit and test for every point]",
         description=__doc__,
-        allow_abbrev=False,
         epilog="Started again, it goes on where it was; started on another machine too, both share the points. Every "
         "point is a fit and a test in processes of their own: --dry-run lists them.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="base configuration, factors, seeds and metric")
-    parser.add_argument("--workers", type=int, default=1, help="points that run here at a time (%(default)s)")
+    parser.add_argument("--workers", type=positive, default=1, help="points that run here at a time (%(default)s)")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs (%(default)s)")
     parser.add_argument(
         "--storage", metavar="URL", help="database that machines share (sqlite:///ROOT/NAME/sweep.db, with a lock file)"
