@@ -25,7 +25,7 @@ from experiments.tracking.costs import Costs
 from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
-from experiments.tracking.run_tags import command_tag, run_tags
+from experiments.tracking.run_tags import command_tag, place, run_tags
 from experiments.tracking.training_run import training_run
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
@@ -142,8 +142,8 @@ class RegionCLI(LightningCLI):
         run_id = training_run(store, run.experiment, folder) if run.join or resumed else None
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
-        # what a run began with stays its own
-        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else {}
+        # what a run began with stays its own, but for its place, which may have been moved
+        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else place(folder)
         return RunLogger(
             run.experiment,
             run.name,
@@ -183,32 +183,66 @@ def _no_advertisement(record: logging.LogRecord) -> bool:
     return "Tip: For seamless cloud" not in record.getMessage()
 
 
+class Parsed(RegionCLI):
+    """A command line read to its end, its values filled in, and nothing made of it."""
+
+    def _set_seed(self) -> None:
+        """Not yet."""
+
+    def before_instantiate_classes(self) -> None:
+        """Fills in the values."""
+        interpolated(self._parser(self.subcommand), self.config[self.subcommand])
+
+    def instantiate_classes(self) -> None:
+        """Not yet."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Not yet."""
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Reads a command line of one of Lightning's subcommands.
+
+    Raises:
+        DataError: It could not be run.
+    """
+    _read(Parsed, arguments)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Runs one of Lightning's subcommands."""
-    # the arguments do come from the command line, by way of cli.py
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    """Runs one of Lightning's subcommands.
+
+    Raises:
+        DataError: Something of it cannot be used, or Lightning refuses it.
+    """
     # a worker's share of tiny data is the user's decision
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     # scores are gathered from all ranks before they are logged
     warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     try:
-        RegionCLI(
-            RegionModule,
-            RegionDataModule,
-            save_config_callback=RunRecord,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-            parser_class=RunParser,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            args=list(arguments),
-            auto_configure_optimizers=False,  # the model has its own, and its options say which
-        )
+        _read(RegionCLI, arguments)
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
         if not _is_lightnings(error):
             raise
         raise DataError(f"refused by Lightning: {error}") from error
+
+
+def _read(cli: type[RegionCLI], arguments: Sequence[str]) -> None:
+    # the arguments do come from the command line, by way of cli.py
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    cli(
+        RegionModule,
+        RegionDataModule,
+        save_config_callback=RunRecord,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+        parser_class=RunParser,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        args=list(arguments),
+        auto_configure_optimizers=False,  # the model has its own, and its options say which
+    )
 
 
 def _is_lightnings(error: Exception) -> bool:

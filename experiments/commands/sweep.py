@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     from experiments.sweeps.grid import Grid
 
     grid = Grid.of(read_sweep(asked.file), asked.root, further)
+    _check_points(grid)
     if asked.dry_run:
         sys.stdout.writelines(_lines(grid))
         return
@@ -70,6 +71,22 @@ def _run(grid: Grid, asked: argparse.Namespace) -> bool:
     parent.close(failed)
     console.print(summary(grid, attempts))
     return failed
+
+
+def _check_points(grid: Grid) -> None:
+    """Reads a command line of each combination of settings; else the last would be found out after all the others.
+
+    Raises:
+        DataError: One could not be run.
+    """
+    from experiments.lightning_cli import check
+
+    combinations = {tuple(point.settings.values()): point for point in reversed(grid.points.values())}
+    for point in reversed(combinations.values()):
+        try:
+            check(grid.lines(point, None)["fit"])
+        except DataError as error:
+            raise DataError(f"{grid.sweep.path}: {point.name}: {error}") from error
 
 
 def _lines(grid: Grid) -> Iterator[str]:
