@@ -52,6 +52,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """As `read_file`, and refuses what no training of Lightning's has written."""
+        if Path(path).is_dir():
+            raise DataError(f"{path} is a folder: a sharded checkpoint is loaded by FullySharded, which wrote it")
         checkpoint = read_file(path)
         if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
             raise DataError(f"{path} is not a checkpoint of a training")
