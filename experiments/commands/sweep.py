@@ -17,6 +17,7 @@ from experiments.sweeps.specification import read_sweep
 
 if TYPE_CHECKING:
     from experiments.sweeps.grid import Grid
+    from experiments.sweeps.specification import Point
 
 LEAST_PATIENCE = 15  # seconds; an abandoned training has to have ended before another begins in its folder
 INTERRUPTED = 130  # exit code
@@ -81,8 +82,10 @@ def _check_points(grid: Grid) -> None:
     """
     from experiments.lightning_cli import check
 
-    combinations = {tuple(point.settings.values()): point for point in reversed(grid.points.values())}
-    for point in reversed(combinations.values()):
+    combinations: dict[tuple[str, ...], Point] = {}
+    for point in grid.points.values():
+        combinations.setdefault(tuple(point.settings.values()), point)
+    for point in combinations.values():
         try:
             check(grid.lines(point, None)["fit"])
         except DataError as error:

@@ -43,7 +43,8 @@ class RunParser(LightningArgumentParser):
     def instantiate_classes(self, *arguments: Any, **options: Any) -> Namespace:
         """What a constructor refuses is one line as well."""
         try:
-            return super().instantiate_classes(*arguments, **options)
+            made: Namespace = super().instantiate_classes(*arguments, **options)
+            return made
         except ValueError as error:
             if _CLASS.search(str(error)) is None or isinstance(error, DataError):
                 raise
