@@ -28,8 +28,8 @@ class Report(Callback):
 
     A validation during training leaves pictures under `pictures/val/step-<step>`; `validate`, `test` and `predict`
     leave `predictions.jsonl`, one line a sample, pictures, and a table of the pictured predictions in MLflow. Where
-    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each. What has none,
-    `predict`, leaves `predictions-predict.jsonl`: the other belongs to the results beside it.
+    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each. `predict`
+    has none and leaves `predictions-predict.jsonl`: the other belongs to the results beside it.
 
     Args:
         pictures: Most pictures of an evaluation.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -71,4 +72,5 @@ class Termination(Callback):
                     trainer.strategy.launcher.kill(signum)
                 raise SystemExit(EXIT_CODE if trainer.local_rank == 0 else 0)
 
-        signal.signal(signal.SIGTERM, asked)
+        if threading.current_thread() is threading.main_thread():  # no other thread may, nor gets signals
+            signal.signal(signal.SIGTERM, asked)
