@@ -169,9 +169,9 @@ def test_a_server_gets_one_clean_run(server: str, tmp_path: Path) -> None:
 
 def test_the_environment_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    with pytest.raises(DataError, match="MLflow at http://127.0.0.1:1 does not answer"):
+    with pytest.raises(DataError, match=r"^MLflow at http://127.0.0.1:1 does not answer"):
         RunLogger()
-    with pytest.raises(DataError, match="MLflow at http://127.0.0.1:2 does not answer"):
+    with pytest.raises(DataError, match=r"^MLflow at http://127.0.0.1:2 does not answer"):
         RunLogger(tracking_uri="http://127.0.0.1:2")
 
 
