@@ -42,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         run(arguments)
-    except ValueError as error:
+    except Exception as error:
         line = error_line(error)
         if debug or line is None:
             raise
@@ -72,14 +72,19 @@ def run(arguments: list[str]) -> None:
 
         lightning(arguments)
     else:
-        sys.stderr.write(f"error: no command {command!r}\n\n{usage()}")
+        from datamodules.errors import nearest
+
+        near = nearest(command, [*LIGHTNING_COMMANDS, *COMMANDS])
+        sys.stderr.write(f"error: no command {command!r}{near}\n\n{usage()}")
         sys.exit(2)
 
 
-def error_line(error: ValueError) -> str | None:
-    """The message of an error in data or arguments, on one line; None for any other error."""
+def error_line(error: Exception) -> str | None:
+    """The message of an error in data, arguments or files, on one line; None for any other error."""
     from datamodules.errors import DataError
 
+    if isinstance(error, OSError):  # a full disk, a folder that cannot be made: what has no name is not a file's
+        return None if error.filename is None else f"{error.filename}: {error.strerror}"
     found: BaseException | None = error
     while found is not None and not isinstance(found, DataError):
         found = found.__cause__ or found.__context__

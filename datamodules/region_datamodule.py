@@ -14,7 +14,7 @@ from datamodules.batching.dataset import RegionDataset, begin_worker
 from datamodules.batching.processor import Processed, RegionProcessor
 from datamodules.batching.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
 from datamodules.batching.token_budget import BudgetedSteps
-from datamodules.errors import DataError
+from datamodules.errors import DataError, at_least
 from datamodules.media.clips import Backend
 from datamodules.source import RegionSource
 from datamodules.types import PromptedFrames
@@ -51,6 +51,9 @@ class RegionDataModule(LightningDataModule):
         num_workers: Loader processes; 0 decodes in the training process.
         seed: Decides the order of the samples and the marks drawn in training.
         video_backend: decord or pyav; decord where it is installed if left out.
+
+    Raises:
+        DataError: A number is out of range, weights name other sources, or a step is split in two ways.
     """
 
     default_num_frames = 1
@@ -74,6 +77,16 @@ class RegionDataModule(LightningDataModule):
         video_backend: Backend | None = None,
     ) -> None:
         super().__init__()
+        at_least(
+            1,
+            epoch_size=epoch_size,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            token_budget=token_budget,
+            eval_batch_size=eval_batch_size,
+            num_frames=num_frames,
+        )
+        at_least(0, num_workers=num_workers, seed=seed)
         self.sources: dict[str, Sources] = {"train": train or {}, "val": val or {}, "test": test or {}}
         self.sources["predict"] = predict or self.sources["test"]
         if weights is not None and set(weights) != set(self.sources["train"]):
@@ -84,8 +97,8 @@ class RegionDataModule(LightningDataModule):
         self.micro_batch_size = micro_batch_size
         self.token_budget = token_budget
         self._check_split()
-        self.eval_batch_size = eval_batch_size or batch_size
-        self.num_frames = num_frames or self.default_num_frames
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.num_frames = self.default_num_frames if num_frames is None else num_frames
         self.prompted_frames: PromptedFrames = prompted_frames
         self.num_workers = num_workers
         self.seed = seed
@@ -95,7 +108,7 @@ class RegionDataModule(LightningDataModule):
         size = self.micro_batch_size
         if size is not None and self.token_budget is not None:
             raise DataError(f"micro_batch_size {size} and token_budget {self.token_budget}: a step is split by one")
-        if size is not None and (size < 1 or self.batch_size % size):
+        if size is not None and self.batch_size % size:
             raise DataError(f"micro_batch_size {size} does not divide batch_size {self.batch_size}")
 
     def prepare_data(self) -> None:

@@ -314,7 +314,8 @@ class RegionSample:
 
     def error(self, problem: str) -> DataError:
         """The one error line for this sample."""
-        return DataError(f"{self.origin or 'sample'}: sample {self.id!r}: {problem}")
+        where = f"{self.origin}: " if self.origin else ""
+        return DataError(f"{where}sample {self.id!r}: {problem}")
 
     @property
     def prompted_frames(self) -> tuple[int, ...]:

@@ -8,9 +8,11 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from experiments.termination import Termination
+
 
 class RunCheckpoint(ModelCheckpoint):
-    """`last.ckpt` of a run: every so many optimiser steps, and at the end.
+    """`last.ckpt` of a run: every so many optimiser steps, at the end, and before a run ends that is asked to.
 
     It is saved when the next batch is about to begin: by then the numbers of the last step are logged and a validation
     that was due has been run, so that nothing is missing if the process is killed right after, and nothing is done
@@ -19,16 +21,21 @@ class RunCheckpoint(ModelCheckpoint):
     Args:
         folder: Where it lies.
         every: Optimiser steps from one to the next.
+        termination: Knows whether the run is asked to end.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, every: int, termination: Termination) -> None:
         super().__init__(folder, save_last=True, save_top_k=0, enable_version_counter=False)
         self.every = every
+        self.termination = termination
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Saves, if it is time."""
-        if trainer.global_step and trainer.global_step % self.every == 0:
+        """Saves, if it is time; ends the run after that, if it is asked to."""
+        ends = self.termination.agreed(trainer)
+        if trainer.global_step and (ends or trainer.global_step % self.every == 0):
             self._save(trainer)
+        if ends:
+            self.termination.end(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves what came out."""

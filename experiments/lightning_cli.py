@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,21 +12,27 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, at_least
 from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.config.interpolation import interpolated
+from experiments.config.run_parser import RunParser
 from experiments.reporting import Report
+from experiments.termination import Termination
 from experiments.tracking.costs import Costs
 from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
-from experiments.tracking.run_tags import command_tag, run_tags
+from experiments.tracking.run_tags import command_tag, place, run_tags
 from experiments.tracking.training_run import training_run
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
+
+OF_LIGHTNING = ("last", "best", "hpc", "registry")
+"""What `--ckpt_path` may be other than a path."""
 
 
 class RegionCLI(LightningCLI):
@@ -81,15 +88,26 @@ class RegionCLI(LightningCLI):
             self._parser(name).set_defaults(left.get(name, {}))
 
     def before_instantiate_classes(self) -> None:
-        """Gives the run its folder; a run without a name gets one that says what it is."""
+        """Gives the run its folder; a run without a name gets one that says what it is.
+
+        Raises:
+            DataError: The folder cannot be made, an option of the run is out of range, or a value is not set.
+        """
         assert self.subcommand is not None
         self._files = [Path(path.absolute) for path in self.config[self.subcommand].config or []]
         config = interpolated(self._parser(self.subcommand), self.config[self.subcommand])
         self.config[self.subcommand] = config
+        at_least(1, **{"run.threads": config.run.threads, "run.save_every": config.run.save_every})
+        at_least(0, **{"run.pictures": config.run.pictures})
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
         config.run.name = config.run.name or default_run_name(config)
-        config.trainer.default_root_dir = str(run_folder(config.run.root, config.run.experiment, config.run.name))
+        folder = run_folder(config.run.root, config.run.experiment, config.run.name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"--run.root {config.run.root}: {folder}: {error.strerror}") from error
+        config.trainer.default_root_dir = str(folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The Trainer, tracked in MLflow unless the configuration has a logger of its own, or false."""
@@ -97,12 +115,19 @@ class RegionCLI(LightningCLI):
         # the last checkpoint lies where `--ckpt_path last` of the same command looks for it
         folder = Path(trainer.default_root_dir) / "checkpoints"
         recover(folder)
-        self._check_last(folder)
+        self._check_checkpoint(folder)
+        if trainer.overfit_batches:
+            raise DataError(
+                f"trainer.overfit_batches {trainer.overfit_batches}: training samples are a stream, which has no first "
+                "batches; give data.train a small source instead"
+            )
         if trainer.logger in (None, True):
             kwargs["logger"] = self._logger(Path(trainer.default_root_dir))
+        termination = Termination()
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
-            RunCheckpoint(folder, run.save_every),
+            termination,
+            RunCheckpoint(folder, run.save_every, termination),
             Costs(),
             Report(run.pictures, min(run.pictures, 4)),
         ]
@@ -125,8 +150,8 @@ class RegionCLI(LightningCLI):
         run_id = training_run(store, run.experiment, folder) if run.join or resumed else None
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
-        # what a run began with stays its own
-        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else {}
+        # what a run began with stays its own, but for its place, which may have been moved
+        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else place(folder)
         return RunLogger(
             run.experiment,
             run.name,
@@ -146,15 +171,17 @@ class RegionCLI(LightningCLI):
             return folder / "checkpoints" / "last.ckpt"
         return None if path is None else Path(path)
 
-    def _check_last(self, folder: Path) -> None:
+    def _check_checkpoint(self, folder: Path) -> None:
         """Refuses to score an untrained model; a training may name `last` before there is any.
 
         Raises:
-            DataError: The checkpoint that shall be scored is not there.
+            DataError: The checkpoint is not there.
         """
         path = self.config_init[self.subcommand].ckpt_path
-        if self.subcommand != "fit" and path == "last" and not (folder / "last.ckpt").exists():
+        if path == "last" and self.subcommand != "fit" and not (folder / "last.ckpt").exists():
             raise DataError(f"--ckpt_path last: there is no {folder / 'last.ckpt'}")
+        if path is not None and str(path) not in OF_LIGHTNING and "://" not in str(path) and not Path(path).exists():
+            raise DataError(f"--ckpt_path {path}: there is no such file")
 
     def _parse_ckpt_path(self) -> None:
         """The configuration alone says what the model is; a checkpoint's own options never override it."""
@@ -164,22 +191,69 @@ def _no_advertisement(record: logging.LogRecord) -> bool:
     return "Tip: For seamless cloud" not in record.getMessage()
 
 
+class Parsed(RegionCLI):
+    """A command line read to its end, its values filled in, and nothing made of it."""
+
+    def _set_seed(self) -> None:
+        """Not yet."""
+
+    def before_instantiate_classes(self) -> None:
+        """Fills in the values."""
+        interpolated(self._parser(self.subcommand), self.config[self.subcommand])
+
+    def instantiate_classes(self) -> None:
+        """Not yet."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Not yet."""
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Reads a command line of one of Lightning's subcommands.
+
+    Raises:
+        DataError: It could not be run.
+    """
+    _read(Parsed, arguments)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Runs one of Lightning's subcommands."""
-    # the arguments do come from the command line, by way of cli.py
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    """Runs one of Lightning's subcommands.
+
+    Raises:
+        DataError: Something of it cannot be used, or Lightning refuses it.
+    """
     # a worker's share of tiny data is the user's decision
     warnings.filterwarnings("ignore", message=".*does not have many workers")
     # scores are gathered from all ranks before they are logged
     warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
-    RegionCLI(
+    try:
+        _read(RegionCLI, arguments)
+    except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
+        if not _is_lightnings(error):
+            raise
+        raise DataError(f"refused by Lightning: {error}") from error
+
+
+def _read(cli: type[RegionCLI], arguments: Sequence[str]) -> None:
+    # the arguments do come from the command line, by way of cli.py
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    cli(
         arguments,
         model_class=RegionModule,
         datamodule_class=RegionDataModule,
         save_config_callback=RunRecord,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
+        parser_class=RunParser,
         subclass_mode_model=True,
         subclass_mode_data=True,
+        auto_configure_optimizers=False,  # the model has its own, and its options say which
     )
+
+
+def _is_lightnings(error: Exception) -> bool:
+    """Whether Lightning itself has raised it, as it does with options that it cannot follow, and nothing below it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).startswith("lightning.")

@@ -28,7 +28,8 @@ class Report(Callback):
 
     A validation during training leaves pictures under `pictures/val/step-<step>`; `validate`, `test` and `predict`
     leave `predictions.jsonl`, one line a sample, pictures, and a table of the pictured predictions in MLflow. Where
-    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each.
+    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each. `predict`
+    has none and leaves `predictions-predict.jsonl`: the other belongs to the results beside it.
 
     Args:
         pictures: Most pictures of an evaluation.
@@ -117,7 +118,8 @@ class Report(Callback):
     ) -> None:
         folder = Path(trainer.default_root_dir)
         lines = "".join(f"{prediction.to_json()}\n" for prediction in predictions)
-        log_artifact(trainer, write_text(folder / "predictions.jsonl", lines))
+        name = "predictions.jsonl" if scores else f"predictions-{split}.jsonl"
+        log_artifact(trainer, write_text(folder / name, lines))
         console = Console(markup=False, highlight=False)  # brackets are text here
         if scores:
             text = json.dumps(results(split, scores, trainer.ckpt_path), indent=2)

@@ -5,45 +5,72 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from datamodules.batching.collate import Collate
+from datamodules.errors import DataError, at_least
 from datamodules.media.clips import media_at
-from datamodules.types import Geometry, Media, Region, RegionSample, Turn
+from datamodules.types import Geometry, Media, Pixels, Region, RegionSample, Turn
 from lightning_modules.region_module import RegionModule
 
 
 def ask(
     module: RegionModule,
-    media: str | Path | Media,
+    media: str | Path | Media | NDArray[np.uint8] | Image.Image,
     regions: Sequence[Region | Geometry],
-    questions: Sequence[str],
+    questions: str | Sequence[str],
     num_frames: int | None = None,
 ) -> RegionSample:
     """Answers questions in turn, each with the earlier ones and the model's own answers before it.
 
     Args:
         module: From `lightning_modules.load`.
-        media: An image, a video, or a folder of frames.
+        media: An image, a video, or a folder of frames; or in memory a picture of PIL's, or uint8 RGB, (H, W, 3) an
+            image and (T, H, W, 3) a video.
         regions: What `<region0>`, `<region1>`, ... are (`<region>` if there is one); a bare geometry is on the first
             frame.
-        questions: At least one.
+        questions: One or several.
         num_frames: Most frames of a clip; what the paper takes, four for a video module, if left out.
 
     Returns:
         The conversation: `sample.conversation[-1].answer` is the last answer.
 
     Raises:
-        DataError: The file cannot be read, or a region does not fit it.
+        DataError: The file cannot be read, a region does not fit it, or nothing is asked.
     """
+    at_least(1, num_frames=num_frames)
+    asked = [questions] if isinstance(questions, str) else list(questions)
+    if not asked or not all(question.strip() for question in asked):
+        raise DataError(f"questions {asked}: at least one is needed, and text in each")
     marked = tuple(region if isinstance(region, Region) else Region.at(region) for region in regions)
-    source = media_at(media) if isinstance(media, str | Path) else media
     collate = Collate(module.vision)
     process = module.processor(module.default_num_frames if num_frames is None else num_frames)
-    sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", source, marked, ())
-    for question in questions:
+    sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", _media(media), marked, ())
+    for question in asked:
         sample = replace(sample, conversation=(*sample.conversation, Turn(question)))
         answer = module.answer(collate([process(sample)])).predictions[0].prediction
         # a region that the model names is a mention from the next turn on
         said = module.renderer.as_mentions(answer, len(marked))
         sample = replace(sample, conversation=(*sample.conversation[:-1], Turn(question, said)))
     return sample
+
+
+def _media(given: Any) -> Media:
+    """What `ask` takes as media, as a sample has it."""
+    if isinstance(given, str | Path):
+        return media_at(given)
+    if isinstance(given, Image.Image):
+        given = np.asarray(ImageOps.exif_transpose(given).convert("RGB"))  # upright, as files are read
+    if not isinstance(given, np.ndarray):
+        media: Media = given
+        return media
+    frames = given[None] if given.ndim == 3 else given
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise DataError(
+            f"an array of shape {given.shape} and type {given.dtype}: an image is (H, W, 3) uint8, a video (T, H, W, 3)"
+        )
+    return Pixels(frames)

@@ -32,7 +32,7 @@ from lightning_modules.class_spec import ClassSpec, class_path
 from lightning_modules.generation.answering import Answered, answer
 from lightning_modules.region_encoders import RegionEncoder, TokenMark
 from lightning_modules.region_encoders.region_encoder import smallest_region
-from lightning_modules.training.combinations import check_options, check_strategy
+from lightning_modules.training.combinations import check_numbers, check_options, check_strategy
 from lightning_modules.training.evaluation_losses import EvaluationLosses
 from lightning_modules.training.freezing import Part, freeze
 from lightning_modules.training.lora import LoraOptions, add_lora
@@ -75,6 +75,9 @@ class RegionModule(StepInPasses):
         warmup: Share of the steps in which the learning rate rises; a cosine takes it to zero after that.
         max_new_tokens: Most tokens of a generated answer.
         evaluation: Metrics by task; all of them if left out.
+
+    Raises:
+        DataError: A number is out of range.
     """
 
     default_num_frames = 1
@@ -119,6 +122,7 @@ class RegionModule(StepInPasses):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.max_new_tokens = max_new_tokens
+        check_numbers(max_length, max_new_tokens, guide_weight, learning_rate, betas, weight_decay, warmup)
         self.evaluation = evaluation or Evaluation()
         self.evaluation_losses = EvaluationLosses()
         self.scores: dict[str, Score] = {}

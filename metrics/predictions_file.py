@@ -1,4 +1,4 @@
-"""`predictions.jsonl`, as `test`, `validate` and `predict` leave it: a prediction a line."""
+"""`predictions.jsonl`, as `test` and `validate` leave it, or `predict` under its own name: a prediction a line."""
 
 from __future__ import annotations
 

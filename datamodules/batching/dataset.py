@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 
 from torch.utils.data import Dataset
@@ -13,6 +14,8 @@ from datamodules.prompting.choices import answered
 from datamodules.reading.checks import check_taught
 from datamodules.source import RegionSource
 from datamodules.types import PromptedFrames, RegionSample
+
+GRACE = 60  # seconds
 
 
 class RegionDataset(Dataset[Processed]):
@@ -59,4 +62,8 @@ def begin_worker(number: int) -> None:
     """Called by a loader's worker before its first sample; all that it draws has a generator of its own.
 
     Without such a function Lightning seeds workers by one of its own, and each would import it first, for seconds.
+
+    A worker that gets SIGTERM, which schedulers send to every process, has `GRACE` seconds left: the run would fail by
+    a dead worker before it can save itself. Sooner than that it ends when the run has.
     """
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

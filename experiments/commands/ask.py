@@ -10,6 +10,7 @@ from pathlib import Path
 from datamodules.errors import DataError
 from datamodules.media.mask_picture import read_mask
 from datamodules.types import Box, Geometry, Region, RegionSample, Stroke
+from experiments.config.parsers import CommandParser, count, positive
 
 DRAWN = {".png", ".jpg", ".jpeg", ".pdf", ".svg"}
 
@@ -48,7 +49,7 @@ def _stroke(text: str) -> tuple[Callable[[str], Geometry], str]:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    arguments = argparse.ArgumentParser(prog="python cli.py ask", description=__doc__)
+    arguments = CommandParser(prog="python cli.py ask", description=__doc__)
     arguments.add_argument("--ckpt_path", type=Path, required=True, help="checkpoint of a trained model")
     media = arguments.add_mutually_exclusive_group(required=True)
     media.add_argument("--image", type=Path, dest="media", help="an image")
@@ -67,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--mask", type=_mask, action="append", dest="regions", metavar="PNG[:VALUE]", help="a region, as a mask"
     )
-    arguments.add_argument("--frame", type=int, default=0, help="frame of the video that the regions are on")
-    arguments.add_argument("--num_frames", type=int, help="most frames to look at")
+    arguments.add_argument("--frame", type=count, default=0, help="frame of the video that the regions are on")
+    arguments.add_argument("--num_frames", type=positive, help="most frames to look at")
     arguments.add_argument("--question", action="append", required=True, help="may be given several times, in turn")
     arguments.add_argument("--draw", type=Path, metavar="PNG", help="picture of what was asked about")
     return arguments
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> None:
     """Asks, and prints question and answer."""
     options = parser().parse_args(arguments)
+    from datamodules.media.clips import media_at
     from lightning_modules.asking import ask
     from lightning_modules.checkpoints.loading import load
 
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str]) -> None:
         _check_drawn(options.draw)
     geometries = [read(text) for read, text in options.regions or ()]
     regions = [Region.at(geometry, options.frame) for geometry in geometries]
+    media_at(options.media)  # refuses what is not there before the model is loaded, which takes a while
     module = load(options.ckpt_path)
     sample = ask(module, options.media, regions, options.question, options.num_frames)
     for turn in sample.conversation:

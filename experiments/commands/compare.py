@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.config.parsers import CommandParser, count, positive
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    arguments = argparse.ArgumentParser(
+    arguments = CommandParser(
         prog="python cli.py compare",
         description="Mean and 95 % interval over seeds of each setting, and its difference to a base setting.",
         epilog="A run's setting and seed are a sweep's tags, else its name tells them: video-control-seed2.",
@@ -35,8 +37,10 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--to", type=Path, metavar="DIR", help="folder of the files; else ROOT/NAME/comparison, none for --runs"
     )
-    arguments.add_argument("--resamples", type=int, default=10_000, metavar="N", help="of the bootstrap over clusters")
-    arguments.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    arguments.add_argument(
+        "--resamples", type=positive, default=10_000, metavar="N", help="of the bootstrap over clusters"
+    )
+    arguments.add_argument("--seed", type=count, default=0, help="of the bootstrap")
     return arguments
 
 
@@ -48,11 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     # not before: --help has to answer at once
     from rich.console import Console
 
-    from datamodules.errors import DataError
     from experiments.comparison.comparison import compare
 
-    if asked.resamples < 1 or asked.seed < 0:
-        raise DataError(f"--resamples {asked.resamples} --seed {asked.seed}: at least 1, and at least 0")
     with tempfile.TemporaryDirectory() as scratch:
         gathered = _gather(asked, Path(scratch))
         comparisons = compare(gathered, asked.metric, asked.base, asked.resamples, asked.seed)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
+from experiments.config.parsers import CommandParser, count, positive
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,18 +110,17 @@ def _print_tables(found: Mapping[str, Sequence[Finding]], console: Console) -> N
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python cli.py doctor",
         description=__doc__,
-        allow_abbrev=False,
         epilog="The rest as for fit: --config, --data..., --vars...",
     )
     parser.add_argument("--split", action="append", choices=SPLITS, help="may be given several times; all but predict")
-    parser.add_argument("--draw", type=int, default=0, metavar="N", help="pictures of N samples a source")
+    parser.add_argument("--draw", type=count, default=0, metavar="N", help="pictures of N samples a source")
     parser.add_argument("--to", type=Path, default=Path("runs/doctor"), help="folder of the pictures (%(default)s)")
     parser.add_argument(
-        "--side", type=int, default=336, help="side of the square in pixels that regions are laid on (%(default)s)"
+        "--side", type=positive, default=336, help="side of the square in pixels that regions are laid on (%(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=0, help="processes that look; 0 looks in this one")
+    parser.add_argument("--workers", type=count, default=0, help="processes that look; 0 looks in this one")
     parser.add_argument("--no_media", dest="media", action="store_false", help="read the records, decode no frame")
     return parser

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.config.parsers import CommandParser
+
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    arguments = argparse.ArgumentParser(prog="python cli.py export", description=__doc__)
+    arguments = CommandParser(prog="python cli.py export", description=__doc__)
     arguments.add_argument("--ckpt_path", type=Path, required=True, help="a checkpoint, also a sharded one")
     arguments.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     return arguments

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from experiments.config.parsers import CommandParser, amount, positive
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -129,8 +131,8 @@ def _print_fit(moments: dict[str, dict[str, float]], capacity: float, console: C
 
     over = {moment: misfits(rows, capacity * GIB) for moment, rows in moments.items()}
     for moment, rows in over.items():
-        for name, amount in rows.items():
-            share = f"{amount / GIB:.1f} of {moments[moment][name] / GIB:.1f} GiB are over"
+        for name, over_by in rows.items():
+            share = f"{over_by / GIB:.1f} of {moments[moment][name] / GIB:.1f} GiB are over"
             console.print(f"does not fit: {name}, {moment}: {share}", soft_wrap=True)
     fits = not any(over.values())
     if fits:
@@ -139,17 +141,16 @@ def _print_fit(moments: dict[str, dict[str, float]], capacity: float, console: C
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python cli.py plan",
         description=__doc__,
-        allow_abbrev=False,
         epilog="The rest as for fit: --config, --model..., --data..., --trainer..., --vars...",
     )
-    parser.add_argument("--devices", type=_positive, default=1, help="GPUs of the run (%(default)s)")
-    parser.add_argument("--device-memory", type=float, required=True, metavar="GIB", help="memory of one of them")
-    parser.add_argument("--text-tokens", type=_positive, default=200, help="of a sample, answer included (%(default)s)")
-    parser.add_argument("--answer-tokens", type=_positive, default=60, help="those of them to learn (%(default)s)")
-    parser.add_argument("--regions", type=_positive, default=1, help="regions of a sample (%(default)s)")
+    parser.add_argument("--devices", type=positive, default=1, help="GPUs of the run (%(default)s)")
+    parser.add_argument("--device-memory", type=amount, required=True, metavar="GIB", help="memory of one of them")
+    parser.add_argument("--text-tokens", type=positive, default=200, help="of a sample, answer included (%(default)s)")
+    parser.add_argument("--answer-tokens", type=positive, default=60, help="those of them to learn (%(default)s)")
+    parser.add_argument("--regions", type=positive, default=1, help="regions of a sample (%(default)s)")
     parser.add_argument(
         "--frame-size",
         type=_size,
@@ -158,19 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of a frame in pixels (720x1280); it matters where a base has more tokens for larger frames",
     )
     parser.add_argument("--device", choices=sorted(PEAK_FLOPS), default="h100", help="whose speed (%(default)s)")
-    parser.add_argument("--device-flops", type=float, help="products of another device, FLOP a second")
+    parser.add_argument("--device-flops", type=amount, help="products of another device, FLOP a second")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def _size(text: str) -> tuple[int, int]:
     height, found, width = text.partition("x")
     if not found:
         raise argparse.ArgumentTypeError(f"{text} is not HEIGHTxWIDTH")
-    return _positive(height), _positive(width)
+    return positive(height), positive(width)

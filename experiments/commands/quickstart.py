@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from experiments.config.parsers import CommandParser, count
 from experiments.tracking.mlflow_runs import run_folder
 
 EXPERIMENT = "quickstart"
@@ -104,8 +104,8 @@ def comparison(marked: dict[str, dict[str, float]], control: dict[str, dict[str,
 
 def main(arguments: Sequence[str]) -> None:
     """Trains, tests and compares; options it does not know go to every fit and test."""
-    parser = argparse.ArgumentParser(prog="python cli.py quickstart", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="decides weights, scenes and marks")
+    parser = CommandParser(prog="python cli.py quickstart", description=__doc__)
+    parser.add_argument("--seed", type=count, default=0, help="decides weights, scenes and marks")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs")
     options, further = parser.parse_known_args(arguments)
     marked, control = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES, Stage
+from experiments.config.parsers import CommandParser
 
 if TYPE_CHECKING:
     from datamodules.region_datamodule import RegionDataModule
@@ -128,10 +129,9 @@ def _stages(text: str) -> tuple[Stage, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python cli.py regvid",
         description=__doc__,
-        allow_abbrev=False,
         epilog="The rest is configuration: --config, --data..., --mark..., --regvid..., --vars...",
     )
     parser.add_argument(

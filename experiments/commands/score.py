@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.config.parsers import CommandParser
 from metrics.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     files = "\n".join(f"  {name:23}{benchmark.files}" for name, benchmark in BENCHMARKS.items())
-    arguments = argparse.ArgumentParser(
+    arguments = CommandParser(
         prog="python cli.py score",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Score saved predictions without a model.",

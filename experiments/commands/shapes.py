@@ -1,8 +1,7 @@
-"""`python cli.py shapes`: the built-in data set, written."""
+"""`python cli.py shapes`: writes the built-in data set, moving shapes."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +9,20 @@ from pathlib import Path
 from datamodules.shapes.files import FOLDERS
 from datamodules.shapes.scene import Kind, set_of
 from datamodules.shapes.writer import TEST_SCENES, VAL_SCENES, write_shapes
+from experiments.config.parsers import CommandParser, count, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the data set as the command line says; `DataError` if it cannot be written there."""
-    parser = argparse.ArgumentParser("python cli.py shapes", description="Write the built-in data set, moving shapes.")
+    parser = CommandParser(prog="python cli.py shapes", description=__doc__)
     parser.add_argument("--hard", action="store_true", help="the hard set: twins that cross, hide, leave and come back")
     parser.add_argument("--to", type=Path, help=f"folder ({FOLDERS['video']}, or {FOLDERS['hard']})")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds, other scenes (%(default)s)")
-    parser.add_argument("--scenes", type=int, default=TEST_SCENES, help="test scenes of each kind (%(default)s)")
-    parser.add_argument("--val-scenes", type=int, default=VAL_SCENES, help="validation scenes of each (%(default)s)")
-    parser.add_argument("--workers", type=int, help="processes that write (up to one per CPU)")
+    parser.add_argument("--seed", type=count, default=0, help="other seeds, other scenes (%(default)s)")
+    parser.add_argument("--scenes", type=positive, default=TEST_SCENES, help="test scenes of each kind (%(default)s)")
+    parser.add_argument(
+        "--val-scenes", type=positive, default=VAL_SCENES, help="validation scenes of each (%(default)s)"
+    )
+    parser.add_argument("--workers", type=positive, help="processes that write (up to one per CPU)")
     asked = parser.parse_args(arguments)
     kind: Kind = "hard" if asked.hard else "video"
     root = asked.to or FOLDERS[kind]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from datamodules.errors import DataError
 from datamodules.shards.layout import Form
 from datamodules.shards.sizes import parse_bytes
+from experiments.config.parsers import CommandParser, count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,10 +57,9 @@ class _Progress:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python cli.py shard",
         description=__doc__,
-        allow_abbrev=False,
         epilog="The rest as for fit: --config, --data..., --vars...",
     )
     parser.add_argument(
@@ -73,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
         help="files as they are, or the frames that data.num_frames picks, without loss (%(default)s)",
     )
     parser.add_argument("--chunk-bytes", default="64MB", metavar="SIZE", help="most bytes of a file (%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that write; 0 writes in this one")
+    parser.add_argument("--workers", type=count, default=0, help="processes that write; 0 writes in this one")
     parser.add_argument("--endpoint", metavar="URL", help="S3-compatible server, if not AWS_ENDPOINT_URL's")
     return parser

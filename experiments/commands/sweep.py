@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
+from experiments.config.parsers import CommandParser, positive
 from experiments.sweeps.specification import read_sweep
 
 if TYPE_CHECKING:
     from experiments.sweeps.grid import Grid
+    from experiments.sweeps.specification import Point
 
 LEAST_PATIENCE = 15  # seconds; an abandoned training has to have ended before another begins in its folder
 INTERRUPTED = 130  # exit code
@@ -24,11 +26,12 @@ INTERRUPTED = 130  # exit code
 def main(arguments: Sequence[str]) -> None:
     """Runs a sweep; options it does not know go to every point. Exits with 1 if a point has failed."""
     asked, further = _parser().parse_known_args(arguments)
-    _check_counts(asked)
+    _check_patience(asked)
     # not before: --help has to answer at once
     from experiments.sweeps.grid import Grid
 
     grid = Grid.of(read_sweep(asked.file), asked.root, further)
+    _check_points(grid)
     if asked.dry_run:
         sys.stdout.writelines(_lines(grid))
         return
@@ -71,6 +74,24 @@ def _run(grid: Grid, asked: argparse.Namespace) -> bool:
     return failed
 
 
+def _check_points(grid: Grid) -> None:
+    """Reads a command line of each combination of settings; else the last would be found out after all the others.
+
+    Raises:
+        DataError: One could not be run.
+    """
+    from experiments.lightning_cli import check
+
+    combinations: dict[tuple[str, ...], Point] = {}
+    for point in grid.points.values():
+        combinations.setdefault(tuple(point.settings.values()), point)
+    for point in combinations.values():
+        try:
+            check(grid.lines(point, None)["fit"])
+        except DataError as error:
+            raise DataError(f"{grid.sweep.path}: {point.name}: {error}") from error
+
+
 def _lines(grid: Grid) -> Iterator[str]:
     """The command lines of all points as they can be typed; typed, they are nobody's children."""
     for point in grid.points.values():
@@ -88,24 +109,21 @@ def termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_counts(asked: argparse.Namespace) -> None:
-    if asked.workers < 1:
-        raise DataError(f"--workers {asked.workers}: at least 1")
+def _check_patience(asked: argparse.Namespace) -> None:
     if asked.patience < LEAST_PATIENCE:
         raise DataError(f"--patience {asked.patience}: at least {LEAST_PATIENCE} seconds")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python cli.py sweep",
         usage="%(prog)s FILE [OPTIONS] [options of fit and test for every point]",
         description=__doc__,
-        allow_abbrev=False,
         epilog="Started again, it goes on where it was; started on another machine too, both share the points. Every "
         "point is a fit and a test in processes of their own: --dry-run lists them.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="base configuration, factors, seeds and metric")
-    parser.add_argument("--workers", type=int, default=1, help="points that run here at a time (%(default)s)")
+    parser.add_argument("--workers", type=positive, default=1, help="points that run here at a time (%(default)s)")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs (%(default)s)")
     parser.add_argument(
         "--storage", metavar="URL", help="database that machines share (sqlite:///ROOT/NAME/sweep.db, with a lock file)"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from datamodules.errors import DataError
 
@@ -31,6 +32,16 @@ def interpolated(parser: ArgumentParser, config: Namespace, parts: Sequence[str]
             else {part: OmegaConf.to_container(tree[part], resolve=True, throw_on_missing=True) for part in parts}
         )
     except OmegaConfBaseException as error:
-        raise DataError(f"configuration: {str(error).splitlines()[0]}") from None
+        raise DataError(_told(error)) from None
     complete: Namespace = parser.parse_object(resolved)
     return complete
+
+
+def _told(error: OmegaConfBaseException) -> str:
+    text = str(error).splitlines()[0]
+    used = re.search(r"interpolation: Missing mandatory value: ([\w.]+)|Interpolation key '([\w.]+)' not found", text)
+    if used:
+        return f"--{used[1] or used[2]} is not set; {error.full_key} of the configuration uses it"
+    if isinstance(error, MissingMandatoryValue):
+        return f"--{error.full_key} is not set, and the configuration asks for it"
+    return f"configuration: {text}"

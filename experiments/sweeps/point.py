@@ -70,6 +70,8 @@ def run_point(
     Raises:
         PointFailedError: A command has failed, or there is no such number.
     """
+    # what an earlier attempt has left is not what this one comes to
+    (folder / "results.json").unlink(missing_ok=True)
     for command in COMMANDS:
         log = folder / f"{command}.log"
         code = run_command([*program, *lines[command]], log, alive)

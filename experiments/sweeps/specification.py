@@ -153,7 +153,7 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """What the file says; options that LightningCLI would refuse are found when they are run.
+    """What the file says; options that LightningCLI would refuse are found by reading the points' command lines.
 
     Raises:
         DataError: The file cannot be read, or does not say what a sweep needs.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.tracking.sqlite_file import SQLITE, alone, make_apart
+from experiments.tracking.store_checks import check_server, follow, usable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,12 +51,23 @@ class Store:
         return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
 
     def client(self) -> MlflowClient:
-        """A client of the store, which is there afterwards."""
+        """A client of the store, which is there afterwards.
+
+        Raises:
+            DataError: It cannot be made, opened or reached.
+        """
         from mlflow import MlflowClient
 
-        with self.alone():
-            make_apart(self.database, lambda address: MlflowClient(address).search_experiments())
+        if self.uri.startswith(("http://", "https://")):
+            check_server(self.uri)
             return MlflowClient(self.uri)
+        with self.alone(), usable(self.uri):
+            make_apart(self.database, lambda address: MlflowClient(address).search_experiments())
+            client = MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
+            if self.database is not None:
+                follow(self.database)
+            return client
 
     def experiment(self, client: MlflowClient, name: str) -> str:
         """The id of the experiment, made if it is not there; several processes may ask at once."""

@@ -10,7 +10,7 @@ from experiments.tracking.provenance import git_state
 from lightning_modules import VideoRegionModule
 from lightning_modules.region_module import RegionModule
 
-FOLDER = "folder"
+FOLDER, CHECKPOINT = "folder", "checkpoint"
 COMMAND = "command/"  # of each command that has logged into the run
 
 
@@ -37,11 +37,16 @@ def run_tags(
         **git_tags(),
     }
     if checkpoint is not None:
-        tags["checkpoint"] = absolute(checkpoint)
+        tags[CHECKPOINT] = absolute(checkpoint)
     if configurations:
         tags["configuration"] = ", ".join(path.stem for path in configurations)
     tables = [path.stem for path in configurations if path.absolute().parent.name == "tables"]
     return {**tags, "table": tables[-1]} if tables else tags
+
+
+def place(folder: Path) -> dict[str, str]:
+    """Where a training's folder and its last checkpoint are: the tags that change when the folder is moved."""
+    return {FOLDER: absolute(folder), CHECKPOINT: absolute(folder / "checkpoints" / "last.ckpt")}
 
 
 def git_tags() -> dict[str, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from datamodules.prompting.conversation import REGION_TOKEN
 from lightning_modules.bases import family_of
 from lightning_modules.bases.byte_tokenizer import BYTES, byte_tokenizer
 from lightning_modules.bases.decoders import check_rope
+from lightning_modules.bases.places import check_place
 from lightning_modules.checkpoints.files import is_exported
 
 if TYPE_CHECKING:
@@ -74,19 +74,52 @@ def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
     A tokenizer that is not a checkpoint's own does not know what stands for a picture there: it is added as well.
 
     Raises:
-        DataError: There is none at the place given, or none is given.
+        DataError: There is none at the place given, none is given, it has no end of sequence, or special tokens of the
+            checkpoint have other ids in it.
     """
-    from transformers import AutoTokenizer
-
     name = base.tokenizer or base.checkpoint or base.language_model
     if name is None:
         raise DataError("base.architecture alone has no tokenizer: set base.tokenizer")
-    try:
-        tokenizer: PreTrainedTokenizerBase = byte_tokenizer() if name == BYTES else AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise DataError(f"no tokenizer at {name!r}: {_first_line(error)}") from None
+    tokenizer = byte_tokenizer() if name == BYTES else _tokenizer_at(name)
+    if tokenizer.eos_token is None:
+        raise DataError(f"the tokenizer of {name!r} has no end of sequence: an answer would have no end")
+    if base.checkpoint and base.tokenizer:
+        _check_same_ids(base.checkpoint, tokenizer)
     add_special_tokens(tokenizer, *(() if _has_own_tokenizer(base) else _family(base).visual_tokens))
     return tokenizer
+
+
+def _tokenizer_at(name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    check_place(name)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # a damaged file raises whatever its first bad byte leads to
+        raise DataError(f"no tokenizer at {name!r}: {_first_line(error)}") from error
+    return tokenizer
+
+
+def _check_same_ids(checkpoint: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuses a tokenizer that calls by other ids what a checkpoint has learnt as special, pictures among it.
+
+    A checkpoint without a tokenizer of its own has nothing to compare with.
+
+    Raises:
+        DataError: It does.
+    """
+    try:
+        own = _tokenizer_at(checkpoint)
+    except DataError:
+        return
+    ids = tokenizer.get_vocab()
+    special = {str(token): number for number, token in own.added_tokens_decoder.items() if token.special}
+    for token, known in special.items():
+        if ids.get(token) != known:
+            raise DataError(
+                f"base.tokenizer {tokenizer.name_or_path!r} is not that of base.checkpoint {checkpoint!r}: {token} has "
+                f"the id {ids.get(token)}, the checkpoint knows {known}"
+            )
 
 
 def _has_own_tokenizer(base: BaseModel) -> bool:
@@ -94,7 +127,7 @@ def _has_own_tokenizer(base: BaseModel) -> bool:
 
 
 def _family(base: BaseModel) -> type[Base]:
-    kind = _config_at(base.checkpoint).model_type if base.checkpoint else base.architecture.get("model_type", "llava")
+    kind = config_at(base.checkpoint).model_type if base.checkpoint else base.architecture.get("model_type", "llava")
     return family_of(kind)
 
 
@@ -141,17 +174,25 @@ def load_visual_processor(options: BaseModel, config: PreTrainedConfig) -> Visua
     settings: dict[str, Any] = {}
     source = options.checkpoint or options.vision_tower
     if source:
-        # a folder may hold weights alone: then the family's defaults stand
-        with suppress(OSError):
-            settings, _ = ImageProcessingMixin.get_image_processor_dict(source)
-        with suppress(OSError):
-            settings["video_processor"], _ = BaseVideoProcessor.get_video_processor_dict(source)
+        settings = _settings(ImageProcessingMixin.get_image_processor_dict, source) or {}
+        if video := _settings(BaseVideoProcessor.get_video_processor_dict, source):
+            settings["video_processor"] = video
     family = family_of(config.model_type)
     if options.vision:
         known = setting_names(type(family.visual_processor(config, {})))
         if unknown := sorted(set(options.vision) - set(known)):
             raise DataError(f"base.vision has no {unknown[0]!r}; of a {config.model_type} it has {', '.join(known)}")
     return family.visual_processor(config, {**settings, **options.vision})
+
+
+def _settings(read: Callable[[str], tuple[dict[str, Any], Any]], source: str) -> dict[str, Any] | None:
+    """What a checkpoint says of its pictures; None where it holds weights alone: the family's defaults stand then."""
+    try:
+        return read(source)[0]
+    except OSError as error:
+        if "valid JSON" in str(error):
+            raise DataError(f"{source!r}: {_first_line(error)}") from error
+        return None
 
 
 def build(architecture: Mapping[str, Any], vocabulary: int | None = None, dtype: str = "float32") -> PreTrainedModel:
@@ -177,7 +218,7 @@ def model_config(architecture: Mapping[str, Any]) -> PreTrainedConfig:
     """Transformers' configuration; in LLaVA's form a tower is CLIP's and a decoder Llama's unless it says otherwise.
 
     Raises:
-        DataError: There is no base for such a model.
+        DataError: There is no base for such a model, or it does not take the arguments.
     """
     from transformers import AutoConfig
 
@@ -186,7 +227,10 @@ def model_config(architecture: Mapping[str, Any]) -> PreTrainedConfig:
     if options["model_type"] == "llava":
         options["text_config"] = {"model_type": "llama", **options.get("text_config", {})}
         options["vision_config"] = {"model_type": "clip_vision_model", **options.get("vision_config", {})}
-    config: PreTrainedConfig = AutoConfig.for_model(**options)
+    try:
+        config: PreTrainedConfig = AutoConfig.for_model(**options)
+    except Exception as error:  # every model checks its options in its own way
+        raise DataError(f"base.architecture: {' '.join(str(error).split())[:200]}") from error
     return config
 
 
@@ -199,7 +243,7 @@ def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _checkpoint(name: str, dtype: str) -> PreTrainedModel:
-    config = _config_at(name)
+    config = config_at(name)
     return _checked(family_of(config.model_type).model_class(config), name, dtype)
 
 
@@ -207,7 +251,7 @@ def _join(vision_tower: str, language_model: str, architecture: Mapping[str, Any
     """A LLaVA of two checkpoints and a random projector; `architecture` may change what is not theirs."""
     from transformers import AutoModel, AutoModelForCausalLM
 
-    whole = _config_at(vision_tower)
+    whole = config_at(vision_tower)
     vision = getattr(whole, "vision_config", whole)  # of a model of pictures and texts the half that sees
     tower = _checked(AutoModel._model_mapping[type(vision)], vision_tower, dtype)
     decoder = _checked(AutoModelForCausalLM, language_model, dtype)
@@ -229,13 +273,15 @@ def _join(vision_tower: str, language_model: str, architecture: Mapping[str, Any
     return model
 
 
-def _config_at(name: str) -> PreTrainedConfig:
+def config_at(name: str) -> PreTrainedConfig:
+    """The configuration of a model; `DataError` if there is none, or it cannot be read."""
     from transformers import AutoConfig
 
+    check_place(name)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"no model at {name!r}: {_first_line(error)}") from None
+    except Exception as error:  # as above
+        raise DataError(f"no model at {name!r}: {_first_line(error)}") from error
     return config
 
 
@@ -244,7 +290,7 @@ def _checked(kind: Any, name: str, dtype: str) -> Any:
 
     The kind of checkpoint is read first: transformers would build a whole default model for a wrong one.
     """
-    config = _config_at(name)
+    config = config_at(name)
     try:
         model, report = kind.from_pretrained(name, dtype=getattr(torch, dtype), output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:

@@ -7,6 +7,7 @@ head, `regions.json` the kind of module and its options. Adapters are merged, no
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,3 +46,12 @@ def _write(module: RegionModule, folder: Path) -> None:
     described = module.describe()
     kept = {name: described[name] for name in ("class", "options", "vision")}
     (folder / EXPORTED).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    for file in folder.iterdir():  # safetensors makes files that only their owner reads
+        file.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    """What the process takes from the rights of a new file; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

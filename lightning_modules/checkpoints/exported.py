@@ -14,6 +14,7 @@ from datamodules.errors import DataError
 from lightning_modules.bases.loading import (
     BaseModel,
     architecture_json,
+    config_at,
     load_base,
     load_tokenizer,
     tokenizer_files,
@@ -82,9 +83,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
 
 
 def _dtype(folder: Path) -> str:
-    from transformers import AutoConfig
-
-    return str(AutoConfig.from_pretrained(folder).dtype or torch.float32).removeprefix("torch.")
+    return str(config_at(str(folder)).dtype or torch.float32).removeprefix("torch.")
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

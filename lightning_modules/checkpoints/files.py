@@ -7,6 +7,7 @@ checkpoint before, never half of the next.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,27 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from datamodules.errors import DataError
+
 EXPORTED = "regions.json"
 WRITING, REPLACED = ".writing", ".replaced"
+
+
+def read_file(path: str | Path) -> Any:
+    """What a checkpoint file holds, on the CPU: values and tensors, never code.
+
+    Raises:
+        DataError: It is not there, damaged, or no such file.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"no checkpoint at {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
+        # what torch refuses it tells how to run anyway; its reason stands behind that
+        refused = re.search(r"WeightsUnpickler error:\s+(.+)", str(error))
+        reason = refused[1] if refused else next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path} is not a readable checkpoint: {reason}") from error
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -29,6 +49,15 @@ class WholeCheckpointIO(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
         move_into_place(Path(path))
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """As `read_file`, and refuses what no training of Lightning's has written."""
+        if Path(path).is_dir():
+            raise DataError(f"{path} is a folder: a sharded checkpoint is loaded by FullySharded, which wrote it")
+        checkpoint = read_file(path)
+        if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
+            raise DataError(f"{path} is not a checkpoint of a training")
+        return checkpoint
 
 
 def beside_place(path: Path) -> Path:

@@ -11,7 +11,7 @@ from torch import nn
 from datamodules.errors import DataError
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.exported import read_exported
-from lightning_modules.checkpoints.files import is_exported
+from lightning_modules.checkpoints.files import is_exported, read_file
 from lightning_modules.checkpoints.sharded import read_sharded
 from lightning_modules.checkpoints.weights import compare
 
@@ -25,19 +25,10 @@ def read(path: Path | str) -> dict[str, Any]:
     if is_exported(Path(path)):
         exported = read_exported(Path(path))
         return {DESCRIPTION: exported.described(), "state_dict": exported.state()}
-    checkpoint = read_sharded(Path(path)) if Path(path).is_dir() else _read_file(path)
+    checkpoint = read_sharded(Path(path)) if Path(path).is_dir() else read_file(path)
     if not isinstance(checkpoint, dict) or DESCRIPTION not in checkpoint or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of this framework: it has no {DESCRIPTION!r}")
     return checkpoint
-
-
-def _read_file(path: Path | str) -> Any:
-    if not Path(path).is_file():
-        raise DataError(f"no checkpoint at {path}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
-        raise DataError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
 
 
 def fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path | str) -> None:

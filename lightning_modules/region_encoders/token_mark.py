@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from datamodules.batching.batch import RegionBatch
+from datamodules.errors import at_least
 from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
 
 
@@ -21,6 +22,9 @@ class TokenMark(RegionEncoder):
         mark_dim: C, width of a mark.
         scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
             words if left out.
+
+    Raises:
+        DataError: There are no marks, or they have no width.
     """
 
     marks: nn.Parameter
@@ -28,6 +32,7 @@ class TokenMark(RegionEncoder):
 
     def __init__(self, num_marks: int = 100, mark_dim: int = 256, scale: float | None = None) -> None:
         super().__init__()
+        at_least(1, num_marks=num_marks, mark_dim=mark_dim)
         self.num_marks = num_marks
         self.mark_dim = mark_dim
         self.scale = scale

@@ -1,4 +1,4 @@
-"""What cannot work together, refused in one sentence before anything is loaded."""
+"""What cannot work, alone or together, refused in one sentence before anything is loaded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,32 @@ from collections.abc import Collection
 
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, at_least
 from lightning_modules.training.lora import LoraOptions
 from lightning_modules.training.quantisation import Quantisation
 from lightning_modules.training.sharding import FullySharded
+
+
+def check_numbers(
+    max_length: int | None,
+    max_new_tokens: int,
+    guide_weight: float,
+    learning_rate: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    warmup: float,
+) -> None:
+    """Refuses options of a `RegionModule` that would train otherwise than they read, or not at all.
+
+    Raises:
+        DataError: One is out of range.
+    """
+    at_least(1, max_length=max_length, max_new_tokens=max_new_tokens)
+    at_least(0, guide_weight=guide_weight, learning_rate=learning_rate, weight_decay=weight_decay)
+    if not 0 <= warmup <= 1:
+        raise DataError(f"warmup is {warmup:g}; it is a share of the steps, in [0, 1]")
+    if not all(0 <= beta < 1 for beta in betas):
+        raise DataError(f"betas are {list(betas)}; both have to be in [0, 1)")
 
 
 def check_options(quantise: Quantisation | None, lora: LoraOptions | None, frozen: Collection[str]) -> None:

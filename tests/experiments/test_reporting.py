@@ -111,11 +111,12 @@ def test_validate_reports_like_test_and_training_only_leaves_pictures(tmp_path: 
 
 
 def test_predict_leaves_predictions_sorted_by_id_and_pictures(tmp_path: Path) -> None:
+    """Under a name of their own: they took the place of those that the `results.json` beside them is about."""
     trainer(tmp_path).predict(Fixed(), datamodule=Samples(), return_predictions=False)
-    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    lines = (tmp_path / "predictions-predict.jsonl").read_text().splitlines()
     assert [Prediction.from_json(line).id for line in lines] == ["a", "b", "c", "d"]
     assert len(pictures(tmp_path)) == 3
-    assert not (tmp_path / "results.json").exists()
+    assert not (tmp_path / "results.json").exists() and not (tmp_path / "predictions.jsonl").exists()
 
 
 def test_mlflow_gets_files_and_a_table_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

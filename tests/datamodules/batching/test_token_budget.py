@@ -109,7 +109,7 @@ def test_equal_parts_keep_the_order(process: RegionProcessor) -> None:
     ("options", "message"),
     [
         ({"micro_batch_size": 3}, "micro_batch_size 3 does not divide batch_size 4"),
-        ({"micro_batch_size": 0}, "micro_batch_size 0 does not divide batch_size 4"),
+        ({"micro_batch_size": 0}, "micro_batch_size is 0; it has to be at least 1"),
         ({"micro_batch_size": 2, "token_budget": 99}, "micro_batch_size 2 and token_budget 99"),
     ],
 )

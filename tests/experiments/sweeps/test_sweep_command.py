@@ -18,6 +18,8 @@ from experiments.sweeps.fingerprint import difference, fingerprints, tracking_ur
 from experiments.sweeps.specification import read_sweep
 
 ROOT = Path(__file__).parents[3]
+REAL: dict[str, Any] = {"base": ["experiments/quickstart.yaml"], "factors": {"model.max_new_tokens": [1, 2]}}
+"""Points whose command lines are ones of `fit` and `test`."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,23 +29,24 @@ def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_dry_run_lists_every_command_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_sweep(tmp_path, seeds=[5])
+    path = write_sweep(tmp_path, seeds=[5], **REAL)
     cli.main(["sweep", str(path), "--root", str(tmp_path / "runs"), "--dry-run", "--trainer.max_steps", "7"])
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert [line[:3] for line in lines] == [["python", "cli.py", command] for command in ("fit", "test")] * 2
-    tags = {"sweep": "sizes", "point": "size=2,seed=5", "seed": "5", "factor/size": "2"}
+    name = "max_new_tokens=2,seed=5"
+    tags = {"sweep": "sizes", "point": name, "seed": "5", "factor/max_new_tokens": "2"}
     fit = [
         "python",
         "cli.py",
         "fit",
-        f"--config={tmp_path}/base.yaml",
+        "--config=experiments/quickstart.yaml",
         "--trainer.max_steps",
         "7",
-        "--model.size=2",
+        "--model.max_new_tokens=2",
         "--seed_everything=5",
         f"--run.root={tmp_path}/runs",
         "--run.experiment=sizes",
-        "--run.name=size=2,seed=5",
+        f"--run.name={name}",
         f"--run.tags={json.dumps(tags)}",
         "--ckpt_path=last",
     ]
@@ -55,21 +58,48 @@ def test_a_dry_run_lists_every_command_and_leaves_nothing(tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "0"], "--workers 0: at least 1"),
+        (["--workers", "0"], "--workers: 0 is less than 1"),
         (["--patience", "3"], "--patience 3: at least 15 seconds"),
         (["--run.name=x"], "--run.name is given by the sweep itself"),
         (["--config", "absent.yaml"], "absent.yaml: No such file or directory"),
         (["--storage", "nonsense"], "storage: Could not parse"),
+        (
+            ["--model.learning_rat=1"],
+            "max_new_tokens=1,seed=0: model.learning_rat: ImageRegionModule has no such option",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_one_line(
     tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["sweep", str(write_sweep(tmp_path)), "--root", str(tmp_path), *options])
+        cli.main(["sweep", str(write_sweep(tmp_path, **REAL)), "--root", str(tmp_path), *options])
     error = capsys.readouterr().err
     assert caught.value.code == 2
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (
+            {"model.learning_rat": [1, 2]},
+            "learning_rat=1,seed=0: model.learning_rat: ImageRegionModule has no such option",
+        ),
+        (
+            {"model.prompt": ["plain", "plan"]},
+            "prompt=plan,seed=0: model.prompt: expected chat, vicuna, plain, got plan",
+        ),
+    ],
+)
+def test_every_point_is_read_before_the_first_is_run(
+    tmp_path: Path, factors: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt factor was listed by the dry run with exit code 0, and failed when its turn came."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["sweep", str(write_sweep(tmp_path, base=REAL["base"], factors=factors)), "--dry-run"])
+    captured = capsys.readouterr()
+    assert caught.value.code == 2 and message in captured.err and not captured.out
 
 
 def test_a_fingerprint_tells_what_has_changed(tmp_path: Path) -> None:
@@ -138,7 +168,7 @@ def runs(root: Path) -> tuple[Run, dict[str, Run]]:
 
 @pytest.mark.slow
 def test_a_sweep_of_real_runs(tmp_path: Path, base: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Two settings of a tiny model side by side; then a third that cannot be trained, and both are left alone."""
+    """Two settings of a tiny model side by side; then a seed that cannot be run, and both are left alone."""
     factors = {"model.region_encoder": ["TokenMark", "NoRegionEncoder"]}
     path = write_sweep(tmp_path, base=base, factors=factors, seeds=[0], metric="answer/what/accuracy")
     command = ["sweep", str(path), "--root", str(tmp_path), "--workers", "2"]
@@ -157,13 +187,12 @@ def test_a_sweep_of_real_runs(tmp_path: Path, base: list[str], capsys: pytest.Ca
         assert run.data.metrics["test/answer/what/accuracy"] == pytest.approx(value)
         assert "cost/fit_seconds" in run.data.metrics  # of the training, in the same run
 
-    factors["model.region_encoder"].append("crystal_ball")
-    write_sweep(tmp_path, base=base, factors=factors, seeds=[0], metric="answer/what/accuracy")
+    write_sweep(tmp_path, base=base, factors=factors, seeds=[0, -1], metric="answer/what/accuracy")
     with pytest.raises(SystemExit) as caught:
         cli.main(command)
     assert caught.value.code == 1
     printed = capsys.readouterr().out
-    assert "2 done, 1 waiting" in printed and "crystal_ball" in printed and "failed" in printed
+    assert "2 done, 2 waiting" in printed and "seed=-1: failed" in printed
     after, again = runs(tmp_path)
     assert after.info.run_id == parent.info.run_id and after.info.status == "FAILED"
     assert {name: run.info.end_time for name, run in again.items()} == {

@@ -15,6 +15,7 @@ from mlflow_server import serving
 from tiny_run import TinyModule, loader, trainer
 from tiny_run import run as run_tiny
 
+from datamodules.errors import DataError
 from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord, flat_parameters
@@ -156,8 +157,10 @@ def test_a_server_gets_one_clean_run(server: str, tmp_path: Path) -> None:
 
 def test_the_environment_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    assert RunLogger().uri == "http://127.0.0.1:1"
-    assert RunLogger(tracking_uri="http://127.0.0.1:2").uri == "http://127.0.0.1:2"
+    with pytest.raises(DataError, match=r"^MLflow at http://127.0.0.1:1 does not answer"):
+        RunLogger()
+    with pytest.raises(DataError, match=r"^MLflow at http://127.0.0.1:2 does not answer"):
+        RunLogger(tracking_uri="http://127.0.0.1:2")
 
 
 def test_parameters_are_the_options_of_the_command_line() -> None:

@@ -67,6 +67,13 @@ def test_an_exported_model_is_the_same_model(trained: tuple[RegionModule, Path],
     assert again.answer(batch).predictions == trained[0].answer(batch).predictions
 
 
+def test_an_export_is_read_by_whom_other_files_are(exported: Path, tmp_path: Path) -> None:
+    """Weights had the mode 0600, so that nobody else could load them."""
+    other = tmp_path / "other"
+    other.touch()
+    assert {file.stat().st_mode for file in exported.iterdir()} == {other.stat().st_mode}
+
+
 def test_transformers_alone_opens_the_llava_part(trained: tuple[RegionModule, Path], exported: Path) -> None:
     """Without regions its logits are ours, which the test of the backbone proves for weights that never left memory."""
     module = trained[0].eval()
