@@ -84,7 +84,7 @@ def test_quickstart_runs_fit_validate_test_predict_and_ask(
     assert scored["answer/moves/accuracy"]["n"] == 4
     assert scored["refer/accuracy"]["protocol"]
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-    assert len(lines) == len({line["id"] for line in lines}) == 4 * 8
+    assert len(lines) == len({line["id"] for line in lines}) == 4 * 9
     assert len({line["cluster"] for line in lines}) == 4  # scenes
     picture = sorted((shapes / "image" / "test").glob("*.jpg"))[0]
     drawn = tmp_path / "asked.png"

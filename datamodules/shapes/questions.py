@@ -8,11 +8,12 @@ most questions end with the placeholder, and some say the same with words after 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.shapes import phrases
 from datamodules.shapes.figure import PLACES, Scene, place_name, related_pairs, side_of
 from datamodules.shapes.hard import ASKED_FRAMES
@@ -104,6 +105,21 @@ def _where_a_twin_is(frame: int) -> Maker:
     )
 
 
+def _among_all(ask_alone: Maker) -> Maker:
+    """Marks all figures of the scene, in random order, and asks about one: only its own mark says which.
+
+    Where a sample marks the figure that it asks about and no other, it is enough to look for whatever is marked.
+    """
+
+    def make(scene: Scene, rng: Rng, direct: bool) -> Question:
+        question = ask_alone(scene, rng, direct)
+        figures = tuple(int(number) for number in rng.permutation(len(scene.figures)))
+        mentioned = (f"<region{figures.index(number)}>" for number in question.figures)
+        return replace(question, text=PLACEHOLDER.sub(lambda _: next(mentioned), question.text), figures=figures)
+
+    return make
+
+
 def _change(scene: Scene, rng: Rng, direct: bool) -> Question:
     """Asks about a figure that changes colour half of the time where there is one: most figures do not."""
     changing = [number for number, figure in enumerate(scene.figures) if figure.turns]
@@ -178,6 +194,12 @@ def _any(rng: Rng, number: int) -> int:
     return int(rng.integers(number))
 
 
+_NAME_AND_MOTION = _about(
+    "name and motion of <region>",
+    "what is <region> and how does it move ?",
+    lambda figure: f"{figure.name} {figure.motion}",
+)
+
 _MAKERS: dict[Kind, dict[str, Maker]] = {
     "image": {
         "shape": _about("what shape is <region>", "what shape does <region> have ?", lambda figure: figure.shape),
@@ -191,6 +213,7 @@ _MAKERS: dict[Kind, dict[str, Maker]] = {
         "caption": _caption,
         "choice": _choice,
         "refer": _refer,
+        "among": _among_all(_about("what is <region>", "what is <region> ?", lambda figure: figure.name)),
     },
     "video": {
         "moves": _about(
@@ -199,14 +222,11 @@ _MAKERS: dict[Kind, dict[str, Maker]] = {
         "change": _change,
         "end": _about("what is the last place of <region>", "where does <region> end ?", phrases.end),
         "next": _next,
-        "what": _about(
-            "name and motion of <region>",
-            "what is <region> and how does it move ?",
-            lambda figure: f"{figure.name} {figure.motion}",
-        ),
+        "what": _NAME_AND_MOTION,
         "caption": _caption,
         "choice": _choice,
         "refer": _refer,
+        "among": _among_all(_NAME_AND_MOTION),
     },
     "hard": {
         **{f"frame{frame}": _where_a_twin_is(frame) for frame in ASKED_FRAMES},

@@ -31,6 +31,7 @@ class Row:
 
 ROWS = (
     Row("image: colour and shape of the region, both right", "image", "answer/what/accuracy"),
+    Row("image: the same where all figures are marked", "image", "answer/among/accuracy"),
     Row("image: which of four descriptions fits the region", "image", "choice/choice/accuracy"),
     Row("video: direction of motion", "video", "answer/moves/accuracy"),
     Row("video: colour, shape and motion, all right", "video", "answer/what/accuracy"),
