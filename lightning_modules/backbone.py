@@ -21,6 +21,7 @@ from datamodules.errors import DataError
 from lightning_modules.bases.base import Base
 from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
 from lightning_modules.region_guide import TemporalRegionGuideHead
+from lightning_modules.training.ranks import world_size
 
 
 @dataclass(slots=True)
@@ -194,12 +195,13 @@ class Told:
         return embeddings.index_put((rows, columns), filled.to(embeddings.dtype))
 
     def _first(self, embeddings: torch.Tensor) -> torch.Tensor:
-        places = self._backbone.base.is_visual(self._ids)
+        base = self._backbone.base
+        places = base.is_visual(self._ids)
         visual = embeddings[places]
         expected = sum(self._batch.token_counts)
         assert len(visual) == expected, f"{len(visual)} visual placeholders, but {expected} visual tokens"
-        if not len(visual):
-            # every rank runs every module in every step: here on a blank picture that weighs nothing
-            embeddings = embeddings + 0.0 * self._backbone.base.blank().sum().to(embeddings.dtype)
+        if world_size() > 1 or not len(visual):
+            for _ in range(base.blanks(self._batch.inputs)):
+                embeddings = embeddings + 0.0 * base.blank().sum().to(embeddings.dtype)
         self.encoded = self._backbone.region_encoder(self._batch, visual)
         return embeddings.masked_scatter(places.unsqueeze(-1), self.encoded.visual.to(embeddings.dtype))

@@ -11,7 +11,7 @@ model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -22,6 +22,9 @@ from datamodules.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+PIXELS = ("pixel_values", "pixel_values_videos")
+"""The inputs that a tower runs on, each in a run of its own."""
 
 
 class Base(ABC):
@@ -36,11 +39,14 @@ class Base(ABC):
             it has none.
         causal: Whether a frame sees only itself and frames before it. Where it does not, what is marked on any frame is
             known on all of them.
+        tower_runs: How often the tower may run for a batch: twice where images and videos go through it one after the
+            other.
     """
 
     model_types: ClassVar[tuple[str, ...]]
     visual_tokens: ClassVar[Mapping[str, str | None]]
     causal: ClassVar[bool] = True
+    tower_runs: ClassVar[int] = 1
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -206,7 +212,14 @@ class Base(ABC):
 
     @abstractmethod
     def blank(self) -> torch.Tensor:
-        """Visual tokens of a blank picture: a rank without pictures runs them, so that all run the same modules."""
+        """Visual tokens of a blank picture, which stands for what a rank has none of: see `blanks`."""
+
+    def blanks(self, inputs: Collection[str]) -> int:
+        """How many runs of the tower a batch with these inputs lacks.
+
+        All ranks have to run the same modules equally often in every step: they gather weights together.
+        """
+        return self.tower_runs - sum(name in inputs for name in PIXELS)
 
 
 def layers_used(taken: int | Sequence[int], layers: int) -> int:

@@ -129,6 +129,7 @@ class Gemma4(Base):
     """`Gemma4ForConditionalGeneration`; what it hears is left alone."""
 
     model_types = ("gemma4",)
+    tower_runs = 2
     visual_tokens: ClassVar = {
         START: "boi_token_id",
         IMAGE: "image_token_id",

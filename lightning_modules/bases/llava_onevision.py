@@ -165,6 +165,7 @@ class LlavaOnevision(Base):
     """`LlavaOnevisionForConditionalGeneration`; here its videos of a batch may have unequal numbers of frames."""
 
     model_types = ("llava_onevision",)
+    tower_runs = 2
     visual_tokens: ClassVar = {IMAGE: "image_token_id", VIDEO: "video_token_id"}
 
     def __init__(self, model: PreTrainedModel) -> None:

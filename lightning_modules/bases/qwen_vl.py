@@ -177,6 +177,7 @@ class QwenVL(Base):
     """Qwen2.5-VL, Qwen3-VL and Qwen3.5 in transformers' form."""
 
     model_types = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
+    tower_runs = 2
     visual_tokens: ClassVar = {
         IMAGE: "image_token_id",
         VIDEO: "video_token_id",

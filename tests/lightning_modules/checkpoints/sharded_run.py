@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from test_two_ranks import SAMPLES
 from torch.distributed.tensor import DTensor
+from watched import Watched
 
 from datamodules import VideoRegionDataModule
 from helpers import ARCHITECTURE, Listed, tokenizer_folder
@@ -30,19 +30,6 @@ OPTIONS: dict[str, Any] = {
     "max_new_tokens": 5,
     "lora": LoraOptions(rank=4, alpha=8),
 }
-
-
-class Watched(Callback):
-    """Draws the same weights in every process, and keeps the losses of all of them together."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        torch.manual_seed(0)
-
-    def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
-        self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
 def train(
