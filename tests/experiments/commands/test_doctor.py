@@ -139,7 +139,7 @@ def test_videos_that_hold_less_than_they_promise_are_findings(tmp_path: Path) ->
     late = replace(whole, id="late", regions=(Region.at(Box((0, 0, 9, 9)), 0, track={9: None}),))
     [good, bad] = examine(Listed(whole, late), Checkup(2, 28))
     assert good.problem is None
-    assert bad.problem == f"sample: sample 'late': region 0 has frame 9 in its track, {path} has 9"
+    assert bad.problem == f"sample 'late': region 0 has frame 9 in its track, {path} has 9"
     with av.open(str(path)) as video:
         places = [packet.pos or 0 for packet in video.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: places[5] + 1])
