@@ -28,8 +28,8 @@ regvid-demo: $(INSTALLED)  ## Make instruction data of built-in videos with stan
 test: $(INSTALLED)  ## The tests, a few minutes
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-slow: $(INSTALLED)  ## All tests, the slow ones too
-	$(BIN)/python -m pytest $(PARALLEL) -m ""
+test-slow: $(INSTALLED)  ## All tests, the slow ones too, and three times as many damaged files
+	THOROUGH=1 $(BIN)/python -m pytest $(PARALLEL) -m ""
 
 mutants: $(INSTALLED)  ## Mistakes in the core that no test notices, an hour
 	$(BIN)/python tests/mutation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from datamodules.source import RegionSource
 from datamodules.types import RegionSample
 
 FUZZ = settings(
-    max_examples=300,
+    max_examples=300 if os.environ.get("THOROUGH") else 100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

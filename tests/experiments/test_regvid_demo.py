@@ -12,6 +12,8 @@ from experiments.regvid_demo import main
 from experiments.sweeps.specification import read_sweep
 from rehearsals import ROOT
 
+pytestmark = pytest.mark.long  # the module, so that one process makes what its tests share
+
 SMALL = ["--data.batch_size=2", "--data.epoch_size=4", "--run.pictures=0"]
 
 
@@ -26,7 +28,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.long
 def test_the_demo_makes_data_reports_and_trains(demo: Path) -> None:
     samples = [json.loads(line) for line in (demo / "made" / "samples.jsonl").read_text().splitlines()]
     assert {sample["group"] for sample in samples} == {"detailed", "brief", "conversation"}

@@ -26,7 +26,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_killed_run_ends_in_the_same_files(kills: int, shapes: Path, tmp_path: Path) -> None:
     """SIGKILL after a random number of calls: at most those in flight are made again, and nothing received is lost."""
     with RehearsalServer(models(shapes, lies=LIES)) as server:

@@ -144,7 +144,7 @@ def test_videos_that_hold_less_than_they_promise_are_findings(tmp_path: Path) ->
         places = [packet.pos or 0 for packet in video.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: places[5] + 1])
     [cut] = examine(Listed(whole), Checkup(2, 28))
-    assert cut.problem == f"sample: sample 'whole': {path}: has 5 frames, its duration promises 9"
+    assert cut.problem == f"sample 'whole': {path}: has 5 frames, its duration promises 9"
 
 
 def test_only_records_are_read_without_media() -> None:

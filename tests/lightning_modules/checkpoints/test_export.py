@@ -27,6 +27,8 @@ from processes import finish, start_ranks
 
 PLAIN = (sample("a", boxes=(), question="what is it"), sample("bb", boxes=(), question="hm", frames=3))
 
+pytestmark = pytest.mark.long  # the module, so that one process makes what its tests share
+
 
 def logits(module: RegionModule) -> torch.Tensor:
     with torch.no_grad():
@@ -226,7 +228,6 @@ def losses(folder: Path) -> list[float]:
     return found
 
 
-@pytest.mark.long
 def test_lora_under_fsdp2_trains_as_one_process(two_ranks: Path, one_rank: Path) -> None:
     assert losses(two_ranks) == pytest.approx(losses(one_rank), abs=1e-5)
     assert len(losses(two_ranks)) == 8

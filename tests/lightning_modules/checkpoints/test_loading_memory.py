@@ -50,7 +50,7 @@ def loading(**places: Path) -> tuple[int, int]:
     return int(most), int(weights)
 
 
-@pytest.mark.parametrize("origin", ["llava", "clip and llama"])
+@pytest.mark.parametrize("origin", ["clip and llama", pytest.param("llava", marks=pytest.mark.slow)])
 def test_loading_takes_the_memory_of_the_weights_once(origin: str, tmp_path: Path) -> None:
     model = build(ARCHITECTURE)
     if origin == "llava":
