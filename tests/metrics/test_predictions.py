@@ -240,7 +240,7 @@ def _run_rank(rank: int, folder: Path, jobs: dict[str, Job]) -> None:
 def ranks(predict: Predict, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two gloo processes got for the shards, and what importing metrics had loaded there."""
     folder = tmp_path_factory.mktemp("ranks")
-    spawn(  # type: ignore[no-untyped-call]
+    spawn(  # type: ignore[no-untyped-call]  # torch's
         _run_rank, args=(folder, _jobs(predict)), nprocs=2
     )
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)]

@@ -64,7 +64,7 @@ def test_weights_equal_the_canvas_at_odd_sizes(height: int, width: int, side: in
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_box_polygon_and_mask_of_the_same_rectangle_agree(fit: str) -> None:
-    placement = Placement.of((30, 50), 24, fit)  # type: ignore[arg-type]
+    placement = Placement.of((30, 50), 24, fit)  # type: ignore[arg-type]  # a word of the parameters
     mask = np.zeros((30, 50), bool)
     mask[5:20, 10:40] = True
     same: list[Geometry] = [
@@ -88,7 +88,7 @@ def test_pixels_and_regions_move_together(fit: str) -> None:
     """A white rectangle and its box: where the box covers a pixel wholly the image is white, elsewhere black."""
     frame = np.zeros((1, 60, 90, 3), np.uint8)
     frame[:, 20:50, 30:80] = 255
-    placement = Placement.of((60, 90), 45, fit)  # type: ignore[arg-type]
+    placement = Placement.of((60, 90), 45, fit)  # type: ignore[arg-type]  # a word of the parameters
     image = placement.image(frame, (0, 0, 0))[0, 0].numpy()
     covered = placement.coverage(Box((30, 20, 80, 50)))
     inside = F.max_pool2d(-torch.from_numpy(covered)[None], 5, 1, 2)[0].numpy() == -1  # away from the edges

@@ -85,7 +85,7 @@ def observe(sample: RegionSample, number: int) -> Facts:
 
 def decoded(mask: object) -> NDArray[np.bool_]:
     assert isinstance(mask, Mask)
-    return decode({"size": list(mask.size), "counts": mask.counts}).astype(bool)  # type: ignore[no-any-return]
+    return decode({"size": list(mask.size), "counts": mask.counts}).astype(bool)  # type: ignore[no-any-return]  # pycocotools is untyped
 
 
 def centroid(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -341,7 +341,7 @@ def test_a_sample_depends_on_its_index_alone() -> None:
     for index in reversed(range(40)):
         again = backwards[index]
         assert isinstance(again.media, Pixels)
-        np.testing.assert_array_equal(again.media.array, wanted[index].media.array)  # type: ignore[union-attr]
+        np.testing.assert_array_equal(again.media.array, wanted[index].media.array)  # type: ignore[union-attr]  # in memory
         assert (again.id, again.regions, again.conversation) == (
             wanted[index].id,
             wanted[index].regions,

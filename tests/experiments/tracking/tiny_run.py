@@ -44,7 +44,7 @@ def trainer(logger: RunLogger, folder: Path, devices: int = 1, **options: object
         log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **options,  # type: ignore[arg-type]
+        **options,  # type: ignore[arg-type]  # a dictionary of anything
     )
 
 

@@ -38,6 +38,10 @@ class Letters:
         return Rendered([ord(letter) for letter in text], [True] * len(text), [-1] * len(text))
 
 
+LETTERS: Any = Letters()
+"""In a renderer's place, of which nothing but answers is asked."""
+
+
 def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Sequence[str]) -> RegionBatch:
     """Prompts alone, without a region."""
     rows = [tiny.ids(prompt, after=text)[0] for prompt, text in zip(prompts, after, strict=True)]
@@ -95,7 +99,7 @@ def test_options_on_a_shared_prefix_are_as_likely_as_in_a_whole_row(tiny: Tiny) 
     prompts = [process(noise(24, 56)), NOTHING, process(noise(45, 37, 3))]
     after = ["what?", "and what of this longer text?", "so"]
     backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
-    scores = score_options(backbone, Letters(), batch_of(tiny, base, prompts, after))  # type: ignore[arg-type]
+    scores = score_options(backbone, LETTERS, batch_of(tiny, base, prompts, after))
     for number, score in enumerate(scores):
         expected = [whole_row(tiny, base, prompts[number], after[number], option) for option in OPTIONS[number]]
         assert score.log_likelihoods == pytest.approx(expected, abs=1e-4)
@@ -108,9 +112,9 @@ def test_a_batch_of_text_alone_does_not_know_the_pictures_before_it(tiny: Tiny) 
     process = tiny.processor(base)
     backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
     text = batch_of(tiny, base, [NOTHING, NOTHING], ["one", "and another"])
-    before = score_options(backbone, Letters(), text)  # type: ignore[arg-type]
-    score_options(backbone, Letters(), batch_of(tiny, base, [process(noise(64, 20))], ["what?"]))  # type: ignore[arg-type]
-    assert score_options(backbone, Letters(), text) == before  # type: ignore[arg-type]
+    before = score_options(backbone, LETTERS, text)
+    score_options(backbone, LETTERS, batch_of(tiny, base, [process(noise(64, 20))], ["what?"]))
+    assert score_options(backbone, LETTERS, text) == before
     for number, score in enumerate(before):
         expected = [whole_row(tiny, base, NOTHING, text.prompts[number], option) for option in OPTIONS[number]]
         assert score.log_likelihoods == pytest.approx(expected, abs=1e-4)

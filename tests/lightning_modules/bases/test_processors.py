@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from families import TINY, noise
+from smooth_frames import LEVEL, SIZES, smooth
 from transformers import Gemma3Processor, Gemma4Processor, Molmo2Processor, Qwen2_5_VLProcessor, Qwen3VLProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
@@ -37,18 +38,6 @@ from lightning_modules.bases.gemma4 import Gemma4Vision
 from lightning_modules.bases.llava import HALF, SquareVision
 from lightning_modules.bases.molmo2 import MolmoVision
 from lightning_modules.bases.qwen_vl import OLDER, QwenVision
-
-LEVEL = 2 / 255  # of a pixel, in units of a standard deviation of one half
-SIZES = [(48, 48), (96, 48), (61, 200), (333, 100), (20, 30), (7, 120)]
-
-
-def smooth(height: int, width: int, frames: int = 1) -> Clip:
-    """Frames without sharp edges, on which resizing in one implementation equals that in another to a level."""
-    down, across = np.mgrid[0:height, 0:width]
-    planes = [np.sin(down / height * 7) * np.cos(across / width * 5), np.cos(across / width * 6), down / height - 0.5]
-    frame = np.stack([127 + 100 * plane + 0 * across for plane in planes], -1)
-    pixels = np.stack([frame + 5 * time for time in range(frames)])
-    return Clip(pixels.clip(0, 255).astype(np.uint8), tuple(range(0, 35 * frames, 35)), rate=30.0)
 
 
 def processed(process: Any, clip: Clip) -> dict[str, Any]:
@@ -170,7 +159,7 @@ def test_qwen_videos_equal_the_processors(version: str, frames: int) -> None:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (ours.image_mean, ours.image_std))
     pixels = (torch.from_numpy(clip.pixels).permute(0, 3, 1, 2)[None] / 255 - mean) / std
     parts = {"patch_size": ours.patch_size, "merge_size": 2, "temporal_patch_size": 2}
-    patches, *grid = Qwen3VLVideoProcessor.patchify(None, pixels, **parts)  # type: ignore[arg-type]
+    patches, *grid = Qwen3VLVideoProcessor.patchify(None, pixels, **parts)  # type: ignore[arg-type]  # reads nothing of itself
     assert_close(prompt.inputs["pixel_values_videos"], patches[0])
     assert prompt.inputs["video_grid_thw"].tolist() == [grid]
     kind = Qwen3VLProcessor if ours.timestamps else Qwen2_5_VLProcessor
@@ -226,7 +215,7 @@ def tokenizer_of(**names: str) -> Any:
 @pytest.mark.parametrize("frames", [1, 3])
 def test_gemma3_pictures_and_prompts_equal_the_processors(size: tuple[int, int], frames: int) -> None:
     ours = Gemma3Vision(side=32, cell=8)
-    clip = noise(*size, frames) if size == (32, 32) else smooth(*size, frames)
+    clip = noise(*size, frames) if size == (32, 32) else smooth(*size, frames, step=35)
     tokenizer = tokenizer_of(boi_token="<start_of_image>", image_token="<image_soft_token>", eoi_token="<end_of_image>")
     processor = Gemma3Processor(
         Gemma3ImageProcessorPil(size={"height": 32, "width": 32}), tokenizer, image_seq_length=16
@@ -388,7 +377,7 @@ def test_molmo2_crops_equal_the_processors_at_every_size() -> None:
 
 @pytest.mark.parametrize("size", [(28, 28), (40, 70)], ids=str)
 def test_molmo2_videos_equal_the_processors(size: tuple[int, int]) -> None:
-    clip = smooth(*size, 3)
+    clip = smooth(*size, 3, step=35)
     prompt = MOLMO(clip)
     process = bare(Molmo2VideoProcessor, resize=resize, rescale_and_normalize=rescale_and_normalize)
     theirs = process._preprocess(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from families import TINY, noise
 from numpy.typing import NDArray
+from smooth_frames import LEVEL, SIZES, smooth
 from torch import nn
 from transformers import AutoConfig, InternVLProcessor, LlavaOnevisionConfig, LlavaOnevisionProcessor
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
@@ -31,18 +32,6 @@ from lightning_modules.bases.internvl import InternVL, TileVision
 from lightning_modules.bases.llava_onevision import LlavaOnevision, OneVision
 from lightning_modules.bases.loading import BaseModel, load_visual_processor
 from lightning_modules.bases.smolvlm import SmolVLM, SplitVision, in_words, longest
-
-LEVEL = 2 / 255  # of a pixel, in units of a standard deviation of one half
-SIZES = [(48, 48), (96, 48), (61, 200), (333, 100), (20, 30), (7, 120)]
-
-
-def smooth(height: int, width: int, frames: int = 1) -> Clip:
-    """Frames without sharp edges, on which resizing in one implementation equals that in another to a level."""
-    down, across = np.mgrid[0:height, 0:width]
-    planes = [np.sin(down / height * 7) * np.cos(across / width * 5), np.cos(across / width * 6), down / height - 0.5]
-    frame = np.stack([127 + 100 * plane + 0 * across for plane in planes], -1)
-    pixels = np.stack([frame + 5 * time for time in range(frames)])
-    return Clip(pixels.clip(0, 255).astype(np.uint8), tuple(range(0, 30 * frames, 30)), rate=30.0)
 
 
 def written(runs: Sequence[Run]) -> str:

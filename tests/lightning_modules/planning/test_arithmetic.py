@@ -140,7 +140,7 @@ def test_frames_of_another_size_have_other_tokens_where_a_base_keeps_them() -> N
 def works_7b(frozen: tuple[str, ...] = ("vision_tower",), lora: LoraOptions | None = None) -> list[Work]:
     arguments = yaml.safe_load((MODELS / "llava-1.5-7b.yaml").read_text())["model"]["init_args"]
     base = BaseModel(**arguments.pop("base"))
-    module = assembled(VideoRegionModule(base, **arguments, frozen=frozen, lora=lora))  # type: ignore[arg-type]
+    module = assembled(VideoRegionModule(base, **arguments, frozen=frozen, lora=lora))  # type: ignore[arg-type]  # of a file
     prepare(module.backbone)
     module.backbone.autocast = Autocast
     return arithmetic(module, make_batch(module, Step(1, frames=4, text_tokens=200, answer_tokens=60)))
