@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from queue import SimpleQueue
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from datamodules.errors import DataError
+from datamodules.in_processes import in_processes
 from datamodules.media.clips import Backend, check_whole, clip_of
 from datamodules.prompting.choices import answered
 from datamodules.reading.checks import check_sample, check_taught
@@ -27,8 +20,6 @@ from datamodules.regions.placement import Placement
 from datamodules.regions.region_weights import region_weights
 from datamodules.source import RegionSource
 from datamodules.types import Clip, RegionSample
-
-_Look: TypeAlias = Callable[[int], "Finding"]
 
 _CHANGING = re.compile(r"\[[^\]]*\]|'[^']*'|\"[^\"]*\"|(?<!\w)/\S+?(?=:?\s|:?$)|-?\d[\d.]*(?:e[+-]?\d+)?")
 
@@ -109,90 +100,13 @@ def _findings(source: RegionSource, checkup: Checkup, workers: int) -> Iterator[
     look = partial(checkup, source)
     records = range(len(source))
     if workers:
-        yield from _in_processes(look, records, workers)
+        yield from in_processes(look, records, workers, _of_death)
     else:
         yield from map(look, records)
 
 
-def _in_processes(look: _Look, records: range, workers: int) -> Iterator[Finding]:
-    """The findings of several processes, in the order of the records."""
-    chunks = [records[start : start + 16] for start in range(0, len(records), 16)]
-    lookers: SimpleQueue[_Looker] = SimpleQueue()
-    for _ in range(workers):
-        lookers.put(_Looker(look))
-
-    def ask(chunk: range) -> list[Finding]:
-        looker = lookers.get()
-        try:
-            return [looker(record) for record in chunk]
-        finally:
-            lookers.put(looker)
-
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield from chain.from_iterable(pool.map(ask, chunks))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for _ in range(workers):
-            lookers.get().stop()
-
-
-class _Looker:
-    """A process that looks at one record after the other; if it dies of one, that is what is found."""
-
-    def __init__(self, look: _Look) -> None:
-        self._look = look
-        self._running: tuple[SpawnProcess, Connection] | None = None
-
-    def __call__(self, record: int) -> Finding:
-        process, connection = self._running = self._running or self._start()
-        try:
-            connection.send(record)
-            said: Finding | Exception = connection.recv()
-        except (EOFError, ConnectionError):
-            self._running = None
-            return Finding(record, None, f"record {record}: the process that looked at it {_end(process)}")
-        if isinstance(said, Exception):
-            raise said
-        return said
-
-    def stop(self) -> None:
-        """Ends the process."""
-        if self._running:
-            self._running[0].terminate()
-            self._running[0].join()
-
-    def _start(self) -> tuple[SpawnProcess, Connection]:
-        # spawned, as the loader's workers are: decoders hold threads that a forked process would inherit dead
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_look_on, args=(self._look, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        try:
-            ours.recv()
-        except EOFError:
-            raise RuntimeError(f"a process that should look at records {_end(process)} before the first") from None
-        return process, ours
-
-
-def _look_on(look: _Look, connection: Connection) -> None:
-    """What such a process does: says that it is there, then answers."""
-    connection.send(None)
-    with suppress(EOFError):
-        while True:
-            record = connection.recv()
-            try:
-                said: Finding | Exception = look(record)
-            except Exception as error:  # raised again where it can be seen
-                said = error
-            connection.send(said)
-
-
-def _end(process: SpawnProcess) -> str:
-    process.join()
-    code = process.exitcode or 0
-    return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+def _of_death(record: int, end: str) -> Finding:
+    return Finding(record, None, f"record {record}: the process that looked at it {end}")
 
 
 def kind_of(problem: str) -> str:
