@@ -80,7 +80,7 @@ def of_transformers(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 def words(texts: Sequence[str] = TEXTS) -> PreTrainedTokenizerFast:
     """The built-in data's own."""
     with TemporaryDirectory() as folder:
-        train_tokenizer(Path(folder), ("image",), texts)
+        train_tokenizer(Path(folder), texts)
         return AutoTokenizer.from_pretrained(folder)
 
 

@@ -8,10 +8,10 @@ from typing import Literal
 
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.reading.prompts import Prompt
+from datamodules.shapes.mixture import check_names
 from datamodules.shapes.questions import groups_of
 from datamodules.shapes.scene import Kind, set_of
 from datamodules.shapes.showing import Showing
-from datamodules.shapes.source import check_groups
 from datamodules.shapes.writer import TEST_SCENES, VAL_SCENES, annotation_path, write_shapes
 from datamodules.source import RegionSource
 from datamodules.types import RegionSample
@@ -61,7 +61,7 @@ class ShapesFiles(RegionSource):
         self.kind: Kind = kind
         self.split: Literal["val", "test"] = split
         self.groups = list(groups_of(kind)) if groups is None else groups
-        check_groups(kind, self.groups)
+        check_names(self.groups, groups_of(kind), kind)
         self.seed = seed
         self.val_scenes = val_scenes
         self.test_scenes = test_scenes

@@ -19,6 +19,7 @@ from datamodules.shapes.figure import PLACES, Scene, place_name, related_pairs, 
 from datamodules.shapes.hard import ASKED_FRAMES
 from datamodules.shapes.phrases import Phrase
 from datamodules.shapes.scene import Kind
+from datamodules.types import Turn
 
 if TYPE_CHECKING:
     from datamodules.types import Task
@@ -52,6 +53,22 @@ class Question:
     options: tuple[str, ...] = ()
     label: int | None = None
     task: Task = "answer"
+
+    @property
+    def turn(self) -> Turn:
+        """The question in a conversation."""
+        return Turn(self.text, self.answer, self.references)
+
+    def rewritten(self, rewrite: Callable[[str], str], figures: tuple[int, ...]) -> Question:
+        """The same question about the same figures, with its mentions of them put in another way."""
+        return replace(
+            self,
+            text=rewrite(self.text),
+            answer=rewrite(self.answer),
+            references=tuple(map(rewrite, self.references)),
+            options=tuple(map(rewrite, self.options)),
+            figures=figures,
+        )
 
 
 Maker: TypeAlias = Callable[[Scene, Rng, bool], Question]
@@ -112,12 +129,23 @@ def _among_all(ask_alone: Maker) -> Maker:
     """
 
     def make(scene: Scene, rng: Rng, direct: bool) -> Question:
-        question = ask_alone(scene, rng, direct)
-        figures = tuple(int(number) for number in rng.permutation(len(scene.figures)))
-        mentioned = (f"<region{figures.index(number)}>" for number in question.figures)
-        return replace(question, text=PLACEHOLDER.sub(lambda _: next(mentioned), question.text), figures=figures)
+        return among(ask_alone(scene, rng, direct), shuffled_figures(scene, rng))
 
     return make
+
+
+def shuffled_figures(scene: Scene, rng: Rng) -> tuple[int, ...]:
+    """The numbers of all figures of a scene, in random order."""
+    return tuple(int(number) for number in rng.permutation(len(scene.figures)))
+
+
+def among(question: Question, figures: tuple[int, ...]) -> Question:
+    """The same question where `figures` are marked, those that it is about among them."""
+
+    def renumbered(text: str) -> str:
+        return PLACEHOLDER.sub(lambda found: f"<region{figures.index(question.figures[int(found[1] or 0)])}>", text)
+
+    return question.rewritten(renumbered, figures)
 
 
 def _change(scene: Scene, rng: Rng, direct: bool) -> Question:
@@ -141,7 +169,7 @@ def _relation(scene: Scene, rng: Rng, direct: bool) -> Question:
 
 def _refer(scene: Scene, rng: Rng, direct: bool) -> Question:
     """Asks which of all figures fits a description."""
-    figures = tuple(int(number) for number in rng.permutation(len(scene.figures)))
+    figures = shuffled_figures(scene, rng)
     label = _any(rng, len(figures))
     options = tuple(f"<region{number}>" for number in range(len(figures)))
     text = f"which of {' '.join(options)} is {phrases.description(scene, figures[label])}"

@@ -11,8 +11,8 @@ from datamodules.shapes.figure import COLOURS, SIDE, Figure, Scene
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
-STRIPE_PERIOD = 3.6
-STRIPE_DARK = 0.42
+STRIPE_PERIOD = 4.0
+STRIPE_DARK = 0.15
 _PIXEL_CENTRES = np.arange(SIDE, dtype=np.float32) + 0.5
 
 

@@ -19,6 +19,9 @@ Split: TypeAlias = Literal["train", "val", "test"]
 KINDS: tuple[Kind, ...] = ("image", "video")
 """What the plain set holds; the hard one is a set of its own."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+"""Those with regions."""
+SCENES = (*SPLITS, "words")
+"""What scenes are drawn for: the splits, and conversations in words, whose scenes are in none of them."""
 FRAMES: dict[Kind, int] = {"image": 1, "video": 4, "hard": HARD_FRAMES}
 
 
@@ -27,9 +30,9 @@ def set_of(kind: Kind) -> tuple[Kind, ...]:
     return KINDS if kind in KINDS else (kind,)
 
 
-def scene_rng(seed: int, split: Split, kind: Kind, index: int) -> np.random.Generator:
+def scene_rng(seed: int, use: Literal[Split, "words"], kind: Kind, index: int) -> np.random.Generator:
     """The source of everything random in one scene and its questions."""
-    return np.random.default_rng([seed, SPLITS.index(split), list(FRAMES).index(kind), index])
+    return np.random.default_rng([seed, SCENES.index(use), list(FRAMES).index(kind), index])
 
 
 def make_scene(rng: np.random.Generator, kind: Kind) -> Scene:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, at_least
 from datamodules.reading.prompts import Prompt
 from datamodules.shapes.figure import Scene
-from datamodules.shapes.questions import Question, ask, groups_of
+from datamodules.shapes.mixture import Mixture, check_names
+from datamodules.shapes.questions import Question, among, ask, groups_of, shuffled_figures
 from datamodules.shapes.render import render
 from datamodules.shapes.scene import Kind, make_scene, scene_rng
 from datamodules.shapes.showing import Showing
 from datamodules.source import RegionSource
-from datamodules.types import Mask, Media, Pixels, Region, RegionSample, Turn
+from datamodules.types import Mask, Media, Pixels, Region, RegionSample
 
 
 class ShapesStream(RegionSource):
-    """Training scenes of moving shapes, made when they are read: one question about each, and no file.
+    """Training scenes of moving shapes, made when they are read: questions about each, and no file.
 
     Sample i is the same in every process and order. No scene of validation or test is among them.
 
@@ -35,9 +36,11 @@ class ShapesStream(RegionSource):
         warmup_frames: The first samples show so many of their first frames; all of them if left out.
         prompt: Point at figures by their masks, or by the boxes around them.
         category_names: Name a figure before every mention, `red ring <region>`, or mention the region alone.
+        turns: Most questions of a conversation, which marks all figures of its scene.
+        alone: Share of the samples that are no such conversation, but one question that marks what it is about.
 
     Raises:
-        DataError: There is no such sort of question, or no weight, size or seed that can be drawn from.
+        DataError: There is no such sort of question, or no weight, share, size or seed that can be drawn from.
     """
 
     ordered = True
@@ -53,11 +56,13 @@ class ShapesStream(RegionSource):
         warmup_frames: int | None = None,
         prompt: Prompt = "mask",
         category_names: bool = False,
+        turns: int = 1,
+        alone: float = 1.0,
     ) -> None:
-        if size < 1 or seed < 0 or warmup < 0:
-            raise DataError(f"moving shapes: size {size} must be at least 1, seed {seed} and warmup {warmup} 0")
-        if warmup_frames is not None and warmup_frames < 1:
-            raise DataError(f"moving shapes: warmup_frames {warmup_frames} must be at least 1")
+        at_least(1, size=size, warmup_frames=warmup_frames, turns=turns)
+        at_least(0, seed=seed, warmup=warmup)
+        if not 0 <= alone <= 1:
+            raise DataError(f"alone is {alone}, a share from 0 to 1")
         self.kind: Kind = kind
         self.size = size
         self.seed = seed
@@ -65,10 +70,10 @@ class ShapesStream(RegionSource):
         self.warmup_group = warmup_group
         self.warmup_frames = warmup_frames
         self.shown = Showing(prompt, category_names)
-        weights = dict.fromkeys(groups_of(kind), 1.0) if groups is None else groups
-        check_groups(kind, [*weights, warmup_group] if warmup else weights)
-        self._groups = list(weights)
-        self._edges = _edges(weights)
+        self.turns = turns
+        self.alone = alone
+        self._groups = Mixture(groups, groups_of(kind), kind)
+        check_names([warmup_group] if warmup else [], groups_of(kind), kind)
 
     def __len__(self) -> int:
         return self.size
@@ -78,23 +83,34 @@ class ShapesStream(RegionSource):
             raise IndexError(f"scene {index} of {self.size}")
         rng = scene_rng(self.seed, "train", self.kind, index)
         scene = make_scene(rng, self.kind)
-        group = self._groups[int(np.searchsorted(self._edges, rng.random(), side="right"))]
-        direct = None
+        name = f"{self.kind}-train-{index:07d}"
         if index < self.warmup:
-            group, direct = self.warmup_group, True
-        question = ask(scene, self.kind, group, rng, direct)
-        frames, masks = render(scene)
-        if index < self.warmup:
-            frames, masks = frames[: self.warmup_frames], masks[:, : self.warmup_frames]
-        name = f"{self.kind}-train-{index:07d}-{group}"
-        return self.shown(make_sample(name, group, scene, question, masks, Pixels(frames)))
+            return self._first(name, scene, rng)
+        return self._one(name, scene, rng) if rng.random() < self.alone else self._several(name, scene, rng)
 
+    def _first(self, name: str, scene: Scene, rng: np.random.Generator) -> RegionSample:
+        question = ask(scene, self.kind, self.warmup_group, rng, direct=True)
+        return self._sample(name, self.warmup_group, scene, question, self.warmup_frames)
 
-def check_groups(kind: Kind, groups: Sequence[str] | Mapping[str, float]) -> None:
-    """Raises a `DataError` unless all are sorts of questions about this kind."""
-    known = groups_of(kind)
-    if unknown := [group for group in groups if group not in known]:
-        raise DataError(f"moving shapes: no {kind} question {unknown[0]!r}, there are {', '.join(known)}")
+    def _one(self, name: str, scene: Scene, rng: np.random.Generator) -> RegionSample:
+        group = self._groups.draw(rng)
+        return self._sample(name, group, scene, ask(scene, self.kind, group, rng))
+
+    def _several(self, name: str, scene: Scene, rng: np.random.Generator) -> RegionSample:
+        """A conversation: the more is asked of one scene, the more of its pixels is learnt in a step."""
+        figures = shuffled_figures(scene, rng)
+        groups = [self._groups.draw(rng) for _ in range(int(rng.integers(1, self.turns + 1)))]
+        asked = [among(ask(scene, self.kind, group, rng), figures) for group in groups]
+        sample = self._sample(name, groups[-1], scene, asked[-1])
+        return replace(sample, conversation=tuple(question.turn for question in asked))
+
+    def _sample(
+        self, name: str, group: str, scene: Scene, question: Question, frames: int | None = None
+    ) -> RegionSample:
+        """One question about the first so many frames."""
+        pixels, masks = render(scene)
+        media = Pixels(pixels[:frames])
+        return self.shown(make_sample(f"{name}-{group}", group, scene, question, masks[:, :frames], media))
 
 
 def make_sample(
@@ -114,7 +130,7 @@ def make_sample(
         id=name,
         media=media,
         regions=tuple(_region(scene, number, masks[number]) for number in question.figures),
-        conversation=(Turn(question.text, question.answer, question.references),),
+        conversation=(question.turn,),
         options=question.options,
         label=question.label,
         task=question.task,
@@ -140,13 +156,3 @@ def _encoded(masks: NDArray[np.bool_]) -> list[Mask | None]:
     return [
         Mask((height, width), code["counts"]) if mask.any() else None for mask, code in zip(masks, codes, strict=True)
     ]
-
-
-def _edges(weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Upper edges in (0, 1] of the interval of each sort of question."""
-    values = np.array(list(weights.values()), dtype=np.float64)
-    if not values.size or not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
-        raise DataError(f"moving shapes: weights of questions must be 0 or more and not all 0, got {dict(weights)}")
-    edges: NDArray[np.float64] = np.cumsum(values / values.sum())
-    edges[-1:] = 1.0
-    return edges

@@ -1,4 +1,4 @@
-"""A word tokenizer of the data set's own text: under a hundred words, one token each."""
+"""A word tokenizer of the data set's own text: under 150 words, one token each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.shapes.figure import COLOURS, SHAPES
 from datamodules.shapes.questions import ask, groups_of
-from datamodules.shapes.scene import KINDS, Kind, make_scene, scene_rng
+from datamodules.shapes.scene import FRAMES, make_scene, scene_rng
+from datamodules.shapes.whole_scene import WHOLE
+from datamodules.shapes.word_lists import LISTS, WORDS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,20 +25,20 @@ SCENES = 100
 REFERENCE_WORDS = (
     "frame : , the region outlined tinted in red green blue yellow magenta cyan orange purple white black brown grey"
 )
-"""What the ways to point at a region write; the plain set's tokenizer, which came first, lacks some of it."""
+"""What the ways to point at a region write."""
 
 
-def train_tokenizer(folder: Path, kinds: Sequence[Kind] = KINDS, further: Iterable[str] = ()) -> None:
+def train_tokenizer(folder: Path, further: Iterable[str] = ()) -> None:
     """Trains the tokenizer and saves it to `folder`, where transformers' `AutoTokenizer` finds it.
 
     Case is ignored and punctuation stands alone, so that a question as people type it has the same tokens. An index
-    like `[2]` is three tokens, `[12]` four, and comes back as it was. It knows the words of all questions about those
-    kinds of scenes, and of the texts in `further`.
+    like `[2]` is three tokens, `[12]` four, and comes back as it was; a square like `b3` is one. It knows the words of
+    all questions about all kinds of scenes, and of the texts in `further`.
     """
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_trained([*_texts(kinds), *further]),
+        tokenizer_object=_trained([*_texts(), *further]),
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
@@ -55,7 +59,8 @@ def _trained(texts: Sequence[str]) -> Tokenizer:
         [
             pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Punctuation("isolated"),
-            pre_tokenizers.Digits(individual_digits=True),
+            # every digit alone, but for that of a square
+            pre_tokenizers.Split(Regex(r"(?<![a-d])\d"), "isolated"),
         ]
     )
     # WordPiece here only puts spaces between words; none belongs inside brackets or within a number
@@ -72,16 +77,18 @@ def _trained(texts: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def _texts(kinds: Sequence[Kind]) -> Iterator[str]:
+def _texts() -> Iterator[str]:
     """Questions, answers, references and options, mentions as the model reads them: `[0]`."""
     yield " ".join(f"[{digit}]" for digit in range(10))
-    if "hard" in kinds:
-        yield " ".join((REFERENCE_WORDS, *COLOURS, *SHAPES))
-    for kind in kinds:
+    yield " ".join((REFERENCE_WORDS, *COLOURS, *SHAPES, *WORDS))
+    for kind in FRAMES:
         for index in range(SCENES):
             rng = scene_rng(0, "train", kind, index)
             scene = make_scene(rng, kind)
-            for group in groups_of(kind):
-                question = ask(scene, kind, group, rng)
+            asked = [ask(scene, kind, group, rng) for group in groups_of(kind)]
+            for question in (*asked, *(maker(scene, rng) for maker in WHOLE.values())):
                 for text in (question.text, question.answer, *question.references, *question.options):
                     yield PLACEHOLDER.sub(r"[\1]", text)
+    rng = np.random.default_rng(0)
+    for maker in LISTS.values():
+        yield maker(WORDS, rng).question

@@ -31,7 +31,7 @@ from datamodules.types import Frames, RegionSample, Video
 VAL_SCENES, TEST_SCENES = 96, 256
 MANIFEST = "manifest.json"
 TITLE = "moving shapes"
-FORMAT = 1
+FORMAT = 2
 """To be raised when what is written changes in a way that the first annotations do not show."""
 
 Each = Callable[[Callable[[SceneKey], None], Sequence[SceneKey]], Iterator[None]]
@@ -163,7 +163,7 @@ def _write_set(root: Path, manifest: Mapping[str, Any], workers: int | None, kin
         written = each(partial(write_media, root, manifest["seed"]), keys)
         # the text is made here while the other processes write the media
         _write_annotations(root, manifest["seed"], keys)
-        train_tokenizer(root / "tokenizer", kinds)
+        train_tokenizer(root / "tokenizer")
         for _ in written:
             progress.advance(bar)
     (root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -366,7 +366,7 @@ def test_bad_parameters_are_named(tmp_path: Path) -> None:
         ShapesFiles(tmp_path, "image", groups=["moves"])
     with pytest.raises(DataError, match="not all 0"):
         ShapesStream("image", groups={"shape": 0.0})
-    with pytest.raises(DataError, match="size 0"):
+    with pytest.raises(DataError, match="size is 0"):
         ShapesStream("image", size=0)
     with pytest.raises(DataError, match="0 and 1 scenes"):
         write_shapes(tmp_path / "set", val_scenes=0, test_scenes=1)
@@ -506,7 +506,7 @@ def test_other_data_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_texts_come_back_from_their_tokens(data: Path) -> None:
-    """Of over 2,000 texts of scenes the tokenizer has not seen, in well under a hundred words."""
+    """Of over 2,000 texts of scenes the tokenizer has not seen, in well under 150 words."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(data / "tokenizer")
@@ -521,7 +521,7 @@ def test_texts_come_back_from_their_tokens(data: Path) -> None:
         ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         assert tokenizer.unk_token_id not in ids, text
         assert tokenizer.decode(ids, skip_special_tokens=True) == " ".join(text.split())
-    assert len(tokenizer) < 100
+    assert len(tokenizer) < 150
 
 
 def test_the_tokenizer_reads_what_people_type(data: Path) -> None:
