@@ -15,6 +15,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(prog="python cli.py export", description=__doc__)
     arguments.add_argument("--ckpt_path", type=Path, required=True, help="a checkpoint, also a sharded one")
     arguments.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    arguments.add_argument("--base_only", action="store_true", help="without what was put on the base, to start from")
     return arguments
 
 
@@ -23,6 +24,6 @@ def main(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     from lightning_modules.checkpoints.export import export
 
-    folder = export(options.ckpt_path, options.to)
+    folder = export(options.ckpt_path, options.to, options.base_only)
     for file in sorted(folder.iterdir()):
         sys.stdout.write(f"{file.stat().st_size / 2**20:10.1f} MiB  {file}\n")

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
 
 
-def export(path: Path | str, to: Path | str) -> Path:
+def export(path: Path | str, to: Path | str, base_only: bool = False) -> Path:
     """Writes the model of a checkpoint, a file or the folder of a sharded one, into the folder `to`.
+
+    Args:
+        path: The checkpoint.
+        to: A new or empty folder.
+        base_only: Leave out what was put on the base: the folder is a base like any other, to start from.
 
     Raises:
         DataError: The checkpoint cannot be used, or the folder has files already.
@@ -34,18 +39,19 @@ def export(path: Path | str, to: Path | str) -> Path:
     module = load_plain(path)
     beside = beside_place(target)
     beside.mkdir()
-    _write(module, beside)
+    _write(module, beside, base_only)
     move_into_place(target)
     return target
 
 
-def _write(module: RegionModule, folder: Path) -> None:
+def _write(module: RegionModule, folder: Path, base_only: bool) -> None:
     module.backbone.model.save_pretrained(folder)
     module.renderer.tokenizer.save_pretrained(folder)
-    save_file({name: weight.contiguous() for name, weight in region_weights(module).items()}, folder / WEIGHTS)
-    described = module.describe()
-    kept = {name: described[name] for name in ("class", "options", "vision")}
-    (folder / EXPORTED).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    if not base_only:
+        save_file({name: weight.contiguous() for name, weight in region_weights(module).items()}, folder / WEIGHTS)
+        described = module.describe()
+        kept = {name: described[name] for name in ("class", "options", "vision")}
+        (folder / EXPORTED).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     for file in folder.iterdir():  # safetensors makes files that only their owner reads
         file.chmod(0o666 & ~_umask())
 

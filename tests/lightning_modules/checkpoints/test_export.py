@@ -135,6 +135,21 @@ def test_an_exported_folder_is_a_base_and_a_start(trained: tuple[RegionModule, P
     assert all(torch.equal(weight, ours[name]) for name, weight in on.state_dict().items())
 
 
+def test_a_base_alone_is_a_base_and_nothing_else(
+    trained: tuple[RegionModule, Path], exported: Path, tmp_path: Path
+) -> None:
+    """Without what was put on it: transformers' own files, the same as of the whole export."""
+    folder = tmp_path / "base"
+    cli.main(["export", "--ckpt_path", str(trained[1]), "--to", str(folder), "--base_only"])
+    names = {file.name for file in folder.iterdir()}
+    assert names == {file.name for file in exported.iterdir()} - {"regions.json", "regions.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() == (exported / "model.safetensors").read_bytes()
+    anew = VideoRegionModule(base=BaseModel(checkpoint=str(folder)), region_encoder=marks(), prompt="plain")
+    anew.configure_model()
+    with pytest.raises(DataError):
+        load(folder)
+
+
 def test_adapters_are_merged_and_weights_made_whole(tmp_path: Path) -> None:
     """QLoRA exported: 32-bit files whose logits are those of the adapted model, in transformers too."""
     module = fresh(tmp_path, quantise="nf4", lora=LoraOptions(rank=4), frozen=("vision_tower", "language_model"))
