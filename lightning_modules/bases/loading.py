@@ -18,7 +18,7 @@ from datamodules.prompting.conversation import REGION_TOKEN
 from lightning_modules.bases import family_of
 from lightning_modules.bases.byte_tokenizer import BYTES, byte_tokenizer
 from lightning_modules.bases.decoders import check_rope
-from lightning_modules.bases.places import check_place
+from lightning_modules.bases.places import check_place, from_pretrained_arguments, is_gguf
 from lightning_modules.checkpoints.files import is_exported
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class BaseModel:
         checkpoint: Hub id or folder of a vision-language model: LLaVA-1.5, LLaVA-OneVision, Qwen-VL, InternVL, SmolVLM,
             Gemma and others, see `lightning_modules.bases`.
         vision_tower: Hub id or folder of a tower; together with `language_model`, and a new projector, in LLaVA's form.
-        language_model: Hub id or folder of a decoder.
+        language_model: Hub id or folder of a decoder, or a GGUF file, whose weights are dequantised.
         architecture: Arguments of the model's configuration in transformers, `model_type` among them, LLaVA's if left
             out: random weights, unless one of the above is given.
         tokenizer: Hub id or folder, or `bytes` for one token a byte; that of the checkpoint or decoder if left out.
@@ -94,7 +94,9 @@ def _tokenizer_at(name: str) -> PreTrainedTokenizerBase:
 
     check_place(name)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(**from_pretrained_arguments(name))
+    except DataError:
+        raise
     except Exception as error:  # a damaged file raises whatever its first bad byte leads to
         raise DataError(f"no tokenizer at {name!r}: {_first_line(error)}") from error
     return tokenizer
@@ -279,7 +281,9 @@ def config_at(name: str) -> PreTrainedConfig:
 
     check_place(name)
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(name)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(**from_pretrained_arguments(name))
+    except DataError:
+        raise
     except Exception as error:  # as above
         raise DataError(f"no model at {name!r}: {_first_line(error)}") from error
     return config
@@ -292,7 +296,12 @@ def _checked(kind: Any, name: str, dtype: str) -> Any:
     """
     config = config_at(name)
     try:
-        model, report = kind.from_pretrained(name, dtype=getattr(torch, dtype), output_loading_info=True)
+        model, report = kind.from_pretrained(
+            **from_pretrained_arguments(name),
+            **_dequantised(name),
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+        )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise DataError(f"cannot load a {config.model_type} from {name!r}: {_first_line(error)}") from None
     wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
@@ -301,7 +310,18 @@ def _checked(kind: Any, name: str, dtype: str) -> Any:
     surplus = sorted(report["unexpected_keys"])
     if surplus and is_exported(Path(name)):  # published checkpoints may hold more than is asked for
         raise DataError(f"{name!r} has {len(surplus)} unexpected weights: {surplus[:3]}")
+    if is_gguf(name):  # what still says that it is quantised keeps it from being saved
+        model.hf_quantizer = None
+        vars(model.config).pop("quantization_config", None)
     return model
+
+
+def _dequantised(name: str) -> dict[str, Any]:
+    """Keeps transformers, from the version on that could, from leaving a GGUF file's weights packed."""
+    import transformers
+
+    packed = getattr(transformers, "GgufConfig", None)
+    return {"quantization_config": packed(dequantize=True)} if is_gguf(name) and packed is not None else {}
 
 
 def _first_line(error: Exception) -> str:

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from datamodules.errors import DataError
+
+GGUF = ".gguf"
+
+
+def from_pretrained_arguments(name: str) -> dict[str, str]:
+    """What transformers' `from_pretrained` takes for a place: its name, or the folder and name of a GGUF file.
+
+    Raises:
+        DataError: A GGUF file, and the package that reads it is not installed.
+    """
+    if not is_gguf(name):
+        return {"pretrained_model_name_or_path": name}
+    if find_spec("gguf") is None:
+        raise DataError(f"{name}: reading GGUF files needs the package gguf: pip install gguf")
+    path = Path(name)
+    return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+
+
+def is_gguf(name: str) -> bool:
+    """Whether a place is one file of quantised weights, its configuration and tokenizer inside."""
+    return name.endswith(GGUF)
 
 
 def check_place(name: str) -> None:
@@ -16,10 +38,10 @@ def check_place(name: str) -> None:
     Raises:
         DataError: There is no such folder, no such repository, no right to read it, or no hub.
     """
-    if Path(name).is_dir():
+    if Path(name).is_dir() or (is_gguf(name) and Path(name).is_file()):
         return
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise DataError(f"no model at {name!r}: there is no such folder")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or is_gguf(name):
+        raise DataError(f"no model at {name!r}: there is no such {'file' if is_gguf(name) else 'folder'}")
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 

@@ -44,7 +44,7 @@ def export(path: Path | str, to: Path | str, base_only: bool = False) -> Path:
     return target
 
 
-def _write(module: RegionModule, folder: Path, base_only: bool) -> None:
+def _write(module: RegionModule, folder: Path, base_only: bool = False) -> None:
     module.backbone.model.save_pretrained(folder)
     module.renderer.tokenizer.save_pretrained(folder)
     if not base_only:
