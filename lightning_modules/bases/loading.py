@@ -64,8 +64,13 @@ class BaseModel:
             raise DataError("base.vision_tower and base.language_model go together")
         if not (self.checkpoint or self.vision_tower or self.architecture):
             raise DataError("base needs checkpoint, vision_tower + language_model, or architecture")
-        if self.dtype not in DTYPES:
-            raise DataError(f"base.dtype is {self.dtype!r}; it takes {', '.join(DTYPES)}")
+        check_dtype("base.dtype", self.dtype)
+
+
+def check_dtype(option: str, dtype: str) -> None:
+    """Refuses what weights cannot come as, by the option's name."""
+    if dtype not in DTYPES:
+        raise DataError(f"{option} is {dtype!r}; it takes {', '.join(DTYPES)}")
 
 
 def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:

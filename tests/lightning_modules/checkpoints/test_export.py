@@ -148,6 +148,11 @@ def test_a_base_alone_is_a_base_and_nothing_else(
     anew.configure_model()
     with pytest.raises(DataError):
         load(folder)
+    half = export(trained[1], tmp_path / "half", base_only=True, dtype="float16")
+    weights, exact = (load_file(place / "model.safetensors") for place in (half, folder))
+    assert all(torch.equal(weight, exact[name].half()) for name, weight in weights.items())
+    with pytest.raises(DataError, match="dtype is 'half'"):
+        export(trained[1], tmp_path / "other", dtype="half")
 
 
 def test_adapters_are_merged_and_weights_made_whole(tmp_path: Path) -> None:
