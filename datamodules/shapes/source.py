@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,8 @@ class ShapesStream(RegionSource):
         size: Number of scenes.
         seed: Other seeds, other scenes.
         groups: Weight of each sort of question, by name; all the same if left out.
-        warmup: The first samples ask only `warmup_group`, in its most direct wording: whoever has learnt the
-            hardest attribute first learns the others in passing.
+        warmup: The first samples ask only `warmup_group`, in its most direct wording and `turns` times: whoever has
+            learnt the hardest attribute first learns the others in passing.
         warmup_group: The sort of question of the first samples.
         warmup_frames: The first samples show so many of their first frames; all of them if left out.
         prompt: Point at figures by their masks, or by the boxes around them.
@@ -88,10 +89,6 @@ class ShapesStream(RegionSource):
             return self._first(name, scene, rng)
         return self._one(name, scene, rng) if rng.random() < self.alone else self._several(name, scene, rng)
 
-    def _first(self, name: str, scene: Scene, rng: np.random.Generator) -> RegionSample:
-        question = ask(scene, self.kind, self.warmup_group, rng, direct=True)
-        return self._sample(name, self.warmup_group, scene, question, self.warmup_frames)
-
     def _one(self, name: str, scene: Scene, rng: np.random.Generator) -> RegionSample:
         group = self._groups.draw(rng)
         return self._sample(name, group, scene, ask(scene, self.kind, group, rng))
@@ -101,7 +98,19 @@ class ShapesStream(RegionSource):
         figures = shuffled_figures(scene, rng)
         groups = [self._groups.draw(rng) for _ in range(int(rng.integers(1, self.turns + 1)))]
         asked = [among(ask(scene, self.kind, group, rng), figures) for group in groups]
-        sample = self._sample(name, groups[-1], scene, asked[-1])
+        return self._conversation(name, groups[-1], scene, asked)
+
+    def _first(self, name: str, scene: Scene, rng: np.random.Generator) -> RegionSample:
+        asked = [ask(scene, self.kind, self.warmup_group, rng, direct=True) for _ in range(self.turns)]
+        if self.alone < 1:
+            figures = shuffled_figures(scene, rng)
+            asked = [among(question, figures) for question in asked]
+        return self._conversation(name, self.warmup_group, scene, asked, self.warmup_frames)
+
+    def _conversation(
+        self, name: str, group: str, scene: Scene, asked: Sequence[Question], frames: int | None = None
+    ) -> RegionSample:
+        sample = self._sample(name, group, scene, asked[-1], frames)
         return replace(sample, conversation=tuple(question.turn for question in asked))
 
     def _sample(
