@@ -149,7 +149,8 @@ class RegionModule(StepInPasses):
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
         encoder = self.backbone.region_encoder
-        encoder.rescale(base.word_size() if encoder.scale is None else encoder.scale)
+        # what is laid on visual tokens has to be seen beside them, which may be a hundred times as large as words
+        encoder.rescale(max(base.word_size(), base.visual_size()) if encoder.scale is None else encoder.scale)
         if self.init_from is not None and not self._restored:
             self._start_from(self.init_from)
         else:

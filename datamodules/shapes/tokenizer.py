@@ -13,7 +13,7 @@ from datamodules.shapes.figure import COLOURS, SHAPES
 from datamodules.shapes.questions import ask, groups_of
 from datamodules.shapes.scene import FRAMES, make_scene, scene_rng
 from datamodules.shapes.whole_scene import WHOLE
-from datamodules.shapes.word_lists import LISTS, WORDS
+from datamodules.shapes.word_lists import LISTS, MADE_UP, draw_list
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,8 +32,8 @@ def train_tokenizer(folder: Path, further: Iterable[str] = ()) -> None:
     """Trains the tokenizer and saves it to `folder`, where transformers' `AutoTokenizer` finds it.
 
     Case is ignored and punctuation stands alone, so that a question as people type it has the same tokens. An index
-    like `[2]` is three tokens, `[12]` four, and comes back as it was; a square like `b3` is one. It knows the words of
-    all questions about all kinds of scenes, and of the texts in `further`.
+    like `[2]` is three tokens, `[12]` four, and comes back as it was. It knows the words of all
+    questions about all kinds of scenes, made-up words, and those of the texts in `further`.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -59,8 +59,7 @@ def _trained(texts: Sequence[str]) -> Tokenizer:
         [
             pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Punctuation("isolated"),
-            # every digit alone, but for that of a square
-            pre_tokenizers.Split(Regex(r"(?<![a-d])\d"), "isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
         ]
     )
     # WordPiece here only puts spaces between words; none belongs inside brackets or within a number
@@ -80,15 +79,15 @@ def _trained(texts: Sequence[str]) -> Tokenizer:
 def _texts() -> Iterator[str]:
     """Questions, answers, references and options, mentions as the model reads them: `[0]`."""
     yield " ".join(f"[{digit}]" for digit in range(10))
-    yield " ".join((REFERENCE_WORDS, *COLOURS, *SHAPES, *WORDS))
+    yield " ".join((REFERENCE_WORDS, *COLOURS, *SHAPES, *MADE_UP))
     for kind in FRAMES:
         for index in range(SCENES):
             rng = scene_rng(0, "train", kind, index)
             scene = make_scene(rng, kind)
             asked = [ask(scene, kind, group, rng) for group in groups_of(kind)]
-            for question in (*asked, *(maker(scene, rng) for maker in WHOLE.values())):
+            for question in (*asked, *filter(None, (maker(scene, rng) for maker in WHOLE.values()))):
                 for text in (question.text, question.answer, *question.references, *question.options):
                     yield PLACEHOLDER.sub(r"[\1]", text)
     rng = np.random.default_rng(0)
     for maker in LISTS.values():
-        yield maker(WORDS, rng).question
+        yield maker(draw_list(rng), rng).question

@@ -1,26 +1,61 @@
-"""Questions about a scene that point at nothing: what there is, how much of it, and where."""
+"""Questions about a scene that mark nothing: a figure is told by how it looks, or by where it is."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
-from datamodules.shapes.figure import COLOURS, SHAPES, Scene
+from datamodules.shapes import phrases
+from datamodules.shapes.figure import COLOURS, PLACES, SHAPES, Figure, Scene, related_pairs, side_of
+from datamodules.shapes.phrases import Phrase
 from datamodules.shapes.questions import Question, Rng
-from datamodules.shapes.squares import square
 
-Maker: TypeAlias = Callable[[Scene, Rng], Question]
+Maker: TypeAlias = Callable[[Scene, Rng], Question | None]
 
 
-def _find(scene: Scene, rng: Rng) -> Question:
-    """Asks for the square of a figure that looks like no other."""
-    alone = [figure for number, figure in enumerate(scene.figures) if not scene.twins(number)]
-    figure = alone[int(rng.integers(len(alone)))]
-    return Question(f"find the {figure.name}", square(figure), ())
+def alone(scene: Scene, tell: Phrase) -> list[Figure]:
+    """The figures of which something is true that is true of no other one."""
+    told = Counter(map(tell, scene.figures))
+    return [figure for figure in scene.figures if told[tell(figure)] == 1]
+
+
+def _of_one(text: str, tell: Phrase, answer: Phrase) -> Maker:
+    """Asks about a figure that `tell` tells from the others; None where there is none."""
+
+    def make(scene: Scene, rng: Rng) -> Question | None:
+        figures = alone(scene, tell)
+        if not figures:
+            return None
+        figure = figures[int(rng.integers(len(figures)))]
+        return Question(text.format(tell(figure)), answer(figure), ())
+
+    return make
+
+
+def _relation(scene: Scene, rng: Rng) -> Question | None:
+    figures = alone(scene, _name)
+    pairs = related_pairs(figures)
+    if not pairs:
+        return None
+    origin, other = (figures[number] for number in pairs[int(rng.integers(len(pairs)))])
+    side = side_of(other.start, origin.start)
+    assert side is not None, "a related pair has a side"
+    return Question(f"seen from the {origin.name} where is the {other.name}", side, ())
+
+
+def _which(scene: Scene, rng: Rng) -> Question | None:
+    """Which of the places holds a figure; places that hold two are left out."""
+    figures = [figure for figure in alone(scene, phrases.start) if figure in alone(scene, _name)]
+    if len(figures) < 2:
+        return None
+    order = [figures[int(number)] for number in rng.permutation(len(figures))]
+    number = int(rng.integers(len(order)))
+    listed = " ".join(f"[{place}] {phrases.start(figure)}" for place, figure in enumerate(order))
+    return Question(f"which of {listed} is the {order[number].name}", f"[{number}]", ())
 
 
 def _count(scene: Scene, rng: Rng) -> Question:
-    """Asks how many figures there are, or how many of a colour or shape."""
     words = ("figures", *COLOURS, *SHAPES)
     word = words[int(rng.integers(len(words)))]
     number = sum(word in ("figures", figure.colour, figure.shape) for figure in scene.figures)
@@ -28,10 +63,40 @@ def _count(scene: Scene, rng: Rng) -> Question:
 
 
 def _list(scene: Scene, rng: Rng) -> Question:
-    """Asks for all figures, in the order of their squares."""
+    """All figures, row by row."""
     del rng  # there is one way to ask
-    figures = sorted(scene.figures, key=square)
-    return Question("list all", " , ".join(f"{figure.name} {square(figure)}" for figure in figures), ())
+    figures = sorted(scene.figures, key=_reading_order)
+    return Question("list all", " , ".join(f"{phrases.look(figure)} {phrases.start(figure)}" for figure in figures), ())
 
 
-WHOLE: dict[str, Maker] = {"find": _find, "count": _count, "list": _list}
+def _reading_order(figure: Figure) -> tuple[int, float]:
+    return PLACES.index(phrases.start(figure)), figure.start[0]
+
+
+def _name(figure: Figure) -> str:
+    return figure.name
+
+
+def _colour(figure: Figure) -> str:
+    return figure.colour
+
+
+def _shape(figure: Figure) -> str:
+    return figure.shape
+
+
+def _texture(figure: Figure) -> str:
+    return figure.texture
+
+
+WHOLE: dict[str, Maker] = {
+    "list": _list,
+    "count": _count,
+    "where": _of_one("where is the {}", _name, phrases.start),
+    "at": _of_one("what is at the {}", phrases.start, _name),
+    "colour": _of_one("what colour is the {}", _shape, _colour),
+    "shape": _of_one("what shape is the {} figure", _colour, _shape),
+    "texture": _of_one("what texture is the {}", _name, _texture),
+    "relation": _relation,
+    "which": _which,
+}

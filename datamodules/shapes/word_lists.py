@@ -1,52 +1,68 @@
-"""Looking up, comparing and copying in text alone: what a language model has practised before it sees a picture."""
+"""Looking up, comparing and copying in text alone: what a language model has practised before it sees a picture.
+
+Keys are made-up words, hundreds of them: a model that knows few words learns to find these again, one that knows many
+learns to find again whatever it has read, a mark among it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import TypeAlias
 
-from datamodules.shapes.figure import COLOURS, SHAPES, TEXTURES
+from datamodules.shapes.figure import COLOURS, SHAPES
 from datamodules.shapes.questions import Rng
-from datamodules.shapes.squares import SQUARES
 from datamodules.types import Turn
 
-Maker: TypeAlias = Callable[[Sequence[str], Rng], Turn]
-
-WORDS = (*COLOURS, *SHAPES, *TEXTURES, *SQUARES, "top", "left", "middle", "right", "bottom")
+MADE_UP = tuple("".join(letters) for letters in product("bdfgklmnprst", "aeiou", "kmnpst"))
 NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
-LENGTHS = (2, 6)
+LENGTHS = (2, 7)
 """Entries of a list, half-open."""
 
 
-def draw_list(rng: Rng) -> list[str]:
-    """Different entries: single words in half of the lists, names of figures in the others."""
-    words = WORDS if rng.random() < 0.5 else NAMES
-    return [words[int(place)] for place in rng.choice(len(words), int(rng.integers(*LENGTHS)), replace=False)]
+@dataclass(frozen=True, slots=True)
+class WordList:
+    """Different keys, each with something said of it."""
+
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """`bak red ring dem blue square`."""
+        return " ".join(f"{key} {value}" for key, value in zip(self.keys, self.values, strict=True))
 
 
-def written(entries: Sequence[str], start: int = 0) -> str:
-    """`[0] red ring [1] blue square`, from entry `start` on."""
-    return " ".join(f"[{number}] {entry}" for number, entry in enumerate(entries) if number >= start)
+Maker: TypeAlias = Callable[[WordList, Rng], Turn]
 
 
-def _which(entries: Sequence[str], rng: Rng) -> Turn:
-    number = int(rng.integers(len(entries)))
-    return Turn(f"which is the {entries[number]}", f"[{number}]")
+def draw_list(rng: Rng) -> WordList:
+    """Keys are made-up words, or indices in a third of the lists; values names of figures, or made-up words."""
+    number = int(rng.integers(*LENGTHS))
+    made_up = _different(MADE_UP, 2 * number, rng)
+    keys = [f"[{place}]" for place in range(number)] if rng.random() < 1 / 3 else made_up[:number]
+    values = _different(NAMES, number, rng) if rng.random() < 0.5 else made_up[number:]
+    return WordList(tuple(keys), tuple(values))
 
 
-def _look_up(entries: Sequence[str], rng: Rng) -> Turn:
-    number = int(rng.integers(len(entries)))
-    return Turn(f"what is [{number}]", entries[number])
+def _different(words: Sequence[str], number: int, rng: Rng) -> list[str]:
+    return [words[int(place)] for place in rng.choice(len(words), number, replace=False)]
 
 
-def _copy(entries: Sequence[str], rng: Rng) -> Turn:
+def _value(words: WordList, rng: Rng) -> Turn:
+    number = int(rng.integers(len(words.keys)))
+    return Turn(f"what is {words.keys[number]}", words.values[number])
+
+
+def _key(words: WordList, rng: Rng) -> Turn:
+    number = int(rng.integers(len(words.keys)))
+    return Turn(f"which is the {words.values[number]}", words.keys[number])
+
+
+def _copy(words: WordList, rng: Rng) -> Turn:
     del rng  # there is one way to ask
-    return Turn("list all", " , ".join(entries))
+    return Turn("list all", words.text)
 
 
-def _after(entries: Sequence[str], rng: Rng) -> Turn:
-    number = int(rng.integers(len(entries) - 1))
-    return Turn(f"after {entries[number]}", written(entries, number + 1))
-
-
-LISTS: dict[str, Maker] = {"which": _which, "look_up": _look_up, "copy": _copy, "after": _after}
+LISTS: dict[str, Maker] = {"value": _value, "key": _key, "copy": _copy}

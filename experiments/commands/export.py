@@ -16,9 +16,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--ckpt_path", type=Path, required=True, help="a checkpoint, also a sharded one")
     arguments.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     arguments.add_argument("--base_only", action="store_true", help="without what was put on the base, to start from")
-    arguments.add_argument(
-        "--dtype", help="of the base: float32, bfloat16 or float16; as it is if left out"
-    )
+    arguments.add_argument("--dtype", help="of the base: float32, bfloat16 or float16; as it is if left out")
     return arguments
 
 

@@ -37,7 +37,8 @@ class RegionEncoder(nn.Module, ABC):
 
     Attributes:
         num_marks: M, classes of regions for the guide head; 0 for an encoder that has none.
-        scale: Size of what it puts in place of words when training begins; None for the size of the base's words.
+        scale: Size of what it puts in place of words when training begins; None for the size of the base's
+            visual tokens or words, whichever is larger.
     """
 
     num_marks: int = 0

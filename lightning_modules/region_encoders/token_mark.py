@@ -21,7 +21,7 @@ class TokenMark(RegionEncoder):
         num_marks: M; the most regions a sample can have.
         mark_dim: C, width of a mark.
         scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
-            words if left out.
+            visual tokens, or of its words if these are larger, if left out.
 
     Raises:
         DataError: There are no marks, or they have no width.

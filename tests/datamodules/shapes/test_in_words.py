@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,140 +10,111 @@ import pytest
 from datamodules.errors import DataError
 from datamodules.prompting.placeholders import PLACEHOLDER, mentions
 from datamodules.shapes import ShapesInWords, ShapesStream
-from datamodules.shapes.figure import Figure, Scene
+from datamodules.shapes.figure import Figure, place_name, side_of
 from datamodules.shapes.questions import Question, among
 from datamodules.shapes.scene import make_scene, scene_rng
-from datamodules.shapes.squares import SQUARES, in_words, square
-from datamodules.shapes.word_lists import LISTS, draw_list, written
-from datamodules.types import NoPicture, Pixels, Turn
-
-RING = Figure("ring", "red", "plain", 4.0, (4.2, 3.9))
-TRIANGLE = Figure("triangle", "blue", "striped", 4.0, (27.8, 28.3))
-PAIR = Scene((RING, TRIANGLE), 1)
-
-
-def scenes(number: int) -> list[Scene]:
-    return [make_scene(scene_rng(0, "train", "image", index), "image") for index in range(number)]
-
-
-# --- squares --------------------------------------------------------------------------------------------------------
-
-
-def test_squares_are_those_of_a_chessboard() -> None:
-    """Column a is on the left and row 1 below; the picture's y grows downwards."""
-    assert (square(RING), square(TRIANGLE)) == ("a4", "d1")
-    assert square(replace(RING, start=(12.0, 20.0))) == "b2"
-    assert len(set(SQUARES)) == 16
-
-
-def test_no_two_figures_of_a_scene_start_on_the_same_square() -> None:
-    for scene in scenes(300):
-        assert len({square(figure) for figure in scene.figures}) == len(scene.figures)
-
-
-def test_words_stand_for_regions() -> None:
-    alone = in_words(Question("what is <region>", "blue triangle", (1,)), PAIR)
-    assert (alone.text, alone.answer, alone.figures) == ("what is d1", "blue triangle", ())
-    chosen = Question("which of <region0> <region1> is it", "<region1>", (1, 0), options=("<region0>", "<region1>"))
-    said = in_words(chosen, PAIR)
-    assert (said.text, said.answer, said.options) == ("which of [0] d1 [1] a4 is it", "[1]", ("[0]", "[1]"))
-
+from datamodules.shapes.whole_scene import WHOLE
+from datamodules.shapes.word_lists import LISTS, MADE_UP, draw_list
+from datamodules.types import NoPicture, Pixels
 
 # --- conversations in words -----------------------------------------------------------------------------------------
 
-LISTED = re.compile(r"\[(\d)\] (\w\d)")
+
+def the(figures: tuple[Figure, ...], **wanted: str) -> Figure:
+    """The only figure of which that is true; two of them would make the question one without an answer."""
+    (found,) = [
+        figure
+        for figure in figures
+        if all(
+            words == {"place": place_name(figure.start), "name": figure.name}.get(key, getattr(figure, key, None))
+            for key, words in wanted.items()
+        )
+    ]
+    return found
 
 
-def scene_of(source: ShapesInWords, index: int) -> Scene:
-    """Drawn again: number of questions and their sorts come before the scene."""
-    rng = scene_rng(source.seed, "words", "image", index)
-    number = int(rng.integers(1, source.turns + 1))
-    for _ in range(number):
-        rng.random()
-    return make_scene(rng, "image")
+@pytest.mark.parametrize("group", WHOLE)
+def test_answers_are_true_of_the_scene(group: str) -> None:
+    """Read off the question's words and worked out again from the figures alone."""
+    asked = 0
+    for index in range(200):
+        rng = np.random.default_rng(index)
+        scene = make_scene(scene_rng(0, "train", "image", index), "image")
+        figures, question = scene.figures, WHOLE[group](scene, rng)
+        if question is None:
+            continue
+        asked += 1
+        text, answer = question.text, question.answer
+        if group == "where":
+            assert answer == place_name(the(figures, name=text.removeprefix("where is the ")).start)
+        elif group == "at":
+            assert answer == the(figures, place=text.removeprefix("what is at the ")).name
+        elif group == "colour":
+            assert answer == the(figures, shape=text.removeprefix("what colour is the ")).colour
+        elif group == "shape":
+            assert answer == the(figures, colour=text.removeprefix("what shape is the ").removesuffix(" figure")).shape
+        elif group == "texture":
+            assert answer == the(figures, name=text.removeprefix("what texture is the ")).texture
+        elif group == "relation":
+            origin, other = text.removeprefix("seen from the ").split(" where is the ")
+            assert answer == side_of(the(figures, name=other).start, the(figures, name=origin).start)
+        elif group == "which":
+            places = re.findall(r"\[\d\] (.+?)(?= \[| is the)", text)
+            assert len(set(places)) == len(places) >= 2
+            assert place_name(the(figures, name=text.split(" is the ")[1]).start) == places[int(answer.strip("[]"))]
+        elif group == "count":
+            word = text.removeprefix("how many ")
+            assert int(answer) == sum(word in ("figures", figure.colour, figure.shape) for figure in figures)
+        else:
+            assert group == "list"
+            entries = sorted(f"{one.texture} {one.name} {place_name(one.start)}" for one in figures)
+            assert sorted(answer.split(" , ")) == entries
+    assert asked > 100
 
 
-def test_answers_are_true_of_the_scene() -> None:
-    """Worked out again from the figures alone, for every sort of question whose answer has one form."""
-    source, asked = ShapesInWords("image", 400), set()
-    for index in range(400):
-        scene = scene_of(source, index)
-        by_square = {square(figure): figure for figure in scene.figures}
-        for turn in source[index].conversation:
-            words, answer = turn.question.rstrip(" ?").split(), turn.answer
-            if words[0] == "find":
-                asked.add("find")
-                assert by_square[answer].name == " ".join(words[2:])
-            elif words[:2] == ["how", "many"]:
-                asked.add("count")
-                wanted = [figure for figure in scene.figures if words[2] in (figure.colour, figure.shape, "figures")]
-                assert int(answer) == len(wanted)
-            elif words[:2] == ["list", "all"]:
-                asked.add("list")
-                entries = answer.split(" , ")
-                assert entries == [f"{by_square[name].name} {name}" for name in sorted(by_square)]
-            elif words[:2] == ["which", "of"] and len(words) > 3 and words[2] == "[0]":
-                asked.add("refer")
-                listed = dict(LISTED.findall(turn.question))
-                assert set(listed.values()) == set(by_square)
-                chosen = by_square[listed[answer.strip("[]")]]
-                described = turn.question.split(" is the ")[1]
-                assert chosen.name in described
-            elif words[:2] == ["what", "is"] and "fits" not in words:
-                asked.add("what")
-                assert by_square[words[-1]].name == answer
-    assert asked == {"find", "count", "list", "refer", "what"}
-
-
-@pytest.mark.parametrize("kind", ["image", "video", "hard"])
-def test_no_region_is_marked(kind: str) -> None:
-    source = ShapesInWords(kind, 60)  # type: ignore[arg-type]  # parametrised
+def test_no_region_is_marked() -> None:
+    source = ShapesInWords("image", 60)
     for index in range(60):
         sample = source[index]
         assert isinstance(sample.media, Pixels) and sample.regions == ()
         assert 1 <= len(sample.conversation) <= 6
         for turn in sample.conversation:
             assert not PLACEHOLDER.search(f"{turn.question} {turn.answer}"), turn
-    assert source[7].conversation == ShapesInWords(kind, 60)[7].conversation  # type: ignore[arg-type]
+    assert source[7].conversation == ShapesInWords("image", 60)[7].conversation
 
 
 def test_scenes_are_in_no_split() -> None:
     """Of the seed that the quickstart trains and tests with."""
     words = {make_scene(scene_rng(0, "words", "image", index), "image") for index in range(200)}
     for split in ("train", "val", "test"):
-        assert not words & {make_scene(scene_rng(0, split, "image", index), "image") for index in range(200)}
+        assert not words & {make_scene(scene_rng(0, split, "image", index), "image") for index in range(200)}  # type: ignore[arg-type]  # a list of them
 
 
-def test_the_first_conversations_are_direct() -> None:
-    source = ShapesInWords("image", 40, warmup=20, warmup_groups={"what": 1.0})
-    for index in range(20):
+def test_the_first_conversations_are_of_their_own_sorts() -> None:
+    source = ShapesInWords("image", 40, warmup=20, warmup_groups={"count": 1.0}, groups={"where": 1.0})
+    for index in range(40):
         turns = source[index].conversation
-        assert len(turns) == 6
-        assert all(re.fullmatch(r"what is [a-d][1-4]", turn.question) for turn in turns), turns
-    assert any("what is" not in source[index].conversation[0].question for index in range(20, 40))
+        assert {turn.question.split()[0] for turn in turns} == {"how" if index < 20 else "where"}
+        assert index >= 20 or len(turns) == 6
 
 
 def test_lists_are_looked_up() -> None:
-    entries, rng = ["red ring", "blue square", "white triangle"], np.random.default_rng(0)
-    assert written(entries) == "[0] red ring [1] blue square [2] white triangle"
-    for _ in range(20):
-        which, look_up, after = (LISTS[name](entries, rng) for name in ("which", "look_up", "after"))
-        number = int(which.answer.strip("[]"))
-        assert which.question == f"which is the {entries[number]}"
-        assert look_up == Turn(f"what is [{entries.index(look_up.answer)}]", look_up.answer)
-        place = entries.index(after.question.removeprefix("after "))
-        assert f"{written(entries)} ".endswith(f"{entries[place]} {after.answer} ")
-    assert LISTS["copy"](entries, rng).answer == "red ring , blue square , white triangle"
-    lengths = {len(drawn) for drawn in (draw_list(rng) for _ in range(100)) if len(set(drawn)) == len(drawn)}
-    assert lengths == {2, 3, 4, 5}
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        words = draw_list(rng)
+        assert len(set(words.keys)) == len(set(words.values)) == len(words.keys)
+        value, key, copy = (LISTS[name](words, rng) for name in ("value", "key", "copy"))
+        assert f"{value.question.removeprefix('what is ')} {value.answer}" in words.text
+        assert f"{key.answer} {key.question.removeprefix('which is the ')}" in words.text
+        assert copy.answer == words.text
     sample = ShapesInWords("text", 5)[3]
     assert isinstance(sample.media, NoPicture)
-    assert sample.conversation[0].question.startswith("[0] ")
+    assert len(MADE_UP) == len(set(MADE_UP)) == 360
 
 
 def test_what_cannot_be_drawn_is_named() -> None:
-    with pytest.raises(DataError, match="no text question 'what', there are which, look_up"):
-        ShapesInWords("text", groups={"what": 1.0})
+    with pytest.raises(DataError, match="no text question 'where', there are value, key"):
+        ShapesInWords("text", groups={"where": 1.0})
     with pytest.raises(DataError, match="turns is 0"):
         ShapesInWords(turns=0)
     with pytest.raises(IndexError):
