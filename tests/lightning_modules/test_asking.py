@@ -39,6 +39,16 @@ def test_pictures_in_memory_are_media(module: RegionModule, tmp_path: Path) -> N
     assert isinstance(video.media, Pixels) and len(video.media.array) == 6
 
 
+def test_what_is_likely_a_mistake_is_said_in_one_line(module: RegionModule) -> None:
+    """A region that no question mentions was asked about in silence."""
+    with pytest.warns(UserWarning, match="perhaps") as said:
+        ask(module, PICTURE, [Box((1, 2, 9, 9)), Box((0, 0, 1, 0.5))], ["What is <region0>?", "And?"])
+    assert [str(warning.message) for warning in said] == [
+        "perhaps a mistake: regions[1]: all coordinates are within 0 and 1, pixels are expected;"
+        " regions[1]: no turn mentions it"
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
