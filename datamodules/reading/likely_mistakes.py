@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from datamodules.errors import nearest
 from datamodules.prompting.placeholders import PLACEHOLDER
-from datamodules.types import Box, Geometry, Polygon, Region, RegionSample, Stroke
+from datamodules.types import TASKS, Box, Geometry, Polygon, Region, RegionSample, Stroke
 
 # not behind a blank: formats write text that is no mention as `< region0>`
 _NEARLY_A_MENTION = re.compile(r"<regions?[\s_:-]*(\d*)\s*>", re.IGNORECASE | re.ASCII)
@@ -15,7 +16,7 @@ _A_PICTURE = re.compile(r"<(?:image|video)>|<\|(?:image|video)\w*\|>", re.IGNORE
 
 def likely_mistakes(sample: RegionSample) -> list[str]:
     """What of a sample that passes every check was perhaps not meant, one line each."""
-    return [*_relative(sample), *_unmentioned(sample), *_odd_tags(sample)]
+    return [*_relative(sample), *_unmentioned(sample), *_odd_tags(sample), *_misspelt_task(sample)]
 
 
 def _relative(sample: RegionSample) -> Iterator[str]:
@@ -55,6 +56,11 @@ def _odd_tags(sample: RegionSample) -> Iterator[str]:
     for number, turn in enumerate(sample.conversation):
         for tag in _A_PICTURE.findall(turn.question):
             yield f"conversation[{number}].question: {tag!r} is read as text: pictures come before the first question"
+
+
+def _misspelt_task(sample: RegionSample) -> Iterator[str]:
+    if sample.task not in TASKS and (near := nearest(sample.task, TASKS)):
+        yield f"task: {sample.task!r} is a name of one's own{near}"
 
 
 def _texts(sample: RegionSample) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,11 @@ class Words(PredictionMetric):
 
 def test_a_metric_is_added_to_the_others_or_stands_alone(predict: Predict) -> None:
     """Regression: one metric of one's own took all others away, and a task of one's own name was refused."""
-    samples = [predict("a", prediction="a dog"), predict("b", task="talk", prediction="a big dog"), predict("c", task="choice")]
+    samples = [
+        predict("a", prediction="a dog"),
+        predict("b", task="talk", prediction="a big dog"),
+        predict("c", task="choice"),
+    ]
     added = Evaluation({"talk": Words()})
     assert added.metrics.keys() == Evaluation().metrics.keys() | {"talk"}
     assert {name: score.value for name, score in added.score(samples[:2]).items()} == {

@@ -44,6 +44,8 @@ def _asks(question: str, answer: str = "it") -> dict[str, Any]:
         ({"options": ("<region 1>", "none")}, ["options[0]: '<region 1>' is read as text"]),
         (_asks("<image>\nWho?"), ["conversation[1].question: '<image>' is read as text: pictures come before"]),
         (_asks("<|video_pad|> Who?"), ["conversation[1].question: '<|video_pad|>' is read as text"]),
+        ({"task": "captoin"}, ["task: 'captoin' is a name of one's own, the nearest is caption"]),
+        ({"task": "count"}, []),
         (_asks("Who is < region0>, in an <image of it?"), []),  # as formats write text that is no mention
     ],
 )
