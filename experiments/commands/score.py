@@ -37,6 +37,14 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--predictions", type=Path, nargs="+", required=True, metavar="FILE", help="what was said")
     arguments.add_argument("--references", type=Path, nargs="+", default=(), metavar="FILE", help="what is right")
+    arguments.add_argument(
+        "--fields",
+        type=_field,
+        nargs="+",
+        default=(),
+        metavar="NAME=THEIRS",
+        help="what the fields of a benchmark's format are called in these files: pred=model_output",
+    )
     arguments.add_argument("--output", type=Path, metavar="JSON", help="save the numbers too")
     return arguments
 
@@ -51,11 +59,18 @@ def main(arguments: Sequence[str]) -> None:
     from metrics.table import score_table
 
     tasks = dict(map(_metric, asked.metric))
-    scores = score_files(asked.benchmark, asked.predictions, asked.references, tasks)
+    scores = score_files(asked.benchmark, asked.predictions, asked.references, tasks, dict(asked.fields))
     if asked.output:
         save(scores, asked.output)
     table = score_table(asked.benchmark or "saved predictions", scores)
     Console(markup=False, highlight=False).print(table)  # brackets are text here
+
+
+def _field(given: str) -> tuple[str, str]:
+    name, equals, theirs = given.partition("=")
+    if not (name and equals and theirs):
+        raise argparse.ArgumentTypeError(f"{given!r}: a name, '=' and what the file calls it are needed")
+    return name, theirs
 
 
 def _metric(given: str) -> tuple[str, PredictionMetric]:
