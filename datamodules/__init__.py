@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import DataError
+from datamodules.source import RegionSource
 from datamodules.types import Box, Frames, Mask, Pixels, Polygon, Region, RegionSample, Stroke, Turn, Video
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "Polygon",
     "Region",
     "RegionSample",
+    "RegionSource",
     "Stroke",
     "Turn",
     "Video",

@@ -12,9 +12,10 @@ import numpy as np
 
 from datamodules.errors import DataError
 from datamodules.in_processes import in_processes
-from datamodules.media.clips import Backend, check_whole, clip_of
+from datamodules.media.clips import Backend, check_whole, clip_of, given_as_video
 from datamodules.prompting.choices import answered
 from datamodules.reading.checks import check_sample, check_taught
+from datamodules.reading.likely_mistakes import likely_mistakes
 from datamodules.regions.footprints import View
 from datamodules.regions.placement import Placement
 from datamodules.regions.region_weights import region_weights
@@ -25,11 +26,19 @@ _CHANGING = re.compile(r"\[[^\]]*\]|'[^']*'|\"[^\"]*\"|(?<!\w)/\S+?(?=:?\s|:?$)|
 
 
 class Finding(NamedTuple):
-    """What one record came to: the sample's id where it could be read, and the problem if there is one."""
+    """What one record came to.
+
+    Attributes:
+        record: Its number.
+        sample: The sample's id, where it could be read.
+        problem: Why it cannot be used, if it cannot.
+        doubts: What of it can be used and is perhaps a mistake.
+    """
 
     record: int
     sample: str | None
     problem: str | None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,12 @@ class Checkup:
             self.look(sample)
         except DataError as error:
             return Finding(record, sample.id if sample else None, str(error))
-        return Finding(record, sample.id, None)
+        return Finding(record, sample.id, None, tuple(self._doubts(sample)))
+
+    def _doubts(self, sample: RegionSample) -> Iterator[str]:
+        yield from likely_mistakes(sample)
+        if self.media and (problem := given_as_video(sample.media)):
+            yield problem
 
     def look(self, sample: RegionSample) -> Clip | None:
         """The frames of a sample, its regions laid on them.
@@ -114,6 +128,24 @@ def kind_of(problem: str) -> str:
     _, named, stated = problem.partition(": sample ")
     text = _CHANGING.sub("\u2026", f"sample {stated}" if named else problem)
     return re.sub("^(?:\u2026: )*(?:sample \u2026: )?", "", text)
+
+
+class Doubt(NamedTuple):
+    """What was found in one or more samples: how many, and what of the first of them."""
+
+    samples: int
+    first: str
+    said: str
+
+
+def doubts(findings: Sequence[Finding]) -> list[Doubt]:
+    """The likely mistakes of a source by their kind, the most frequent first; one counts once in a sample."""
+    kinds: dict[str, dict[str, str]] = {}
+    for finding in findings:
+        for said in finding.doubts:
+            kinds.setdefault(kind_of(said), {}).setdefault(str(finding.sample), said)
+    found = [Doubt(len(kind), *next(iter(kind.items()))) for kind in kinds.values()]
+    return sorted(found, key=lambda doubt: -doubt.samples)
 
 
 def pick(findings: Sequence[Finding], count: int) -> list[int]:

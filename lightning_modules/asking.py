@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps
 from datamodules.batching.collate import Collate
 from datamodules.errors import DataError, at_least
 from datamodules.media.clips import media_at
+from datamodules.reading.likely_mistakes import likely_mistakes
 from datamodules.types import Geometry, Media, Pixels, Region, RegionSample, Turn
 from lightning_modules.region_module import RegionModule
 
@@ -41,6 +43,9 @@ def ask(
 
     Raises:
         DataError: The file cannot be read, a region does not fit it, or nothing is asked.
+
+    Warns:
+        UserWarning: What is asked is likely not what was meant: a region that no question mentions, for example.
     """
     at_least(1, num_frames=num_frames)
     asked = [questions] if isinstance(questions, str) else list(questions)
@@ -50,6 +55,8 @@ def ask(
     collate = Collate(module.vision)
     process = module.processor(module.default_num_frames if num_frames is None else num_frames)
     sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", _media(media), marked, ())
+    if doubts := likely_mistakes(replace(sample, conversation=tuple(map(Turn, asked)))):
+        warnings.warn(f"perhaps a mistake: {'; '.join(doubts)}", stacklevel=2)
     for question in asked:
         sample = replace(sample, conversation=(*sample.conversation, Turn(question)))
         answer = module.answer(collate([process(sample)])).predictions[0].prediction

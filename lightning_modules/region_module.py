@@ -74,7 +74,7 @@ class RegionModule(StepInPasses):
         weight_decay: AdamW's.
         warmup: Share of the steps in which the learning rate rises; a cosine takes it to zero after that.
         max_new_tokens: Most tokens of a generated answer.
-        evaluation: Metrics by task; all of them if left out.
+        evaluation: Metrics by task; the usual ones if left out.
 
     Raises:
         DataError: A number is out of range.
@@ -242,6 +242,7 @@ class RegionModule(StepInPasses):
         return self.answer(batch)
 
     def _evaluation_step(self, batch: RegionBatch) -> Answered:
+        self.evaluation.check_tasks(batch.samples)
         output = self.backbone(batch)
         self.evaluation_losses.update(output, batch)
         answered = self._answer(batch, output)

@@ -36,6 +36,13 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "CausalVidQa", {}, "causal_vidqa", "nothing", 'JSON, {"<video>_<part>": {"prediction": 2, "answer": 2}}'
     ),
     "dlc": Benchmark("", {}, "dlc", "one", "only the judge's answers and qa.json"),
+    "gar_vqa": Benchmark(
+        "MultipleChoice",
+        {"letter_rule": "exact"},
+        "gar_vqa",
+        "nothing",
+        'records with "model_output", "answer", "type"',
+    ),
     "multiple_choice": Benchmark("MultipleChoice"),
     "pope": Benchmark("Pope", {}, "pope", "one each", "answers and questions; several pairs if wanted"),
     "referring": Benchmark("Referring"),

@@ -28,7 +28,8 @@ _BESIDE: dict[ChoiceRule, tuple[ChoiceRule, str]] = {
 class MultipleChoice(PredictionMetric):
     """Accuracy of the chosen option, `accuracy` over all and `<group>/accuracy` in each group.
 
-    How an option was chosen is the sample's: by the options' likelihoods, or by the letter in the generated text.
+    How an option was chosen is the sample's: by the options' likelihoods, by the letter in the generated text, or by
+    the number in a file of somebody else's.
     Where the numbers of tokens of likely options are known, the rule that was not asked for is printed beside, as
     `accuracy_per_token` or, if that is the rule, `accuracy_likelihood`.
 
@@ -72,7 +73,11 @@ class MultipleChoice(PredictionMetric):
 
     def protocol(self, rule: ChoiceRule, predictions: Sequence[Prediction]) -> str:
         """How the options of these predictions were chosen, as printed with their number."""
-        names = {"likelihood": choice_protocol(rule), "letter": letter_protocol(self.letter_rule)}
+        names = {
+            "likelihood": choice_protocol(rule),
+            "letter": letter_protocol(self.letter_rule),
+            "number": "option whose number the file gives",
+        }
         return "; ".join(names[way] for way in sorted({prediction.answering for prediction in predictions}))
 
 
@@ -109,10 +114,12 @@ def chosen_option(prediction: Prediction, rule: ChoiceRule, letter_rule: LetterR
     """Index of the option chosen in the sample's way of answering; None where the text names none.
 
     Raises:
-        DataError: As for `likeliest_option`.
+        DataError: As for `likeliest_option` and `numbered_option`.
     """
     if prediction.answering == "letter":
         return lettered_option(prediction, letter_rule)
+    if prediction.answering == "number":
+        return numbered_option(prediction)
     return likeliest_option(prediction, rule)
 
 
@@ -123,6 +130,18 @@ def lettered_option(prediction: Prediction, letter_rule: LetterRule) -> int | No
         return None
     index = ascii_uppercase.index(letter.upper())
     return index if index < len(prediction.options) else None
+
+
+def numbered_option(prediction: Prediction) -> int:
+    """Index of the option whose number is the prediction.
+
+    Raises:
+        DataError: It is no option's.
+    """
+    numbers = [str(number) for number in range(len(prediction.options))]
+    if prediction.prediction not in numbers:
+        raise prediction.error(f"the option's number is {prediction.prediction!r}, of {len(numbers)} options")
+    return int(prediction.prediction)
 
 
 def _extracted(text: str) -> str:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 import torch
 from torchmetrics import Metric
@@ -20,8 +20,11 @@ from torchmetrics.utilities import dim_zero_cat
 
 from datamodules.errors import DataError
 from datamodules.prompting.placeholders import PLACEHOLDER
-from datamodules.types import Answering, Task
+from datamodules.types import Task
 from metrics.sample_sums import SampleSums
+
+Chosen: TypeAlias = Literal["likelihood", "letter", "number"]
+"""How an option was chosen: as `datamodules.types.Answering`, or it is told as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Prediction:
         label: Index of the right option.
         option_scores: Log-likelihood of each option, summed over its tokens, or empty.
         option_lengths: Number of tokens of each option, or empty.
-        answering: How one of the options is chosen: by `likelihood`, or by the `letter` that was generated.
+        answering: How one of the options is chosen: by `likelihood`, by the `letter` that was generated, or by the
+            `number` that somebody else's file gives, which is then the prediction, counted from 0.
         protocol: What of the data the number depends on; printed beside it.
         cluster: The name of what it shares with the predictions that are no evidence independent of it; empty in files
             of earlier versions, which do not say.
@@ -56,7 +60,7 @@ class Prediction:
     label: int | None = None
     option_scores: tuple[float, ...] = ()
     option_lengths: tuple[int, ...] = ()
-    answering: Answering = "likelihood"
+    answering: Chosen = "likelihood"
     protocol: str = ""
     cluster: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)

@@ -11,8 +11,7 @@ from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.reading.records import located
-from datamodules.types import Answering, Task
-from metrics.predictions import Prediction
+from metrics.predictions import Chosen, Prediction
 
 _REQUIRED = {item.name for item in dataclasses.fields(Prediction)[:6]}
 
@@ -96,7 +95,7 @@ def _meta(value: object, where: str) -> dict[str, Any]:
 
 _READ: Mapping[str, Callable[[object, str], Any]] = {
     "id": fields.text,
-    "task": _one_of(*get_args(Task)),
+    "task": fields.filled,
     "group": fields.text,
     "prompt": fields.text,
     "prediction": fields.text,
@@ -105,7 +104,7 @@ _READ: Mapping[str, Callable[[object, str], Any]] = {
     "label": _label,
     "option_scores": _numbers,
     "option_lengths": _lengths,
-    "answering": _one_of(*get_args(Answering)),
+    "answering": _one_of(*get_args(Chosen)),
     "protocol": fields.text,
     "cluster": fields.text,
     "meta": _meta,

@@ -18,7 +18,7 @@ from datamodules.formats.osprey_conversations import OspreyConversations
 from datamodules.formats.osprey_questions import OspreyQuestions
 from datamodules.formats.pope import Pope
 from datamodules.formats.ref_youtube_vos import RefYoutubeVos
-from datamodules.formats.refcocog import RefCocog
+from datamodules.formats.refcocog import RefCoco, RefCocog
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.formats.revos import Revos
 from datamodules.formats.v3det import V3Det
@@ -47,6 +47,7 @@ __all__ = [
     "OspreyConversations",
     "OspreyQuestions",
     "Pope",
+    "RefCoco",
     "RefCocog",
     "RefYoutubeVos",
     "RegionJsonl",

@@ -1,30 +1,26 @@
-"""RefCOCOg as the refer toolbox keeps it: sentences about objects of COCO's train2014, each meant for one of them.
+"""RefCOCO, RefCOCO+ and RefCOCOg as the refer toolbox keeps them: sentences about objects of COCO's train2014.
 
 ::
 
-    root/refcocog/refs(umd).p                    or refs(google).p, a pickle of Python 2:
+    root/refcocog/refs(umd).p                    or refs(google).p, a pickle of Python 2; also
+                                                 refcoco/refs(unc).p, refs(google).p, refcoco+/refs(unc).p:
         [{"ref_id": 3, "ann_id": 1011, "image_id": 380441, "category_id": 4, "split": "val",
           "file_name": "COCO_train2014_000000380441_1011.jpg", "sent_ids": [4, 5],
           "sentences": [{"sent_id": 4, "sent": "a red square", "raw": "A red square.", "tokens": [...]}]}]
-    root/refcocog/instances.json                 COCO instances of all the images
+    root/refcocog/instances.json                 COCO instances of all the images, in each of the three folders
     root/images/mscoco/images/train2014/COCO_train2014_000000380441.jpg
 
-Two people have split the data: umd into train, val and test with no image in two of them, google into train and val.
-A reference's `file_name` carries the annotation's id and is no file; the image is named by instances.json. `sent` is
-the sentence that is read, as all peers do: `raw` in lower case without marks. Boxes that stick out of their image are
-clipped.
-
-Proposals to choose among are all annotations of single objects on the image (crowds are no object that a sentence
-could mean) or the boxes of a file `{"380441": [[x0, y0, x1, y1], ...]}`, absolute pixels by image id. An annotation
-with no pixel on its image is no proposal: nothing can be pointed at. Of a file's boxes the one that overlaps most with
-the object's is right, and none if none touches it.
+Each sentence is meant for one object of its image. Two people have split RefCOCOg: umd into train, val and test with no
+image in two of them, google into train and val. RefCOCO and RefCOCO+ are split by unc, with two tests, testA of people
+and testB of all other objects; RefCOCO by google as well, with one. A reference's `file_name` carries the annotation's
+id and is no file; the image is named by instances.json. `sent` is the sentence that is read, as all peers do: `raw` in
+lower case without marks. Boxes that stick out of their image are clipped. What an object is chosen from says
+`datamodules.formats.referring_proposals`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,23 +30,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
+from datamodules.formats.referring_proposals import (
+    QUESTION,
+    AnnotatedObjects,
+    Proposals,
+    ProposedBoxes,
+    check_question,
+    refer,
+)
 from datamodules.prompting.placeholders import check_mentions
 from datamodules.reading.coco_index import CocoIndex
 from datamodules.reading.fields import array, filled, integer, mapping, member, text
-from datamodules.reading.geometry import clipped, parse_box
-from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.pickles import read_pickle
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
-from datamodules.types import Box, Frames, Region, RegionSample, Turn
+from datamodules.types import Box, Frames, RegionSample, Turn
 
-_logger = logging.getLogger(__name__)
-_SPLITS = {"umd": ("train", "val", "test"), "google": ("train", "val")}
-_QUESTIONS = {
-    "caption": "Give a short description of <region>.",
-    "refer": "Which of {regions} is described by: {sentence}",
+_TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
+_UNC = ("train", "val", "testA", "testB")
+_SPLITS: dict[str, dict[str, tuple[str, ...]]] = {
+    "refcoco": {"unc": _UNC, "google": ("train", "val", "test")},
+    "refcoco+": {"unc": _UNC},
+    "refcocog": {"umd": ("train", "val", "test"), "google": ("train", "val")},
 }
+QUESTIONS = {"caption": "Give a short description of <region>.", "refer": QUESTION}
 
 References: TypeAlias = Literal["single", "grouped"]
 """A sample for every sentence with that one reference, or for every object with all its sentences as references."""
@@ -62,13 +66,14 @@ REFERENCES: dict[References, str] = {
 """The two in a protocol's words."""
 
 
-class RefCocog(RecordSource):
+class RefCoco(RecordSource):
     """Sentences to be said about an object, or objects to be found by a sentence.
 
     Args:
-        root: Folder with `refcocog` and, unless given elsewhere, the images.
-        split: Part of the data; google has no test.
-        by: Whose split.
+        root: Folder with those of the data sets and, unless given elsewhere, the images.
+        split: Part of the data, as whoever has split it calls it.
+        dataset: Which of the three.
+        by: Whose split; if left out umd's of RefCOCOg and unc's of the others.
         task: `caption`: describe the object. `refer`: choose the object that a sentence means among proposals.
         references: For captions, a sample for every sentence, which is its only reference (`single`), or one for
             every object with all its sentences (`grouped`). Their scores cannot be compared.
@@ -82,9 +87,10 @@ class RefCocog(RecordSource):
     def __init__(
         self,
         root: Path,
-        split: Literal["train", "val", "test"],
+        split: Literal["train", "val", "test", "testA", "testB"],
         *,
-        by: Literal["umd", "google"] = "umd",
+        dataset: Literal["refcoco", "refcoco+", "refcocog"] = "refcocog",
+        by: Literal["umd", "google", "unc"] | None = None,
         task: Literal["caption", "refer"] = "caption",
         references: References = "single",
         prompt: Prompt = "mask",
@@ -94,13 +100,15 @@ class RefCocog(RecordSource):
     ) -> None:
         self.root = Path(root)
         self.split = split
-        self.by = by
+        self.dataset = dataset
+        first, *_ = _SPLITS[dataset]
+        self.by: str = by or first
         self.task = task
         self.references = references
         self.prompt = prompt
         self.proposals = None if proposals is None else Path(proposals)
         self.images = self.root / "images/mscoco/images/train2014" if images is None else Path(images)
-        self.question = _QUESTIONS[task] if question is None else question
+        self.question = QUESTIONS[task] if question is None else question
         self._check_options()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,7 +118,7 @@ class RefCocog(RecordSource):
     @cached_property
     def records(self) -> _References:
         """The references of the split."""
-        return _References.read_split(self.root / "refcocog" / f"refs({self.by}).p", self.split, _SPLITS[self.by])
+        return _References.read_split(self.root / self.dataset / f"refs({self.by}).p", self.split, self._splits)
 
     def parts(self) -> NDArray[np.int64]:
         """How many samples each reference tells, (references,): its sentences, or 1 if they are grouped."""
@@ -123,7 +131,11 @@ class RefCocog(RecordSource):
         sentences = [_sentence(value, f"sentences[{number}]") for number, value in enumerate(_sentences(record))]
         row = self._row(record)
         if self.task == "refer":
-            return self._refer(sentences[part], row)
+            target, sentence = self._index.box(row), sentences[part]
+            sample = RegionSample(
+                str(sentence.number), self._media(row), (), (), protocol=self._data, meta=self._ids(row)
+            )
+            return refer(sample, sentence.text, target, self._proposals(row, target), self.question)
         reference = integer(member(record, "ref_id"), "ref_id")
         grouped = self.references == "grouped"
         texts = tuple(sentence.text for sentence in (sentences if grouped else sentences[part : part + 1]))
@@ -134,56 +146,29 @@ class RefCocog(RecordSource):
             regions=regions,
             conversation=(Turn(self.question, texts[0], texts),),
             task="caption",
-            protocol=f"RefCOCOg {self.by} {self.split}, {REFERENCES[self.references]}, {shown(regions, self.prompt)}",
+            protocol=f"{self._data}, {REFERENCES[self.references]}, {shown(regions, self.prompt)}",
             meta={**self._ids(row), "ref_id": reference},
         )
 
-    def _refer(self, sentence: _Sentence, row: int) -> RegionSample:
-        target = self._index.box(row)
-        proposals = self._annotated(row) if self.proposals is None else self._proposed(row, target)
-        options = tuple(f"<region{number}>" for number in range(len(proposals.boxes)))
-        answer = "" if proposals.label is None else options[proposals.label]
-        # the sentence comes last: it may hold what looks like a slot
-        question = self.question.replace("{regions}", " ".join(options)).replace("{sentence}", sentence.text)
-        boxes = [list(box.xyxy) for box in proposals.boxes]
-        regions = tuple(proposals.regions)
-        return RegionSample(
-            id=str(sentence.number),
-            media=self._media(row),
-            regions=regions,
-            conversation=(Turn(question, answer),),
-            options=options,
-            label=proposals.label,
-            task="refer",
-            protocol=self._refer_protocol(regions),
-            meta={**self._ids(row), "boxes": boxes, "target": list(target.xyxy)},
-        )
+    def _proposals(self, row: int, target: Box) -> Proposals:
+        if self._boxes is None:
+            return self._objects.beside(row, self.prompt)
+        image = self._index.image(row)
+        return self._boxes.near(self._image_id(row), (image.height, image.width), target)
 
-    def _annotated(self, row: int) -> _Proposals:
-        """All single objects on the image of a row, the row's own is the right one."""
-        shown = [other for other in self._index.rows_of_image(self._image_id(row)) if self._on_image[other]]
-        regions = [self._index.region(other, self.prompt) for other in shown]
-        return _Proposals(regions, [self._index.box(other) for other in shown], shown.index(row))
+    @property
+    def _splits(self) -> tuple[str, ...]:
+        return _SPLITS[self.dataset][self.by]
 
-    def _proposed(self, row: int, target: Box) -> _Proposals:
-        """The boxes that the file has for the image of a row; the one that overlaps most with the target is right."""
-        key, image = str(self._image_id(row)), self._index.image(row)
-        where = f"{self.proposals}: {key!r}"
-        boxes = []
-        for number, value in enumerate(array(self._proposal_boxes.find(key), where)):
-            box = parse_box(value, f"{where}[{number}]")
-            boxes.append(clipped(box, (image.height, image.width), f"{where}[{number}]"))
-        if not boxes:
-            raise DataError(f"{where}: 0 boxes")
-        overlaps = _overlaps(boxes, target)
-        right = int(np.argmax(overlaps)) if overlaps.any() else None
-        return _Proposals([Region.at(box) for box in boxes], boxes, right)
+    @property
+    def _data(self) -> str:
+        return f"{_TITLES[self.dataset]} {self.by} {self.split}"
 
     def _row(self, record: dict[str, Any]) -> int:
         """The row of the annotation that a reference is about."""
         split = text(member(record, "split"), "split")
         if split != self.split:
-            raise DataError(f"split: {split!r} is none of {', '.join(_SPLITS[self.by])}")
+            raise DataError(f"split: {split!r} is none of {', '.join(self._splits)}")
         annotation = integer(member(record, "ann_id"), "ann_id")
         row = self._index.row_of(annotation)
         image = integer(member(record, "image_id"), "image_id")
@@ -202,30 +187,22 @@ class RefCocog(RecordSource):
 
     @cached_property
     def _index(self) -> CocoIndex:
-        return CocoIndex.load(self.root / "refcocog" / "instances.json")
+        return CocoIndex.load(self.root / self.dataset / "instances.json")
 
     @cached_property
-    def _on_image(self) -> NDArray[np.bool_]:
-        """Which annotations can be proposals, (N,)."""
-        shown = self._index.on_image()
-        counts = f"{len(shown)} single objects, {(~shown).sum()} without a pixel on their image"
-        _logger.info("%s: %s are no proposals", self._index.path, counts)
-        return shown
+    def _objects(self) -> AnnotatedObjects:
+        return AnnotatedObjects.of(self._index)
 
     @cached_property
-    def _proposal_boxes(self) -> JsonIndex:
-        assert self.proposals is not None, "asked for only where there is a file of proposals"
-        return JsonIndex.build(self.proposals)
-
-    def _refer_protocol(self, regions: tuple[Region, ...]) -> str:
-        data = f"RefCOCOg {self.by} {self.split}"
-        if self.proposals is not None:
-            return f"{data}, proposals of {self.proposals.name}, box"
-        return f"{data}, ground-truth proposals, {shown(regions, self.prompt)}"
+    def _boxes(self) -> ProposedBoxes | None:
+        return None if self.proposals is None else ProposedBoxes.of(self.proposals)
 
     def _check_options(self) -> None:
-        if self.split not in _SPLITS[self.by]:
-            raise DataError(f"split: {self.by} has no {self.split!r}, only {', '.join(_SPLITS[self.by])}")
+        known = _SPLITS[self.dataset]
+        if self.by not in known:
+            raise DataError(f"by: {_TITLES[self.dataset]} is split by {' and '.join(known)}, not by {self.by!r}")
+        if self.split not in self._splits:
+            raise DataError(f"split: {self.by} has no {self.split!r}, only {', '.join(self._splits)}")
         if self.task == "caption":
             if self.proposals is not None:
                 raise DataError("proposals: only the task 'refer' has any")
@@ -233,21 +210,26 @@ class RefCocog(RecordSource):
             return
         if self.references == "grouped":
             raise DataError("references: 'grouped' is for captions, a sentence refers alone")
-        if "{sentence}" not in self.question:
-            raise DataError(f"question: no {{sentence}} in {self.question!r}")
+        check_question(self.question)
+
+
+class RefCocog(RefCoco):
+    """RefCOCOg alone, as `RefCoco` with its data set; arguments are those."""
+
+    def __init__(
+        self,
+        root: Path,
+        split: Literal["train", "val", "test"],
+        *,
+        by: Literal["umd", "google"] = "umd",
+        **options: Any,
+    ) -> None:
+        super().__init__(root, split, dataset="refcocog", by=by, **options)
 
 
 class _Sentence(NamedTuple):
     number: int
     text: str
-
-
-class _Proposals(NamedTuple):
-    """What there is to choose from, and which of it is right, if any."""
-
-    regions: Sequence[Region]
-    boxes: Sequence[Box]
-    label: int | None
 
 
 @dataclass(frozen=True)
@@ -304,13 +286,3 @@ def _sentence(value: Any, where: str) -> _Sentence:
     fields = mapping(value, where)
     sentence = filled(member(fields, "sent", where), f"{where}.sent").strip()
     return _Sentence(integer(member(fields, "sent_id", where), f"{where}.sent_id"), sentence)
-
-
-def _overlaps(boxes: Sequence[Box], target: Box) -> NDArray[np.float64]:
-    """Intersection over union of every box with the target, (N,)."""
-    corners, right = np.array([box.xyxy for box in boxes]), np.array(target.xyxy)
-    near, far = np.maximum(corners[:, :2], right[:2]), np.minimum(corners[:, 2:], right[2:])
-    shared = np.maximum(far - near, 0).prod(axis=1)
-    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1) + (right[2:] - right[:2]).prod()
-    overlaps: NDArray[np.float64] = shared / (areas - shared)
-    return overlaps

@@ -21,6 +21,7 @@ __all__ = [
     "clip_of",
     "count_frames",
     "frame_size",
+    "given_as_video",
     "least_frames",
     "media_at",
     "most_frames",
@@ -95,6 +96,13 @@ def check_whole(media: Media, clip: Clip) -> None:
         tail = "" if clip.length == len(index.times) else f"has {clip.length} of {len(index.times)} frames that decode"
         if problem := index.problem or tail:
             raise DataError(f"{media.path}: {problem}")
+
+
+def given_as_video(media: Media) -> str | None:
+    """What is wrong with a video that is a still picture; it is read as a video of one frame."""
+    if isinstance(media, Video) and is_picture(media.path):
+        return f"{media.path}: a still picture, given as a video"
+    return None
 
 
 def sample_frames(first: int, last: int, num_frames: int, prompted: Sequence[int] = ()) -> tuple[int, ...]:

@@ -75,9 +75,9 @@ def picture_size(path: File) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def is_picture(path: Path) -> bool:
+def is_picture(path: File) -> bool:
     """Whether a file is a still picture, by its content; a name that says so is believed."""
-    if path.suffix.lower() in SUFFIXES:
+    if isinstance(path, Path) and path.suffix.lower() in SUFFIXES:
         return True
     try:
         with open_picture(path):

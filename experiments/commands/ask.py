@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -88,11 +89,18 @@ def main(arguments: Sequence[str]) -> None:
     regions = [Region.at(geometry, options.frame) for geometry in geometries]
     media_at(options.media)  # refuses what is not there before the model is loaded, which takes a while
     module = load(options.ckpt_path)
-    sample = ask(module, options.media, regions, options.question, options.num_frames)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        sample = ask(module, options.media, regions, options.question, options.num_frames)
     for turn in sample.conversation:
         sys.stdout.write(f"{turn.question}\n  {turn.answer}\n")
     if options.draw:
         _draw(sample, options.draw, module.default_num_frames if options.num_frames is None else options.num_frames)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """In one line, without the line of source that it comes from."""
+    sys.stderr.write(f"warning: {message}\n")
 
 
 def _check_drawn(path: Path) -> None:

@@ -1,7 +1,8 @@
 """`python cli.py doctor --config X`: every record of a configured data set, looked at without a model.
 
 A record is looked at as training would: it is parsed, its frames are decoded, its regions are laid on a square of
-pixels. What fails is one line each, and in the end a table says how often which problem occurred.
+pixels. What fails is one line each, and in the end a table says how often which problem occurred. What can be used and
+is perhaps a mistake is counted too, one line a kind.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     found = {name: _look_at(name, source, checkups[name], asked.workers, console) for name, source in sources.items()}
     for name, findings in found.items():
         _draw(name, sources[name], checkups[name], pick(findings, asked.draw), asked.to, console)
+    _print_doubts(found, console)
     _print_tables(found, console)
     if any(finding.problem for findings in found.values() for finding in findings):
         sys.exit(1)
@@ -85,6 +87,15 @@ def _draw(
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_sample(sample, clip).savefig(path)
         console.print(f"drawn: {path}", soft_wrap=True)
+
+
+def _print_doubts(found: Mapping[str, Sequence[Finding]], console: Console) -> None:
+    from datamodules.checkup import doubts
+
+    for name, findings in found.items():
+        for doubt in doubts(findings):
+            samples = f"{doubt.samples} sample{'' if doubt.samples == 1 else 's'}, first in {doubt.first!r}"
+            console.print(f"{name}: perhaps a mistake in {samples}: {doubt.said}", soft_wrap=True)
 
 
 def _print_tables(found: Mapping[str, Sequence[Finding]], console: Console) -> None:

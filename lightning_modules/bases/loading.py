@@ -16,6 +16,7 @@ from datamodules.batching.visual_processor import setting_names
 from datamodules.errors import DataError
 from datamodules.prompting.conversation import REGION_TOKEN
 from lightning_modules.bases import family_of
+from lightning_modules.bases.architecture_names import check_names
 from lightning_modules.bases.byte_tokenizer import BYTES, byte_tokenizer
 from lightning_modules.bases.decoders import check_rope
 from lightning_modules.bases.places import check_place, from_pretrained_arguments, is_gguf
@@ -134,8 +135,24 @@ def _has_own_tokenizer(base: BaseModel) -> bool:
 
 
 def _family(base: BaseModel) -> type[Base]:
-    kind = config_at(base.checkpoint).model_type if base.checkpoint else base.architecture.get("model_type", "llava")
-    return family_of(kind)
+    return family_of(_model_type(base))
+
+
+def _model_type(base: BaseModel) -> str:
+    model_type: str = (
+        config_at(base.checkpoint).model_type if base.checkpoint else base.architecture.get("model_type", "llava")
+    )
+    return model_type
+
+
+def check_architecture(base: BaseModel) -> None:
+    """Refuses a name in `base.architecture` that no configuration has.
+
+    Raises:
+        DataError: There is one, or the configuration does not take the values.
+    """
+    if base.architecture:
+        check_names(base.architecture, model_config({"model_type": _model_type(base), **base.architecture}))
 
 
 def add_special_tokens(tokenizer: PreTrainedTokenizerBase, *further: str) -> None:
@@ -152,8 +169,9 @@ def load_base(options: BaseModel, tokenizer: PreTrainedTokenizerBase) -> Base:
 
     Raises:
         DataError: Nothing can be loaded from the place given, weights are missing or do not fit, there is no base for
-            the model, or the tokenizer is another model's.
+            the model, the architecture has an unknown name, or the tokenizer is another model's.
     """
+    check_architecture(options)
     if options.checkpoint:
         model = _checkpoint(options.checkpoint, options.dtype)
     elif options.vision_tower and options.language_model:

@@ -14,7 +14,14 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from datamodules.errors import DataError
 from lightning_modules.bases import family_of
 from lightning_modules.bases.byte_tokenizer import byte_tokenizer
-from lightning_modules.bases.loading import BaseModel, add_special_tokens, build, load_tokenizer, load_visual_processor
+from lightning_modules.bases.loading import (
+    BaseModel,
+    add_special_tokens,
+    build,
+    check_architecture,
+    load_tokenizer,
+    load_visual_processor,
+)
 from lightning_modules.planning import memory
 from lightning_modules.planning.measuring import Work, arithmetic, evaluation, training, with_recomputed
 from lightning_modules.planning.memory import Layout
@@ -211,6 +218,7 @@ def assembled(module: RegionModule, device: str = "meta") -> RegionModule:
         DataError: Nobody has said what the architecture is.
     """
     architecture, settings = architecture_of(module.base)
+    check_architecture(settings)
     with torch.device(device):
         model = build(architecture, vocabulary_of(module.base, architecture), module.base.dtype)
     family = family_of(model.config.model_type)

@@ -1,1 +1,1 @@
-"""Prediction files as peers publish them, one format a module: `read(predictions, *references)` -> predictions."""
+"""Prediction files as peers publish them, one format a module: `read(predictions, *references, names=...)`."""

@@ -17,16 +17,17 @@ from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.records import located
-from metrics.peer_files.rows import check_same_ids, identifier, read_text, records
+from metrics.peer_files.rows import OURS, Names, check_same_ids, identifier, read_text, records, renamed
 from metrics.predictions import Prediction
 
 
-def read(path: Path, *references: Path) -> list[Prediction]:
+def read(path: Path, *references: Path, names: Names = OURS) -> list[Prediction]:
     """The captions in `path` with their references, in the order of `path`.
 
     Args:
         path: The captions.
         references: COCO's annotations, one file; for plain text one file or more.
+        names: Fields that are called otherwise in COCO's two files.
 
     Raises:
         DataError: A file cannot be read, a record is broken, the files are not about the same samples, or a sample has
@@ -35,19 +36,19 @@ def read(path: Path, *references: Path) -> list[Prediction]:
     if path.suffix == ".json":
         if len(references) != 1:
             raise DataError(f"{path}: COCO captions need 1 file of annotations, {len(references)} were given")
-        return _read_coco(path, references[0])
+        return _read_coco(path, references[0], names)
     return _read_text(path, references)
 
 
-def _read_coco(path: Path, annotations: Path) -> list[Prediction]:
-    captions, references = _captions(path), _annotations(annotations)
+def _read_coco(path: Path, annotations: Path, names: Names) -> list[Prediction]:
+    captions, references = _captions(path, names), _annotations(annotations, names)
     check_same_ids(path, captions, annotations, references)
     return [_prediction(name, caption, references[name], "COCO captions") for name, caption in captions.items()]
 
 
-def _captions(path: Path) -> dict[str, str]:
+def _captions(path: Path, names: Names) -> dict[str, str]:
     captions: dict[str, str] = {}
-    for origin, record in records(path):
+    for origin, record in records(path, names):
         with located(origin):
             name = identifier(fields.member(record, "image_id"), "image_id")
             if name in captions:
@@ -56,12 +57,12 @@ def _captions(path: Path) -> dict[str, str]:
     return captions
 
 
-def _annotations(path: Path) -> dict[str, list[str]]:
+def _annotations(path: Path, names: Names) -> dict[str, list[str]]:
     index = JsonIndex.build(path, "annotations")
     references: dict[str, list[str]] = {}
     for number in range(len(index)):
         with located(index.origin(number)):
-            record = fields.mapping(index.read(number).value, "annotation")
+            record = renamed(fields.mapping(index.read(number).value, "annotation"), names)
             name = identifier(fields.member(record, "image_id"), "image_id")
             references.setdefault(name, []).append(fields.filled(fields.member(record, "caption"), "caption"))
     return references

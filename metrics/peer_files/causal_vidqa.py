@@ -14,26 +14,26 @@ from typing import Any
 from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from metrics.peer_files.rows import entries, index_of
+from metrics.peer_files.rows import OURS, Names, entries, index_of
 from metrics.predictions import Prediction
 
 PARTS = ("d", "e", "p", "pr", "c", "cr")
 OPTIONS = tuple(ascii_uppercase[:5])
 
 
-def read(path: Path) -> list[Prediction]:
-    """The answers as predictions that say the letter of an option, their `meta` with `video` and `part`.
+def read(path: Path, *, names: Names = OURS) -> list[Prediction]:
+    """The answers as predictions that say the number of an option, their `meta` with `video` and `part`.
 
     Raises:
         DataError: The file cannot be read, a record is broken, or a video lacks a part or has one twice.
     """
-    predictions = list(_predictions(path))
+    predictions = list(_predictions(path, names))
     _check_parts(path, predictions)
     return predictions
 
 
-def _predictions(path: Path) -> Iterator[Prediction]:
-    for origin, key, value in entries(path):
+def _predictions(path: Path, names: Names) -> Iterator[Prediction]:
+    for origin, key, value in entries(path, names):
         with located(origin):
             prediction = _prediction(key, fields.mapping(value, "record"))
         yield prediction
@@ -50,11 +50,11 @@ def _prediction(key: str, record: dict[str, Any]) -> Prediction:
         task="choice",
         group="",
         prompt="",
-        prediction=OPTIONS[chosen],
-        references=(OPTIONS[right],),
+        prediction=str(chosen),
+        references=(str(right),),
         options=OPTIONS,
         label=right,
-        answering="letter",
+        answering="number",
         protocol="Causal-VidQA answers of a file",
         meta={"video": video, "part": part},
     )

@@ -14,20 +14,20 @@ from pathlib import Path
 from datamodules.reading import fields
 from datamodules.reading.records import located
 from metrics.dlc_bench import dlc_scores
-from metrics.peer_files.rows import check_same_ids, entries
+from metrics.peer_files.rows import OURS, Names, check_same_ids, entries
 from metrics.predictions import Score
 
 
-def scores(path: Path, questions: Path) -> dict[str, Score]:
+def scores(path: Path, questions: Path, *, names: Names = OURS) -> dict[str, Score]:
     """The benchmark's numbers.
 
     Raises:
         DataError: A file cannot be read, a record is broken, or the files are not about the same descriptions or do
             not match in the number of questions.
     """
-    qa = {name: value for _, name, value in entries(questions)}
+    qa = {name: value for _, name, value in entries(questions, {})}
     judged: dict[str, list[str]] = {}
-    for origin, name, value in entries(path):
+    for origin, name, value in entries(path, names):
         if not isinstance(value, int | float):
             with located(origin):
                 judged[name] = _answers(value)

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from metrics.peer_files.rows import identifier, records
+from metrics.peer_files.rows import OURS, Names, identifier, records
 from metrics.predictions import Prediction
 
 KINDS = ("random", "popular", "adversarial")
@@ -26,14 +26,14 @@ _Row: TypeAlias = tuple[str, dict[str, Any]]
 """Where a record stands, and the record."""
 
 
-def read(path: Path, questions: Path) -> list[Prediction]:
+def read(path: Path, questions: Path, *, names: Names = OURS) -> list[Prediction]:
     """The answers in `path` to the questions, in their order; the kind is a prediction's `group`.
 
     Raises:
         DataError: A file cannot be read, a record is broken, there are not as many answers as questions, an answer's
             `question_id` is another question's, two questions have one, or the kind is not told.
     """
-    asked, answered = list(records(questions)), list(records(path))
+    asked, answered = list(records(questions, names)), list(records(path, names))
     _check_pairs(asked, answered, f"{path}: {len(answered)} answers to the {len(asked)} questions of {questions}")
     kinds = [_kind(question, questions) for question in asked]
     counts = Counter(kinds)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from datamodules.errors import DataError
 from datamodules.reading import fields
@@ -12,9 +13,24 @@ from datamodules.reading.json_index import JsonIndex
 from datamodules.reading.record_list import RecordList, is_array
 from datamodules.reading.records import located
 
+Names: TypeAlias = Mapping[str, str]
+"""What a field is called here -> what it is called in somebody's file."""
 
-def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+OURS: Names = MappingProxyType({})
+"""Every field has the name that it has here."""
+
+
+def renamed(record: dict[str, Any], names: Names) -> dict[str, Any]:
+    """The record with its fields under the names that they have here; one that it lacks keeps its own."""
+    return record | {ours: record[theirs] for ours, theirs in names.items() if theirs in record}
+
+
+def records(path: Path, names: Names) -> Iterator[tuple[str, dict[str, Any]]]:
     """Origin and record of every row of a JSON array or of a JSON-lines file.
+
+    Args:
+        path: The file.
+        names: Fields that are called otherwise in it.
 
     Raises:
         DataError: The file cannot be read or is neither, it is empty, or a row is no object.
@@ -24,11 +40,15 @@ def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         origin = index.origin(number)
         with located(origin):
             record = fields.mapping(index.read(number).value, "record")
-        yield origin, record
+        yield origin, renamed(record, names)
 
 
-def entries(path: Path) -> Iterator[tuple[str, str, Any]]:
+def entries(path: Path, names: Names) -> Iterator[tuple[str, str, Any]]:
     """Origin, key and value of every entry of a JSON object.
+
+    Args:
+        path: The file.
+        names: Fields of the values that are called otherwise in it.
 
     Raises:
         DataError: The file cannot be read, is no JSON object or an empty one, or has a key twice.
@@ -45,7 +65,7 @@ def entries(path: Path) -> Iterator[tuple[str, str, Any]]:
             if name in seen:
                 raise DataError("the key is there twice")
         seen.add(name)
-        yield origin, name, value
+        yield origin, name, renamed(value, names) if isinstance(value, dict) else value
 
 
 def read_text(path: Path) -> str:

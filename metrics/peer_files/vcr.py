@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from metrics.peer_files.rows import check_same_ids, index_of, read_text, records
+from metrics.peer_files.rows import OURS, Names, check_same_ids, index_of, read_text, records
 from metrics.predictions import Prediction
 
 Part: TypeAlias = Literal["answer", "rationale"]
@@ -27,14 +27,14 @@ _GROUPS = ("answer", *(f"rationale_conditioned_on_a{answer}" for answer in range
 _COLUMNS = [f"{group}_{option}" for group in _GROUPS for option in range(len(OPTIONS))]
 
 
-def read(path: Path, annotations: Path) -> list[Prediction]:
+def read(path: Path, annotations: Path, *, names: Names = OURS) -> list[Prediction]:
     """Two predictions a question, their `meta` with `annot_id` and `part`, in the order of `path`.
 
     Raises:
         DataError: A file cannot be read, a record is broken, a label or a column is missing, a question is there twice,
             or the files are not about the same questions.
     """
-    rows, labels = _rows(path), _labels(annotations)
+    rows, labels = _rows(path, names), _labels(annotations, names)
     check_same_ids(path, rows, annotations, labels)
     return [prediction for name, row in rows.items() for prediction in _predictions(name, row, *labels[name])]
 
@@ -64,12 +64,13 @@ def _scores(row: Mapping[str, float], group: str) -> tuple[float, ...]:
     return tuple(row[f"{group}_{option}"] for option in range(len(OPTIONS)))
 
 
-def _rows(path: Path) -> dict[str, dict[str, float]]:
+def _rows(path: Path, names: Names) -> dict[str, dict[str, float]]:
     """Question -> column -> score."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: dict[str, dict[str, float]] = {}
     try:
-        header = next(reader, [])
+        ours = {theirs: name for name, theirs in names.items()}
+        header = [ours.get(name, name) for name in next(reader, [])]
         _check_columns(path, header)
         for cells in filter(None, reader):
             with located(f"{path}:{reader.line_num}"):
@@ -103,10 +104,10 @@ def _number(cell: str, where: str) -> float:
         raise DataError(f"{where}: expected a finite number, got {cell!r:.80}") from None
 
 
-def _labels(path: Path) -> dict[str, tuple[int, int]]:
+def _labels(path: Path, names: Names) -> dict[str, tuple[int, int]]:
     """Question -> the numbers of its right answer and rationale."""
     labels: dict[str, tuple[int, int]] = {}
-    for origin, record in records(path):
+    for origin, record in records(path, names):
         with located(origin):
             name = fields.filled(fields.member(record, "annot_id"), "annot_id")
             if name in labels:

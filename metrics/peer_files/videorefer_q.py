@@ -16,18 +16,18 @@ from typing import Any
 from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
-from metrics.peer_files.rows import identifier, records
+from metrics.peer_files.rows import OURS, Names, identifier, records
 from metrics.predictions import Prediction
 
 
-def read(path: Path) -> list[Prediction]:
+def read(path: Path, *, names: Names = OURS) -> list[Prediction]:
     """The answers as predictions in the order of the file, their `group` the type of question.
 
     Raises:
         DataError: The file cannot be read, a record is broken, or two records have one id.
     """
     predictions: dict[str, Prediction] = {}
-    for number, (origin, record) in enumerate(records(path), start=1):
+    for number, (origin, record) in enumerate(records(path, names), start=1):
         with located(origin):
             prediction = _prediction(record, number)
             if prediction.id in predictions:

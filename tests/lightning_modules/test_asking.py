@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from datamodules import Box, DataError, Pixels
+from experiments.commands.ask import main
 from helpers import tiny_module
 from lightning_modules.asking import ask
 from lightning_modules.region_module import RegionModule
@@ -37,6 +38,29 @@ def test_pictures_in_memory_are_media(module: RegionModule, tmp_path: Path) -> N
         assert ask(module, media, box, question).conversation == wanted
     video = ask(module, np.repeat(PICTURE[None], 6, 0), box, question, num_frames=3)
     assert isinstance(video.media, Pixels) and len(video.media.array) == 6
+
+
+def test_what_is_likely_a_mistake_is_said_in_one_line(module: RegionModule) -> None:
+    """A region that no question mentions was asked about in silence."""
+    with pytest.warns(UserWarning, match="perhaps") as said:
+        ask(module, PICTURE, [Box((1, 2, 9, 9)), Box((0, 0, 1, 0.5))], ["What is <region0>?", "And?"])
+    assert [str(warning.message) for warning in said] == [
+        "perhaps a mistake: regions[1]: all coordinates are within 0 and 1, pixels are expected;"
+        " regions[1]: no turn mentions it"
+    ]
+
+
+def test_on_the_command_line_it_is_one_line_too(
+    module: RegionModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lightning_modules.checkpoints.loading.load", lambda path: module)
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    given = ["--ckpt_path=x", f"--image={tmp_path}/a.png", "--box=1,2,9,9"]
+    main([*given, "--question=What is <region>?"])
+    assert capsys.readouterr().err == ""
+    main([*given, "--question=What is <Region>?"])
+    said = "conversation[0].question: '<Region>' is read as text, a mention is '<region>'"
+    assert capsys.readouterr().err == f"warning: perhaps a mistake: regions[0]: no turn mentions it; {said}\n"
 
 
 @pytest.mark.parametrize(

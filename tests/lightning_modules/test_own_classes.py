@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from test_region_module import SAMPLES, fresh, train
 
@@ -20,16 +21,20 @@ from helpers import ARCHITECTURE, make_batch, marks, sample, tiny_module
 from lightning_modules import BaseModel, RoiFeature, TokenMark, VideoRegionModule, export, load
 from lightning_modules.class_spec import ClassSpec
 from lightning_modules.planning.plan import assembled
+from metrics import Prediction
 from small_run import write_small
 
 OWN = '''
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from datamodules import Box, Pixels, Region, RegionSample, RegionSource, Turn
 from lightning_modules import EncodedRegions, RegionEncoder, TokenMark, VideoRegionModule
+from metrics import Prediction, PredictionMetric, Score
 
 
 class Area(RegionEncoder):
@@ -121,6 +126,44 @@ class Polite(VideoRegionModule):
 
 class Stranger:
     pass
+
+
+class Counted(RegionSource):
+    """Asks how many regions there are, which is a task of its own.
+
+    Args:
+        count: Of samples.
+    """
+
+    def __init__(self, count: int = 2) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> RegionSample:
+        regions = tuple(Region.at(Box((0, 0, 4 + 4 * number, 8))) for number in range(index + 1))
+        named = " ".join(f"<region{number}>" for number in range(index + 1))
+        pixels = Pixels(np.zeros((1, 16, 16, 3), np.uint8))
+        turn = Turn(f"How many are {named}?", str(index + 1))
+        return RegionSample(f"{index}", pixels, regions, (turn,), task="count", meta={"right": index + 1})
+
+
+class Distance(PredictionMetric):
+    """How far the number that is said is from the right one.
+
+    Args:
+        unsaid: What counts where none is said.
+    """
+
+    def __init__(self, unsaid: float = 10.0) -> None:
+        super().__init__()
+        self.unsaid = unsaid
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
+        said = [(item.prediction, item.need("right")) for item in predictions]
+        far = [abs(int(text) - right) if text.isdigit() else self.unsaid for text, right in said]
+        return {"distance": Score.of(sum(far) / len(far), predictions, f"mean distance, {self.unsaid:g} where unsaid")}
 '''
 
 
@@ -168,6 +211,83 @@ def test_fit_ask_and_export_from_the_command_line(tmp_path: Path, capsys: pytest
         }
     first, second = capsys.readouterr().out.split("what is <region>\n")[1:]
     assert first == second
+
+
+@pytest.mark.slow
+def test_a_task_of_ones_own_from_fit_to_score(tmp_path: Path) -> None:
+    """Regression: its name was refused wherever one is read, and its metric took the place of all others."""
+    source = {"class_path": "own_regions.Counted", "init_args": {"count": 3}}
+    metric = {"class_path": "own_regions.Distance", "init_args": {"unsaid": 7.0}}
+    evaluation = {"class_path": "metrics.Evaluation", "init_args": {"metrics": {"count": metric}}}
+    model = {"base": {"architecture": ARCHITECTURE, "tokenizer": "bytes"}, "prompt": "plain", "max_new_tokens": 1}
+    splits = {split: {"own": source} for split in ("train", "val", "test", "predict")}
+    document = {
+        "model": {
+            "class_path": "lightning_modules.VideoRegionModule",
+            "init_args": {**model, "region_encoder": "own_regions.Area", "evaluation": evaluation},
+        },
+        "data": {
+            "class_path": "datamodules.VideoRegionDataModule",
+            "init_args": {**splits, "num_workers": 0, "batch_size": 2},
+        },
+        "trainer": {"max_steps": 1, "accelerator": "cpu", "logger": False, "enable_progress_bar": False},
+        "run": {"root": str(tmp_path), "experiment": "e", "name": "n", "pictures": 0},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(document))
+    run = [f"--config={tmp_path}/run.yaml"]
+    cli.main(["fit", *run, "--trainer.val_check_interval=1"])
+    folder = tmp_path / "e" / "n"
+    for command in ("validate", "test", "predict"):
+        cli.main([command, *run, "--ckpt_path=last"])
+    results = json.loads((folder / "results.json").read_text())
+    [scored] = results["results"]
+    assert results["split"] == "test"
+    assert (scored["metric"], scored["n"], scored["protocol"]) == ("count/distance", 3, "mean distance, 7 where unsaid")
+    assert (folder / "predictions-predict.jsonl").read_text().count('"task": "count"') == 3
+    saved = f"--predictions={folder}/predictions.jsonl"
+    own = "{class_path: own_regions.Distance, init_args: {unsaid: 7}}"
+    cli.main(["score", saved, f"--metric=count={own}", f"--output={tmp_path}/again.json"])
+    assert json.loads((tmp_path / "again.json").read_text())["results"] == [scored]
+
+
+def test_a_task_of_ones_own_in_saved_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = [Prediction(text, "count", "", "", text, ("2",), meta={"right": 2}) for text in ("2", "5", "many")]
+    said.append(Prediction("a", "answer", "", "", "yes", ("yes",)))
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(f"{prediction.to_json()}\n" for prediction in said))
+    cli.main(
+        ["score", f"--predictions={path}", "--metric=count=own_regions.Distance", f"--output={tmp_path}/scores.json"]
+    )
+    scored = json.loads((tmp_path / "scores.json").read_text())["results"]
+    assert {item["metric"]: item["value"] for item in scored} == {
+        "answer/accuracy": 1.0,
+        "count/distance": pytest.approx(13 / 3),
+    }
+    for options, said_of in (
+        ([], "sample '2': no metric for task 'count'; there are ['answer'"),
+        (["--benchmark=pope", "--metric=count=own_regions.Distance"], "metrics of count beside the benchmark pope"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["score", f"--predictions={path}", *options])
+        assert said_of in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("count", "--metric count: a task, '=' and a class path are needed"),
+        ("count={", "--metric count={: not YAML behind the task"),
+        ("count=own_regions.Gone", "there is no class own_regions.Gone"),
+        ("count=own_regions.Stranger", "own_regions.Stranger is no PredictionMetric"),
+        ("count={class_path: own_regions.Distance, init_args: {x: 1}}", "own_regions.Distance cannot be made"),
+        ("count={class: own_regions.Distance}", "a PredictionMetric is class_path and init_args, not"),
+    ],
+)
+def test_a_metric_that_cannot_score(given: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["score", "--predictions=gone.jsonl", f"--metric={given}"])
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
 
 
 def test_it_answers_the_same_after_export_and_again(tmp_path: Path) -> None:

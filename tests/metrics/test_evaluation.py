@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import pytest
 from jsonargparse import ArgumentError, ArgumentParser
 
 from datamodules.errors import DataError
-from metrics import Evaluation, ExactMatch, MultipleChoice, Prediction, PredictionMetric
+from metrics import Evaluation, ExactMatch, MultipleChoice, Prediction, PredictionMetric, Score
 
 Predict: TypeAlias = Callable[..., Prediction]
 
@@ -39,10 +39,41 @@ def test_yes_and_no_are_counted_without_being_asked_for(predict: Predict) -> Non
 
 
 def test_a_task_without_metric_is_an_error(predict: Predict) -> None:
-    metric = Evaluation({"answer": ExactMatch()})
+    metric = Evaluation({"answer": ExactMatch()}, only=True)
     metric.update([predict("s3", task="caption")])
     with pytest.raises(DataError, match=r"'s3': no metric for task 'caption'; there are \['answer'\]"):
         metric.compute()
+
+
+class Words(PredictionMetric):
+    """How many words are said."""
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
+        said = sum(len(prediction.prediction.split()) for prediction in predictions)
+        return {"mean": Score.of(said / len(predictions), predictions, "words")}
+
+
+def test_a_metric_is_added_to_the_others_or_stands_alone(predict: Predict) -> None:
+    """Regression: one metric of one's own took all others away, and a task of one's own name was refused."""
+    samples = [
+        predict("a", prediction="a dog"),
+        predict("b", task="talk", prediction="a big dog"),
+        predict("c", task="choice"),
+    ]
+    added = Evaluation({"talk": Words()})
+    assert added.metrics.keys() == Evaluation().metrics.keys() | {"talk"}
+    assert {name: score.value for name, score in added.score(samples[:2]).items()} == {
+        "answer/accuracy": 1.0,
+        "talk/mean": 3.0,
+    }
+    instead = Evaluation({"answer": Words()})
+    assert instead.metrics.keys() == Evaluation().metrics.keys()
+    assert instead.score(samples[:1])["answer/mean"].value == 2.0
+    alone = Evaluation({"talk": Words()}, only=True)
+    with pytest.raises(DataError, match=r"'a': no metric for task 'answer'; there are \['talk'\]"):
+        alone.score(samples)
+    with pytest.raises(DataError, match="only: no metric is named, so that nothing could be scored"):
+        Evaluation(only=True)
 
 
 def test_it_is_built_from_configuration() -> None:
@@ -56,7 +87,7 @@ def test_it_is_built_from_configuration() -> None:
     }
     metric = parser.instantiate_classes(parser.parse_object({"metric": arguments})).metric
     assert isinstance(metric, Evaluation)
-    assert list(metric.metrics) == ["choice", "caption"]
+    assert metric.metrics.keys() == Evaluation().metrics.keys()
     assert isinstance(metric.metrics["choice"], MultipleChoice)
     assert metric.metrics["choice"].rule == "likelihood_per_token"
 

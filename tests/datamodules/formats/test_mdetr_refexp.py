@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from test_refcocog import instances as coco_instances
 
 from damage import FUZZ, damaged, dump_json, read_all
 from datamodules.errors import DataError
@@ -132,6 +133,46 @@ def test_grouped_by_the_annotation_that_sentences_come_from(tmp_path: Path) -> N
     assert source[0].protocol == "val, all expressions of an object as references, box in place of a mask"
 
 
+@pytest.mark.parametrize("prompt", ["mask", "box"])
+def test_the_same_sentences_refer_to_what_refcocog_says(tmp_path: Path, prompt: Any) -> None:
+    """Expressions of both files of one picture, over the objects of COCO's instances."""
+    write_mdetr_refexp(tmp_path)
+    path, instances = tmp_path / "finetune_refcocog_val.json", tmp_path / "instances.json"
+    document = coco_instances()
+    instances.write_bytes(dump_json(document))
+    source = MdetrRefexp(path, tmp_path / "train2014", task="refer", instances=instances, prompt=prompt)
+    assert len(source) == SCENES * 3
+    for number, sample in enumerate(map(source.__getitem__, range(len(source)))):
+        colours = scene_of(number // 3).colours
+        order = (colours[2], colours[0], colours[1])  # as the file of instances has them
+        assert assert_on_pixels(sample, order) == 3
+        assert sample.label is not None and f" {order[sample.label]} " in sample.conversation[0].question
+        assert sample.meta["boxes"][sample.label] == sample.meta["target"]
+    assert source[0].conversation[0].question.endswith("is described by: a green square")
+    form = "mask and box in place of a mask" if prompt == "mask" else "box"
+    assert (source[0].task, source[0].protocol) == ("refer", f"finetune_refcocog_val, ground-truth proposals, {form}")
+    boxes = tmp_path / "boxes.json"
+    boxes.write_bytes(dump_json({str(FIRST_IMAGE): [[0, 0, 1, 1], source[0].meta["target"]]}))
+    proposed = MdetrRefexp(path, tmp_path / "train2014", task="refer", proposals=boxes)[0]
+    assert (proposed.label, proposed.protocol) == (1, "finetune_refcocog_val, proposals of boxes.json, box")
+    assert proposed.meta["target"] == source[0].meta["target"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "refer"}, "task: 'refer' chooses among instances or proposals, 0 of the two are given"),
+        ({"task": "refer", "instances": "a", "proposals": "b"}, "task: 'refer' chooses .* 2 of the two are given"),
+        ({"instances": "a"}, "instances: only the task 'refer' has proposals"),
+        ({"task": "refer", "instances": "a", "references": "grouped"}, "references: 'grouped' is for captions"),
+        ({"task": "refer", "instances": "a", "question": "which?"}, "question: no .sentence. in 'which.'"),
+    ],
+)
+def test_options_that_contradict_each_other(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=f"^{message}"):
+        _source(tmp_path, flattened(), **options)
+
+
 def test_grouped_is_refused_where_the_file_does_not_say_what_belongs_together(tmp_path: Path) -> None:
     document = flattened()
     del document["annotations"][8]["original_id"]
@@ -139,8 +180,8 @@ def test_grouped_is_refused_where_the_file_does_not_say_what_belongs_together(tm
     with pytest.raises(DataError) as error:
         len(source)
     assert str(error.value) == (
-        f"{tmp_path}/val.json: annotation 79000: no original_id, without which references='grouped' cannot tell "
-        "which sentences are about one object"
+        f"{tmp_path}/val.json: annotation 79000: no original_id, without which nobody can tell which of COCO's objects"
+        " it is"
     )
     assert _source(tmp_path, document)[0].id == "70000"
 

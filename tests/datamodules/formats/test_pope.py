@@ -84,6 +84,28 @@ def test_the_kind_comes_from_the_name_or_by_hand(tmp_path: Path) -> None:
     assert _one(tmp_path, "coco_pope_random.json", name="A-OKVQA random").group == "A-OKVQA random"
 
 
+def test_the_files_of_other_pictures(tmp_path: Path) -> None:
+    """A-OKVQA and GQA are one array each; their numbers were called those of COCO."""
+    assert _one(tmp_path, "aokvqa_pope_seem_random.json").protocol == "POPE A-OKVQA random, 1 questions"
+    assert _one(tmp_path, "gqa_pope_seem_adversarial.json").group == "GQA adversarial"
+    for folder, taken_out in (("coco/train2017", False), ("images", True)):
+        save_picture(tmp_path / folder / "000000046207.jpg", squares(taken_out).frames[0])
+    records = [
+        {"image_id": 46207, "image_name": f"/{folder}/000000046207.jpg", "query": "Is there a dog?", "label": label}
+        for folder, label in (("images", "No"), ("coco/train2017", "Yes"))
+    ]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(records, indent=4))
+    samples = read_all(Pope(path, tmp_path, name="POPEv2"), tmp_path)
+    assert [(sample.id, sample.conversation[0]) for sample in samples] == [
+        ("1", Turn("Is there a dog?" + SHORT, "no")),
+        ("2", Turn("Is there a dog?" + SHORT, "yes")),
+    ]
+    for sample, taken_out in zip(samples, (True, False), strict=True):
+        shown = read_clip(sample.media, 1, []).pixels[0].astype(int)
+        assert abs(shown - squares(taken_out).frames[0]).max() < 40
+
+
 @pytest.mark.parametrize("label", ["Yes", "YES", " yes\n"])
 def test_labels_of_any_case(tmp_path: Path, label: str) -> None:
     record = {"label": label, "image_id": 310196, "category": "random"}

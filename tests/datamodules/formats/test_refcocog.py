@@ -14,7 +14,7 @@ from hypothesis import given
 
 from damage import FUZZ, damaged, dump_json, read_all
 from datamodules.errors import DataError
-from datamodules.formats.refcocog import RefCocog
+from datamodules.formats.refcocog import RefCoco, RefCocog
 from datamodules.types import Box, Frames, Mask, Polygon, Turn
 from moving_squares import HEIGHT, WIDTH, Squares, assert_on_pixels, save_picture, squares
 
@@ -149,6 +149,37 @@ def test_a_sentence_by_hand(tmp_path: Path) -> None:
     assert sample.origin == f"{tmp_path}/refcocog/refs(umd).p: [3]"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "by", "split", "read"),
+    [
+        ("refcoco", None, "testA", "RefCOCO unc testA"),
+        ("refcoco", "google", "test", "RefCOCO google test"),
+        ("refcoco+", "unc", "testB", "RefCOCO+ unc testB"),
+        ("refcocog", None, "val", "RefCOCOg umd val"),
+    ],
+)
+def test_the_three_data_sets(tmp_path: Path, dataset: Any, by: Any, split: Any, read: str) -> None:
+    """The same records in other folders, and other splits."""
+    whose = read.split()[1]
+    splits = {"unc": ("val", "testA", "testB"), "google": ("train", "val", "test")}.get(whose, SPLITS)
+    named = [{**ref, "split": splits[SPLITS.index(ref["split"])]} for ref in references()]
+    folder = tmp_path / dataset
+    folder.mkdir(exist_ok=True)
+    (folder / "instances.json").write_bytes(dump_json(instances()))
+    (folder / f"refs({whose}).p").write_bytes(pickle.dumps(named, 2))
+    for task in ("caption", "refer"):
+        source = RefCoco(tmp_path, split, dataset=dataset, by=by, task=task, prompt="box")
+        assert len(source) == SCENES * 3
+        kept = SPLITS[splits.index(split)]
+        for sample in map(source.__getitem__, range(len(source))):
+            number = sample.meta["image_id"] - FIRST_IMAGE
+            assert SPLITS[number % len(SPLITS)] == kept
+            [square] = [ref["ann_id"] % 10 for ref in named if int(sample.id) in ref["sent_ids"]]
+            shown = sample.regions[sample.label or 0].prompts[0]
+            assert isinstance(shown, Box) and shown.xyxy == scene_of(number).box(square)
+            assert sample.protocol.startswith(f"{read}, ") and sample.task == task
+
+
 def test_grouped_one_sample_an_object_with_all_its_sentences(tmp_path: Path) -> None:
     _write(tmp_path, instances(), references())
     source = RefCocog(tmp_path, "val", references="grouped", prompt="box", images=tmp_path / "elsewhere")
@@ -229,6 +260,8 @@ def test_a_sentence_that_mentions_a_region_is_an_error(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"split": "test", "by": "google"}, "split: google has no 'test', only train, val"),
+        ({"split": "testA"}, "split: umd has no 'testA', only train, val, test"),
+        ({"by": "unc"}, "by: RefCOCOg is split by umd and google, not by 'unc'"),
         ({"references": "grouped", "task": "refer"}, "references: 'grouped' is for captions, a sentence refers alone"),
         ({"proposals": "x.json"}, "proposals: only the task 'refer' has any"),
         ({"question": "which?", "task": "refer"}, "question: no {sentence} in 'which?'"),

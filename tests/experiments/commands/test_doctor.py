@@ -147,6 +147,23 @@ def test_videos_that_hold_less_than_they_promise_are_findings(tmp_path: Path) ->
     assert cut.problem == f"sample 'whole': {path}: has 5 frames, its duration promises 9"
 
 
+def test_likely_mistakes_are_counted_and_are_no_error(configuration: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Regression: boxes within 0 and 1, forgotten regions, `<Region0>` and `<image>` passed without a word."""
+    path = configuration.parent / "odd.jsonl"
+    relative = {"regions": [{"box": [0.1, 0.2, 0.5, 0.9]}]}
+    odd = {"a": {}, "b": relative, "c": relative, "d": {"image": None, "video": "a.jpg"}}
+    records = [{"id": name, **GOOD, **change} for name, change in odd.items()]
+    path.write_text("".join(f"{json.dumps({k: v for k, v in record.items() if v})}\n" for record in records))
+    cli.main(["doctor", "--config", str(configuration), f"--vars.file={path}", "--split", "val"])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if "perhaps" in line] == [
+        "val/own: perhaps a mistake in 2 samples, first in 'b':"
+        " regions[0]: all coordinates are within 0 and 1, pixels are expected",
+        "val/own: perhaps a mistake in 1 sample, first in 'd':"
+        f" {configuration.parent}/a.jpg: a still picture, given as a video",
+    ]
+
+
 def test_only_records_are_read_without_media() -> None:
     found = list(examine(Listed(sample("a"), sample("b")), Checkup(1, 28, 2, media=False)))
     assert found == [Finding(0, "a", None), Finding(1, "b", None)]

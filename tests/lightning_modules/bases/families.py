@@ -92,12 +92,14 @@ QWEN_TOWER: dict[str, Any] = {
 
 
 def llava(tower: Mapping[str, Any], decoder: str = "llama", **options: Any) -> Tiny:
-    """A tower and a decoder in LLaVA's form."""
+    """A tower and a decoder in LLaVA's form; DINOv2 has a ratio in place of an intermediate size."""
+    dino = tower["model_type"].startswith("dinov2")
+    common = {name: value for name, value in TOWER.items() if not (dino and name == "intermediate_size")}
     config = {
         "model_type": "llava",
         "image_token_id": 280,
         "text_config": {"model_type": decoder, **TEXT},
-        "vision_config": {**TOWER, **tower},
+        "vision_config": {**common, **tower},
         **options,
     }
     return Tiny(config, {"<image>": 280})

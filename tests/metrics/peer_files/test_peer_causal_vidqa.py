@@ -47,6 +47,10 @@ def test_the_numbers_of_a_file(tmp_path: Path, endings: list[str]) -> None:
     assert {name: values[name] for name in by_hand} == by_hand
     assert values["all"] == 0.5
     assert all(item.n == 4 for item in scores.values())
+    # it said that a letter had been extracted from a generated text
+    assert scores["p_ar"].protocol == (
+        "Causal-VidQA P, both right; option whose number the file gives; Causal-VidQA answers of a file"
+    )
 
 
 def test_order_and_style_make_no_difference(tmp_path: Path) -> None:

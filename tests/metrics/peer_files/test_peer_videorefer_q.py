@@ -52,6 +52,31 @@ def test_the_numbers_of_seven_answers(tmp_path: Path) -> None:
     }
 
 
+GAR = [("A", "a", "color"), ("B.", "B", "color"), ("b", "B", "texture/pattern"), ("(C)", "C", "mirror")]
+
+
+def test_the_same_records_by_the_names_of_gar_bench(tmp_path: Path) -> None:
+    """Regression: a file that differs in names alone had to be written anew. Its rule takes the bare letter only."""
+    path = tmp_path / "gar_vqa.json"
+    letters = ["A. red", "B. blue", "C. green"]
+    answers = [
+        {"image": "a.png", "question": "Q", "choices": letters, "answer": right, "type": kind, "model_output": said}
+        for said, right, kind in GAR
+    ]
+    path.write_text(json.dumps(answers))
+    scores = score("gar_vqa", [path])
+    assert {name: (item.value, item.n) for name, item in scores.items()} == {
+        "accuracy": (0.5, 4),
+        "color/accuracy": (0.5, 2),
+        "mirror/accuracy": (0.0, 1),
+        "texture/pattern/accuracy": (1.0, 1),
+    }
+    assert scores["accuracy"].protocol == "generated letter, exact: the whole text; GAR-Bench-VQA answers of a file"
+    names = {"pred": "model_output", "Answer": "answer", "options": "choices"}
+    renamed = score("videorefer_q", [path], names=names)  # whose rule finds letters within a text
+    assert renamed["accuracy"].value == 1.0
+
+
 def test_lines_and_one_array_are_the_same(tmp_path: Path) -> None:
     listed = read(write(tmp_path / "array.json", json.dumps(records(), indent=2).encode()))
     assert read(write(tmp_path / "lines.json", dump_jsonl(records()))) == listed
