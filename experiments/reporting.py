@@ -1,4 +1,4 @@
-"""What a run leaves behind: a table, results.json, predictions.jsonl and pictures; in MLflow too where it is on."""
+"""What a run leaves behind: a table, results, predictions and pictures; in MLflow too where it is on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from datamodules.batching.batch import RegionBatch
 from datamodules.files import write_text
+from experiments.run_files import predictions_of, results_of
 from experiments.tracking.mlflow_runs import RunLogger, log_artifact
 from experiments.visualize.gallery import Exhibit, Gallery
 from metrics import Evaluation, Prediction, Score
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 class Report(Callback):
     """Writes the outcome of an evaluation into the run's folder, the Trainer's `default_root_dir`, and into MLflow.
 
-    A validation during training leaves pictures under `pictures/val/step-<step>`; `validate`, `test` and `predict`
-    leave `predictions.jsonl`, one line a sample, pictures, and a table of the pictured predictions in MLflow. Where
-    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each. `predict`
-    has none and leaves `predictions-predict.jsonl`: the other belongs to the results beside it.
+    A validation during training leaves pictures under `pictures/val/step-<step>`; `test` leaves `predictions.jsonl`,
+    one line a sample, pictures, and a table of the pictured predictions in MLflow; its scores are printed and saved in
+    `results.json`: metric, value, n and protocol of each. `validate` and `predict` keep theirs beside it, as
+    `results-validate.json`, `predictions-validate.jsonl` and `predictions-predict.jsonl`.
 
     Args:
         pictures: Most pictures of an evaluation.
@@ -116,14 +117,14 @@ class Report(Callback):
     def _report(
         self, trainer: Trainer, split: str, scores: Mapping[str, Score], predictions: Sequence[Prediction]
     ) -> None:
-        folder = Path(trainer.default_root_dir)
+        assert trainer.state.fn is not None
+        folder, command = Path(trainer.default_root_dir), trainer.state.fn.value
         lines = "".join(f"{prediction.to_json()}\n" for prediction in predictions)
-        name = "predictions.jsonl" if scores else f"predictions-{split}.jsonl"
-        log_artifact(trainer, write_text(folder / name, lines))
+        log_artifact(trainer, write_text(folder / predictions_of(command), lines))
         console = Console(markup=False, highlight=False)  # brackets are text here
         if scores:
             text = json.dumps(results(split, scores, trainer.ckpt_path), indent=2)
-            log_artifact(trainer, write_text(folder / "results.json", f"{text}\n"))
+            log_artifact(trainer, write_text(folder / results_of(command), f"{text}\n"))
             console.print(score_table(split, scores))
             _log_protocols(trainer, split, scores)
         drawn = self._draw(trainer, split)

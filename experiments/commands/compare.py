@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--experiment", metavar="NAME", help="the scored runs of an MLflow experiment")
     which.add_argument("--runs", nargs="+", metavar="ID_OR_FOLDER", help="runs, by MLflow id or by folder")
     arguments.add_argument("--metric", nargs="+", default=[], metavar="M", help="as in results.json; else the sweep's")
+    arguments.add_argument(
+        "--split", choices=("test", "val"), default="test", help="numbers of `test`, or of `validate`"
+    )
     arguments.add_argument("--base", metavar="SETTING", help="compare with this one; else the first")
     arguments.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs")
     arguments.add_argument("--tracking-uri", metavar="U", help="MLflow server or store; else as for the runs")
@@ -78,8 +81,8 @@ def _gather(asked: argparse.Namespace, scratch: Path) -> Gathered:
     from experiments.comparison.tracked import TrackedRuns, gather_listed, tracking_client
 
     if asked.runs:
-        return gather_listed(asked.runs, asked.root, asked.tracking_uri, scratch)
-    store = TrackedRuns(tracking_client(asked.root, asked.tracking_uri), scratch)
+        return gather_listed(asked.runs, asked.root, asked.tracking_uri, scratch, asked.split)
+    store = TrackedRuns(tracking_client(asked.root, asked.tracking_uri), scratch, asked.split)
     return store.sweep(asked.sweep) if asked.sweep else store.experiment(asked.experiment)
 
 

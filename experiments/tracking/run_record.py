@@ -14,6 +14,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from datamodules.files import write_text
+from experiments.run_files import CONFIGURATION, of_command
 from experiments.tracking.data_fingerprint import describe_data
 from experiments.tracking.mlflow_runs import RUN_ID, RunLogger, log_artifact
 from experiments.tracking.provenance import environment
@@ -31,7 +32,7 @@ class RunRecord(SaveConfigCallback):
         self,
         parser: LightningArgumentParser,
         config: Namespace,
-        config_filename: str = "config.yaml",
+        config_filename: str = CONFIGURATION,
         overwrite: bool = True,
         multifile: bool = False,
     ) -> None:
@@ -49,7 +50,7 @@ class RunRecord(SaveConfigCallback):
         data = describe_data(namespace_to_dict(self.config.data.init_args) if "data" in self.config else {})
         files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}
         for name, content in files.items():
-            log_artifact(trainer, write_text(folder / _of_command(name, command), content))
+            log_artifact(trainer, write_text(folder / of_command(name, command, "fit"), content))
         parameters = {"command": command, **flat_parameters(yaml.safe_load(text))}
         for logger in trainer.loggers:
             if logger not in tracked:
@@ -58,11 +59,6 @@ class RunRecord(SaveConfigCallback):
             if not run.resumed:
                 run.log_hyperparams(parameters)
                 run.experiment.set_tag(run.run_id, "data.fingerprint", data["fingerprint"])
-
-
-def _of_command(name: str, command: str) -> str:
-    path = Path(name)
-    return name if command == "fit" else f"{path.stem}-{command}{path.suffix}"
 
 
 def _json(value: Any) -> str:

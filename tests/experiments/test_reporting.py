@@ -62,11 +62,11 @@ class Samples(LightningDataModule):
     val_dataloader = test_dataloader = predict_dataloader = train_dataloader
 
 
-def trainer(folder: Path, logger: RunLogger | bool = False, **options: int) -> Trainer:
+def trainer(folder: Path, logger: RunLogger | bool = False, pictures: int = 3, **options: int) -> Trainer:
     return Trainer(
         default_root_dir=folder,
         logger=logger,
-        callbacks=[Report(pictures=3, pictures_in_training=1)],
+        callbacks=[Report(pictures, pictures_in_training=1)],
         accelerator="cpu",
         max_epochs=1,
         enable_progress_bar=False,
@@ -102,7 +102,7 @@ def test_a_test_leaves_results_predictions_pictures_and_a_table(
 
 def test_validate_reports_like_test_and_training_only_leaves_pictures(tmp_path: Path) -> None:
     trainer(tmp_path / "validate").validate(Fixed(), datamodule=Samples(), verbose=False)
-    assert json.loads((tmp_path / "validate" / "results.json").read_text())["split"] == "val"
+    assert json.loads((tmp_path / "validate" / "results-validate.json").read_text())["split"] == "val"
     assert len(pictures(tmp_path / "validate")) == 3
 
     trainer(tmp_path / "fit", enable_checkpointing=False, num_sanity_val_steps=1).fit(Fixed(), datamodule=Samples())
@@ -117,6 +117,18 @@ def test_predict_leaves_predictions_sorted_by_id_and_pictures(tmp_path: Path) ->
     assert [Prediction.from_json(line).id for line in lines] == ["a", "b", "c", "d"]
     assert len(pictures(tmp_path)) == 3
     assert not (tmp_path / "results.json").exists() and not (tmp_path / "predictions.jsonl").exists()
+
+
+def test_every_command_keeps_what_the_others_left_in_the_folder(tmp_path: Path) -> None:
+    """`validate` took the place of the results and predictions of the `test` before it."""
+    trainer(tmp_path, pictures=0).test(Fixed(), datamodule=Samples(), verbose=False)
+    left = {name: (tmp_path / name).read_bytes() for name in ("results.json", "predictions.jsonl")}
+    trainer(tmp_path, pictures=0).validate(Fixed(), datamodule=Samples(), verbose=False)
+    trainer(tmp_path, pictures=0).predict(Fixed(), datamodule=Samples(), return_predictions=False)
+    assert {name: (tmp_path / name).read_bytes() for name in left} == left
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *left, "results-validate.json", "predictions-validate.jsonl", "predictions-predict.jsonl"
+    }  # fmt: skip
 
 
 def test_mlflow_gets_files_and_a_table_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_every_point_that_did_not_finish_is_listed(client: MlflowClient, root: P
     ]
     assert found.absent == {
         "TokenMark, seed 1": "FAILED",
-        "TokenMark, seed 2": "not tested: it has no results.json",
+        "TokenMark, seed 2": "not scored: it has no results.json",
         "TokenMark, seed 3": "never started",
         "NoRegionEncoder, seed 1": "RUNNING",
         "NoRegionEncoder, seed 2": "FAILED: fit ended with exit code 1: out of memory",
@@ -135,7 +135,7 @@ def test_an_experiment_of_runs_with_names(client: MlflowClient, root: Path, runs
     assert [(run.setting, run.seed) for run in found.runs] == [("video", 0), ("video", 1), ("control", 0)]
     assert found.absent == {
         "control, seed 1": "no run",
-        "control, seed 2": "not tested: it has no results.json",
+        "control, seed 2": "not scored: it has no results.json",
     }
 
 
@@ -156,7 +156,7 @@ def test_runs_by_id_and_by_folder(client: MlflowClient, root: Path, tmp_path: Pa
     with pytest.raises(DataError, match=f"run {'0' * 32}: "):
         gather_listed(["0" * 32], root, None, tmp_path)
     untested = sweep.point(MARK, 4)
-    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=TokenMark,seed=4\): not tested"):
+    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=TokenMark,seed=4\): not scored"):
         gather_listed([untested], root, None, tmp_path)
 
 
@@ -204,6 +204,23 @@ def test_named_runs_are_written_only_where_asked(
     assert "written" not in capsys.readouterr().out
     cli.main(["compare", "--runs", *folders, "--metric", METRIC, "--to", str(tmp_path / "out")])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.md", "table.csv", "plot.png"}
+
+
+def test_the_numbers_of_a_validation_are_compared_where_asked(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was tested and validated has both, and neither is taken for the other."""
+    for name, tested, validated in (("a-seed0", "1110", "11"), ("b-seed0", "1000", "01")):
+        write_run(tmp_path / name, answers(tested))
+        write_run(tmp_path / name, answers(validated), split="val")
+    folders = [str(tmp_path / name) for name in ("a-seed0", "b-seed0")]
+    for split, n in (("test", 4), ("val", 2)):
+        cli.main(["compare", "--runs", *folders, "--metric", METRIC, "--root", str(root), "--split", split])
+        assert f"split: {split}; n: {n}; " in capsys.readouterr().out
+    (tmp_path / "b-seed0" / "results-validate.json").unlink()
+    with pytest.raises(SystemExit):
+        cli.main(["compare", "--runs", *folders, "--metric", METRIC, "--root", str(root), "--split", "val"])
+    assert "results-validate.json: No such file" in capsys.readouterr().err
 
 
 def test_nothing_finished_is_an_error(client: MlflowClient, root: Path) -> None:
