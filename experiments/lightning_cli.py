@@ -27,6 +27,7 @@ from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
 from experiments.tracking.run_tags import command_tag, place, run_tags
 from experiments.tracking.training_run import training_run
+from experiments.validations import ValidationsAhead
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
@@ -129,6 +130,7 @@ class RegionCLI(LightningCLI):
             termination,
             RunCheckpoint(folder, run.save_every, termination),
             Costs(),
+            ValidationsAhead(),
             Report(run.pictures, min(run.pictures, 4)),
         ]
         made = super().instantiate_trainer(**kwargs)
