@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -19,6 +18,9 @@ from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.config.interpolation import interpolated
 from experiments.config.run_parser import RunParser
+from experiments.opening import Opening
+from experiments.progress import Progress
+from experiments.quiet import quieten
 from experiments.reporting import Report
 from experiments.termination import Termination
 from experiments.tracking.costs import Costs
@@ -27,7 +29,6 @@ from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
 from experiments.tracking.run_tags import command_tag, place, run_tags
 from experiments.tracking.training_run import training_run
-from experiments.validations import ValidationsAhead
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
@@ -86,7 +87,7 @@ class RegionCLI(LightningCLI):
         super().setup_parser(*arguments, **options)
         left = {"validate": {"verbose": False}, "test": {"verbose": False}, "predict": {"return_predictions": False}}
         for name in self.subcommands():
-            self._parser(name).set_defaults(left.get(name, {}))
+            self._parser(name).set_defaults({"trainer.enable_model_summary": False, **left.get(name, {})})
 
     def before_instantiate_classes(self) -> None:
         """Gives the run its folder; a run without a name gets one that says what it is.
@@ -127,16 +128,23 @@ class RegionCLI(LightningCLI):
         termination = Termination()
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
+            *self._progress(),
             termination,
             RunCheckpoint(folder, run.save_every, termination),
             Costs(),
-            ValidationsAhead(),
+            Opening(),
             Report(run.pictures, min(run.pictures, 4)),
         ]
         made = super().instantiate_trainer(**kwargs)
         if not isinstance(made.strategy, FullySharded):
             made.strategy.checkpoint_io = WholeCheckpointIO()
         return made
+
+    def _progress(self) -> list[Progress]:
+        """Ours, but for a bar of the user's own, and for none."""
+        trainer = self.config_init[self.subcommand].trainer
+        own = any(isinstance(callback, ProgressBar) for callback in trainer.callbacks or [])
+        return [] if own or trainer.enable_progress_bar is False else [Progress()]
 
     def _logger(self, folder: Path) -> RunLogger:
         """A new MLflow run, or that of the training in the run's folder.
@@ -189,10 +197,6 @@ class RegionCLI(LightningCLI):
         """The configuration alone says what the model is; a checkpoint's own options never override it."""
 
 
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    return "Tip: For seamless cloud" not in record.getMessage()
-
-
 class Parsed(RegionCLI):
     """A command line read to its end, its values filled in, and nothing made of it."""
 
@@ -225,11 +229,6 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DataError: Something of it cannot be used, or Lightning refuses it.
     """
-    # a worker's share of tiny data is the user's decision
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    # scores are gathered from all ranks before they are logged
-    warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     try:
         _read(RegionCLI, arguments)
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
@@ -239,8 +238,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _read(cli: type[RegionCLI], arguments: Sequence[str]) -> None:
-    # the arguments do come from the command line, by way of cli.py
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    quieten()
     cli(
         arguments,
         model_class=RegionModule,

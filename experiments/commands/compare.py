@@ -53,22 +53,21 @@ def main(arguments: Sequence[str]) -> None:
     # every file of every run would have a bar of its own
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # not before: --help has to answer at once
-    from rich.console import Console
-
     from experiments.comparison.comparison import compare
+    from experiments.terminal import console
 
     with tempfile.TemporaryDirectory() as scratch:
         gathered = _gather(asked, Path(scratch))
         comparisons = compare(gathered, asked.metric, asked.base, asked.resamples, asked.seed)
-    console = Console(markup=False, highlight=False)  # brackets are text here
-    _print(console, gathered.title, comparisons)
+    printed = console()
+    _print(printed, gathered.title, comparisons)
     name = asked.sweep or asked.experiment
     folder = asked.to or (asked.root / name / "comparison" if name else None)
     if folder is None:
         return
     command = shlex.join(["python", "cli.py", "compare", *arguments])
     files = _write(folder, gathered.title, command, comparisons)
-    console.print(f"written: {folder}", soft_wrap=True)
+    printed.print(f"written: {folder}", soft_wrap=True)
     if gathered.parent is not None:
         from experiments.comparison.tracked import tracking_client
 
@@ -89,8 +88,6 @@ def _gather(asked: argparse.Namespace, scratch: Path) -> Gathered:
 def _print(console: Console, title: str, comparisons: Sequence[Comparison]) -> None:
     from experiments.comparison.table import facts, notes, terminal_table
 
-    if not console.is_terminal:
-        console.width = 200  # a file has no edge to wrap at
     for comparison in comparisons:
         known = "; ".join(f"{name}: {text}" for name, text in facts(comparison).items())
         console.print(f"{title}; {known}", soft_wrap=True)

@@ -37,16 +37,14 @@ def main(arguments: Sequence[str]) -> None:
     """Scores, saves and prints."""
     asked = parser().parse_args(arguments)
     # not before: --help has to answer at once
-    from rich.console import Console
-
+    from experiments.terminal import console
     from metrics.saved import score_files
     from metrics.table import score_table
 
     scores = score_files(asked.benchmark, asked.predictions, asked.references)
     if asked.output:
         save(scores, asked.output)
-    table = score_table(asked.benchmark or "saved predictions", scores)
-    Console(markup=False, highlight=False).print(table)  # brackets are text here
+    console().print(score_table(asked.benchmark or "saved predictions", scores))
 
 
 def save(scores: Mapping[str, Score], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How often a training is validated: said before it begins where it never is, and more than once where it ships."""
+"""What a training says before it begins; how often it is validated, which is more than once where it ships."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from lightning import Trainer
 from tracking.tiny_run import TinyModule, loader
 
-from experiments.validations import ValidationsAhead, validations
+from experiments.opening import Opening, validations
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 TESTED_AT_ONCE = {"ablations/base/shapes.yaml", "ablations/base/vcr-7b.yaml", "regvid/train_on_shapes.yaml"}
@@ -22,7 +22,7 @@ class Validated(TinyModule):
         pass
 
 
-class Counted(ValidationsAhead):
+class Counted(Opening):
     """Counts those that came."""
 
     came = 0
@@ -62,17 +62,15 @@ def test_those_that_come_are_counted_before_and_none_is_said(
     said = capsys.readouterr().err
     wanted = not expected and options.get("limit_val_batches") != 0
     assert ("no validation" in said) == wanted
-    if wanted:
-        assert said.count("\n") == 1
+    assert said.splitlines()[0] == "training 1 of 1 parameters"
+    assert said.count("\n") == 1 + wanted
 
 
 def test_a_training_without_data_to_validate_on_says_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", callbacks=[ValidationsAhead()], max_steps=1, **quiet
-    )
+    trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", callbacks=[Opening()], max_steps=1, **quiet)
     trainer.fit(Validated(), loader())
     assert "no validation" not in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""How often a training will be validated: one that never is says so before it begins."""
+"""What a training says of itself before it begins: how much learns, and that it will never be validated, if so."""
 
 from __future__ import annotations
 
@@ -7,24 +7,36 @@ import sys
 
 from lightning import Callback, LightningModule, Trainer
 
+from experiments.tracking.costs import count_parameters
 
-class ValidationsAhead(Callback):
-    """Says in one line when a training ends before its first validation, where both can be told from the loader."""
+
+class Opening(Callback):
+    """One line on the model's size in place of Lightning's table, whose rows are parts that no one chose.
+
+    A training that ends before its first validation says so, where both can be told from the loader.
+    """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The loaders are there, and nothing is trained yet."""
-        batches, check = trainer.num_training_batches, trainer.val_check_batch
-        steps, epochs = trainer.max_steps, -1 if trainer.max_epochs is None else trainer.max_epochs
-        endless = math.isinf(batches) or (steps < 0 and epochs < 0)
-        # without a number of batches validation goes by time, or by the end of a stream
-        if not trainer.enable_validation or not isinstance(check, int) or endless:
-            return
-        ends = int(batches), steps, epochs, trainer.accumulate_grad_batches
-        if trainer.is_global_zero and not validations(*ends, check, trainer.check_val_every_n_epoch):
-            sys.stderr.write(
-                f"warning: no validation in this training: it ends after {training_batches(*ends)} batches, an epoch "
-                f"has {int(batches)}; --trainer.val_check_interval and max_steps say when there is one\n"
-            )
+        parameters, learning = count_parameters(pl_module)
+        if trainer.is_global_zero:
+            sys.stderr.write(f"training {learning:,} of {parameters:,} parameters\n{_no_validation(trainer)}")
+
+
+def _no_validation(trainer: Trainer) -> str:
+    batches, check = trainer.num_training_batches, trainer.val_check_batch
+    steps, epochs = trainer.max_steps, -1 if trainer.max_epochs is None else trainer.max_epochs
+    endless = math.isinf(batches) or (steps < 0 and epochs < 0)
+    # without a number of batches validation goes by time, or by the end of a stream
+    if not trainer.enable_validation or not isinstance(check, int) or endless:
+        return ""
+    ends = int(batches), steps, epochs, trainer.accumulate_grad_batches
+    if validations(*ends, check, trainer.check_val_every_n_epoch):
+        return ""
+    return (
+        f"warning: no validation in this training: it ends after {training_batches(*ends)} batches, an epoch has "
+        f"{int(batches)}; --trainer.val_check_interval and max_steps say when there is one\n"
+    )
 
 
 def validations(batches: int, steps: int, epochs: int, accumulated: int, check: int, every: int | None) -> int:
