@@ -62,9 +62,9 @@ class RegionCLI(LightningCLI):
         parser.add_argument("--run.tags", type=dict[str, str], default={}, help="Further MLflow tags of the run.")
         parser.add_argument(
             "--run.join",
-            type=bool,
-            default=False,
-            help="Log into the MLflow run of the training in this folder instead of a new one.",
+            type=bool | None,
+            default=None,
+            help="Log into the MLflow run of the training in this folder; null: if the checkpoint lies there.",
         )
         parser.add_argument(
             "--run.system_metrics", type=bool, default=True, help="Log processor, memory and GPU to MLflow, too."
@@ -147,7 +147,7 @@ class RegionCLI(LightningCLI):
         return [] if own or trainer.enable_progress_bar is False else [Progress()]
 
     def _logger(self, folder: Path) -> RunLogger:
-        """A new MLflow run, or that of the training in the run's folder.
+        """A new MLflow run, or that of the training in the run's folder, of which an evaluation is a part.
 
         Raises:
             DataError: The run to join is not there.
@@ -157,11 +157,14 @@ class RegionCLI(LightningCLI):
         # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
         resumed = training and self.config_init[self.subcommand].ckpt_path is not None
         store = Store(store_address(run.root, run.tracking_uri))
-        run_id = training_run(store, run.experiment, folder) if run.join or resumed else None
+        checkpoint = self._checkpoint(folder)
+        within = checkpoint is not None and checkpoint.resolve().is_relative_to(folder.resolve())
+        joins = not training and within if run.join is None else run.join
+        run_id = training_run(store, run.experiment, folder) if joins or resumed else None
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
         # what a run began with stays its own, but for its place, which may have been moved
-        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else place(folder)
+        own = run_tags(self.model, folder, self._files, checkpoint) if run_id is None else place(folder)
         return RunLogger(
             run.experiment,
             run.name,

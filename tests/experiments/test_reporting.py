@@ -152,6 +152,7 @@ def test_mlflow_gets_files_and_a_table_with_pictures(tmp_path: Path, monkeypatch
     with Image.open(client.download_artifacts(run, picture["filepath"], str(tmp_path))) as opened:
         assert opened.format == "PNG"
     assert client.get_run(run).data.tags["protocol/test/answer/accuracy"] == f"n = 4: {PROTOCOL}"
+    assert f"- `answer/accuracy`: {PROTOCOL}; n = 4\n" in client.get_run(run).data.tags["mlflow.note.content"]
 
 
 def test_brackets_in_a_table_are_text() -> None:
