@@ -17,6 +17,7 @@ from datamodules.errors import DataError, at_least
 from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.config.interpolation import interpolated
+from experiments.config.options import RUN, VARS
 from experiments.config.run_parser import RunParser
 from experiments.opening import Opening
 from experiments.progress import Progress
@@ -55,31 +56,8 @@ class RegionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`run` says where results go; a value that two classes need is written once."""
-        parser.add_argument("--run.experiment", type=str, default="regions", help="MLflow experiment of the run.")
-        parser.add_argument("--run.name", type=str | None, default=None, help="Name of the run and of its folder.")
-        parser.add_argument("--run.root", type=Path, default=Path("runs"), help="Folder of all runs.")
-        parser.add_argument("--run.tracking_uri", type=str | None, default=None, help="MLflow server; else sqlite.")
-        parser.add_argument("--run.tags", type=dict[str, str], default={}, help="Further MLflow tags of the run.")
-        parser.add_argument(
-            "--run.join",
-            type=bool | None,
-            default=None,
-            help="Log into the MLflow run of the training in this folder; null: if the checkpoint lies there.",
-        )
-        parser.add_argument(
-            "--run.system_metrics", type=bool, default=True, help="Log processor, memory and GPU to MLflow, too."
-        )
-        parser.add_argument(
-            "--run.threads",
-            type=int | None,
-            default=None,
-            help="Threads of a process; small models are faster with one.",
-        )
-        parser.add_argument("--run.save_every", type=int, default=500, help="Optimiser steps between checkpoints.")
-        parser.add_argument("--run.pictures", type=int, default=12, help="Most pictures of an evaluation.")
-        parser.add_argument(
-            "--vars", type=dict[str, Any], default={}, help="Values that the configuration uses as ${vars.NAME}."
-        )
+        for name, option in {**{f"run.{name}": option for name, option in RUN.items()}, "vars": VARS}.items():
+            parser.add_argument(f"--{name}", **option._asdict())
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def setup_parser(self, *arguments: Any, **options: Any) -> None:
