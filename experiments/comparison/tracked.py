@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,7 +24,7 @@ from experiments.comparison.runs import (
 from experiments.run_files import predictions_of, results_of
 from experiments.sweeps.parent import ERROR
 from experiments.sweeps.point import brief
-from experiments.sweeps.specification import read_sweep
+from experiments.sweeps.specification import Paper, Point, read_sweep
 from experiments.tracking.mlflow_store import Store, store_address
 
 _COST, _FACTOR = "cost/", "factor/"
@@ -72,7 +72,8 @@ class TrackedRuns:
         parent = self._parent(name, runs)
         plan = read_sweep(Path(self._fetch(parent, "sweep.yaml")))
         factors = [factor.name for factor in plan.factors]
-        expected = [(setting_text(point.settings.values()), point.seed) for point in plan.points()]
+        points = plan.points()
+        expected = [(setting_text(point.settings), point.seed) for point in points]
         tries: _Tries = {key: [] for key in expected}
         for run in runs:
             if run.data.tags.get("sweep") == name and run is not parent:
@@ -87,7 +88,7 @@ class TrackedRuns:
             finished,
             absent | dict.fromkeys(strays, "not in sweep.yaml"),
             plan.metric,
-            plan.paper,
+            plan.paper and _named_rows(plan.paper, points),
             plan.protocol_varies,
             parent.info.run_id,
         )
@@ -246,13 +247,19 @@ def _setting(run: TrackedRun) -> tuple[str, int | None]:
     return _tagged_setting(run, factors), _tagged_seed(run)
 
 
-def setting_text(values: Iterable[str]) -> str:
-    """What a combination of settings is called, as in the rows of the paper that a sweep file has."""
-    return ", ".join(values)
+def setting_text(settings: Mapping[str, str]) -> str:
+    """What a combination of settings is called: factor and value of each, as `num_marks=16`."""
+    return ", ".join(f"{factor}={text}" for factor, text in settings.items())
+
+
+def _named_rows(paper: Paper, points: Iterable[Point]) -> Paper:
+    """The paper's rows by the names of the settings; a sweep file has their values alone."""
+    names = {", ".join(point.settings.values()): setting_text(point.settings) for point in points}
+    return Paper(paper.metric, {names.get(row, row): number for row, number in paper.rows.items()})
 
 
 def _tagged_setting(run: TrackedRun, factors: Iterable[str]) -> str:
-    return setting_text(run.data.tags.get(f"{_FACTOR}{factor}", "?") for factor in factors)
+    return setting_text({factor: run.data.tags.get(f"{_FACTOR}{factor}", "?") for factor in factors})
 
 
 def _tagged_seed(run: TrackedRun) -> int | None:
