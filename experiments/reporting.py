@@ -103,7 +103,8 @@ class Report(Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             # those of groups stand in MLflow
             told = [f"{name} {score.value:.4f}" for name, score in pl_module.scores.items() if name.count("/") == 1]
-            console().print(f"step {trainer.global_step}: val {', '.join(told)}", soft_wrap=True)
+            if told:
+                console().print(f"step {trainer.global_step}: val {', '.join(told)}", soft_wrap=True)
             self._draw(trainer, f"val/step-{trainer.global_step:06}")
         else:
             self._report(trainer, "val", pl_module.scores, pl_module.predictions)

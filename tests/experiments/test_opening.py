@@ -111,4 +111,4 @@ def test_shipped_trainings_validate_more_than_once() -> None:
         counts[name] = count if data.get("val") and trainer.get("limit_val_batches") != 0 else 0
     assert {name for name, count in counts.items() if count == 0} == TESTED_AT_ONCE
     assert {name: count for name, count in counts.items() if count == 1} == {}
-    assert len(counts) == len(TESTED_AT_ONCE) + 6
+    assert counts.keys() >= {"quickstart.yaml", "coco_regions.yaml", "pretrain.yaml", "finetune.yaml"}
