@@ -67,10 +67,14 @@ def run(arguments: list[str]) -> None:
     command, rest = arguments[0], arguments[1:]
     if command in COMMANDS:
         importlib.import_module(f"experiments.commands.{command}").main(rest)
+    elif command in LIGHTNING_COMMANDS and rest in (["-h"], ["--help"]):
+        from experiments.config.options import page
+
+        sys.stdout.write(page(command, LIGHTNING_COMMANDS[command]))
     elif command in LIGHTNING_COMMANDS:
         from experiments.lightning_cli import main as lightning
 
-        lightning(arguments)
+        lightning([command, "--help"] if rest == ["--help", "all"] else arguments)
     else:
         from datamodules.errors import nearest
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -18,7 +17,11 @@ from datamodules.errors import DataError, at_least
 from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.config.interpolation import interpolated
+from experiments.config.options import RUN, VARS
 from experiments.config.run_parser import RunParser
+from experiments.opening import Opening
+from experiments.progress import Progress
+from experiments.quiet import quieten
 from experiments.reporting import Report
 from experiments.termination import Termination
 from experiments.tracking.costs import Costs
@@ -53,31 +56,8 @@ class RegionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`run` says where results go; a value that two classes need is written once."""
-        parser.add_argument("--run.experiment", type=str, default="regions", help="MLflow experiment of the run.")
-        parser.add_argument("--run.name", type=str | None, default=None, help="Name of the run and of its folder.")
-        parser.add_argument("--run.root", type=Path, default=Path("runs"), help="Folder of all runs.")
-        parser.add_argument("--run.tracking_uri", type=str | None, default=None, help="MLflow server; else sqlite.")
-        parser.add_argument("--run.tags", type=dict[str, str], default={}, help="Further MLflow tags of the run.")
-        parser.add_argument(
-            "--run.join",
-            type=bool,
-            default=False,
-            help="Log into the MLflow run of the training in this folder instead of a new one.",
-        )
-        parser.add_argument(
-            "--run.system_metrics", type=bool, default=True, help="Log processor, memory and GPU to MLflow, too."
-        )
-        parser.add_argument(
-            "--run.threads",
-            type=int | None,
-            default=None,
-            help="Threads of a process; small models are faster with one.",
-        )
-        parser.add_argument("--run.save_every", type=int, default=500, help="Optimiser steps between checkpoints.")
-        parser.add_argument("--run.pictures", type=int, default=12, help="Most pictures of an evaluation.")
-        parser.add_argument(
-            "--vars", type=dict[str, Any], default={}, help="Values that the configuration uses as ${vars.NAME}."
-        )
+        for name, option in {**{f"run.{name}": option for name, option in RUN.items()}, "vars": VARS}.items():
+            parser.add_argument(f"--{name}", **option._asdict())
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def setup_parser(self, *arguments: Any, **options: Any) -> None:
@@ -85,7 +65,7 @@ class RegionCLI(LightningCLI):
         super().setup_parser(*arguments, **options)
         left = {"validate": {"verbose": False}, "test": {"verbose": False}, "predict": {"return_predictions": False}}
         for name in self.subcommands():
-            self._parser(name).set_defaults(left.get(name, {}))
+            self._parser(name).set_defaults({"trainer.enable_model_summary": False, **left.get(name, {})})
 
     def before_instantiate_classes(self) -> None:
         """Gives the run its folder; a run without a name gets one that says what it is.
@@ -126,9 +106,11 @@ class RegionCLI(LightningCLI):
         termination = Termination()
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
+            *self._progress(),
             termination,
             RunCheckpoint(folder, run.save_every, termination),
             Costs(),
+            Opening(),
             Report(run.pictures, min(run.pictures, 4)),
         ]
         made = super().instantiate_trainer(**kwargs)
@@ -136,8 +118,14 @@ class RegionCLI(LightningCLI):
             made.strategy.checkpoint_io = WholeCheckpointIO()
         return made
 
+    def _progress(self) -> list[Progress]:
+        """Ours, but for a bar of the user's own, and for none."""
+        trainer = self.config_init[self.subcommand].trainer
+        own = any(isinstance(callback, ProgressBar) for callback in trainer.callbacks or [])
+        return [] if own or trainer.enable_progress_bar is False else [Progress()]
+
     def _logger(self, folder: Path) -> RunLogger:
-        """A new MLflow run, or that of the training in the run's folder.
+        """A new MLflow run, or that of the training in the run's folder, of which an evaluation is a part.
 
         Raises:
             DataError: The run to join is not there.
@@ -147,11 +135,14 @@ class RegionCLI(LightningCLI):
         # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
         resumed = training and self.config_init[self.subcommand].ckpt_path is not None
         store = Store(store_address(run.root, run.tracking_uri))
-        run_id = training_run(store, run.experiment, folder) if run.join or resumed else None
+        checkpoint = self._checkpoint(folder)
+        within = checkpoint is not None and checkpoint.resolve().is_relative_to(folder.resolve())
+        joins = not training and within if run.join is None else run.join
+        run_id = training_run(store, run.experiment, folder) if joins or resumed else None
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
         # what a run began with stays its own, but for its place, which may have been moved
-        own = run_tags(self.model, folder, self._files, self._checkpoint(folder)) if run_id is None else place(folder)
+        own = run_tags(self.model, folder, self._files, checkpoint) if run_id is None else place(folder)
         return RunLogger(
             run.experiment,
             run.name,
@@ -187,10 +178,6 @@ class RegionCLI(LightningCLI):
         """The configuration alone says what the model is; a checkpoint's own options never override it."""
 
 
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    return "Tip: For seamless cloud" not in record.getMessage()
-
-
 class Parsed(RegionCLI):
     """A command line read to its end, its values filled in, and nothing made of it."""
 
@@ -223,11 +210,6 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         DataError: Something of it cannot be used, or Lightning refuses it.
     """
-    # a worker's share of tiny data is the user's decision
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    # scores are gathered from all ranks before they are logged
-    warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     try:
         _read(RegionCLI, arguments)
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
@@ -237,8 +219,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _read(cli: type[RegionCLI], arguments: Sequence[str]) -> None:
-    # the arguments do come from the command line, by way of cli.py
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    quieten()
     cli(
         arguments,
         model_class=RegionModule,

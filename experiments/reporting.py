@@ -1,4 +1,4 @@
-"""What a run leaves behind: a table, results.json, predictions.jsonl and pictures; in MLflow too where it is on."""
+"""What a run leaves behind: a table, results, predictions and pictures; in MLflow too where it is on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
 
 from datamodules.batching.batch import RegionBatch
 from datamodules.files import write_text
+from experiments.run_files import predictions_of, results_of
+from experiments.terminal import console
+from experiments.tracking.description import NOTE, described
 from experiments.tracking.mlflow_runs import RunLogger, log_artifact
 from experiments.visualize.gallery import Exhibit, Gallery
 from metrics import Evaluation, Prediction, Score
@@ -22,14 +24,17 @@ from metrics.table import results, score_table
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
 
+MOST_TAGS = 100
+"""That MLflow takes at a time."""
+
 
 class Report(Callback):
     """Writes the outcome of an evaluation into the run's folder, the Trainer's `default_root_dir`, and into MLflow.
 
-    A validation during training leaves pictures under `pictures/val/step-<step>`; `validate`, `test` and `predict`
-    leave `predictions.jsonl`, one line a sample, pictures, and a table of the pictured predictions in MLflow. Where
-    there are scores, they are printed and saved in `results.json`: metric, value, n and protocol of each. `predict`
-    has none and leaves `predictions-predict.jsonl`: the other belongs to the results beside it.
+    A validation during training prints its scores in a line and leaves pictures under `pictures/val/step-<step>`.
+    `test` leaves `predictions.jsonl`, one line a sample, pictures, and a table of the pictured predictions in MLflow;
+    its scores are printed and saved in `results.json`: metric, value, n and protocol of each. `validate` and `predict`
+    keep theirs beside it, as `results-validate.json`, `predictions-validate.jsonl` and `predictions-predict.jsonl`.
 
     Args:
         pictures: Most pictures of an evaluation.
@@ -92,10 +97,14 @@ class Report(Callback):
     # --- reporting --------------------------------------------------------------------------------------------------
 
     def on_validation_end(self, trainer: Trainer, pl_module: RegionModule) -> None:  # type: ignore[override]  # ours
-        """Pictures in training, everything after `validate`."""
+        """A line and pictures in training, everything after `validate`."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         if trainer.state.fn == TrainerFn.FITTING:
+            # those of groups stand in MLflow
+            told = [f"{name} {score.value:.4f}" for name, score in pl_module.scores.items() if name.count("/") == 1]
+            if told:
+                console().print(f"step {trainer.global_step}: val {', '.join(told)}", soft_wrap=True)
             self._draw(trainer, f"val/step-{trainer.global_step:06}")
         else:
             self._report(trainer, "val", pl_module.scores, pl_module.predictions)
@@ -113,25 +122,26 @@ class Report(Callback):
         if trainer.is_global_zero:
             self._report(trainer, "predict", {}, predictions)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says where it is."""
+        if trainer.is_global_zero:
+            _print_places(trainer)
+
     def _report(
         self, trainer: Trainer, split: str, scores: Mapping[str, Score], predictions: Sequence[Prediction]
     ) -> None:
-        folder = Path(trainer.default_root_dir)
+        assert trainer.state.fn is not None
+        folder, command = Path(trainer.default_root_dir), trainer.state.fn.value
         lines = "".join(f"{prediction.to_json()}\n" for prediction in predictions)
-        name = "predictions.jsonl" if scores else f"predictions-{split}.jsonl"
-        log_artifact(trainer, write_text(folder / name, lines))
-        console = Console(markup=False, highlight=False)  # brackets are text here
+        log_artifact(trainer, write_text(folder / predictions_of(command), lines))
         if scores:
             text = json.dumps(results(split, scores, trainer.ckpt_path), indent=2)
-            log_artifact(trainer, write_text(folder / "results.json", f"{text}\n"))
-            console.print(score_table(split, scores))
+            log_artifact(trainer, write_text(folder / results_of(command), f"{text}\n"))
+            console().print(score_table(split, scores))
             _log_protocols(trainer, split, scores)
         drawn = self._draw(trainer, split)
         _log_table(trainer, split, drawn)
-        console.print(f"results: {folder}", soft_wrap=True)
-        for logger in trainer.loggers:
-            if isinstance(logger, RunLogger):
-                console.print(f"MLflow: {logger.page}", soft_wrap=True)
+        _print_places(trainer)
 
     def _draw(self, trainer: Trainer, name: str) -> list[tuple[Exhibit, Path]]:
         folder = Path(trainer.default_root_dir) / "pictures" / name
@@ -141,14 +151,25 @@ class Report(Callback):
         return drawn
 
 
+def _print_places(trainer: Trainer) -> None:
+    printed = console()
+    printed.print(f"results: {trainer.default_root_dir}", soft_wrap=True)
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            printed.print(f"MLflow: {logger.page}", soft_wrap=True)
+
+
 def _log_protocols(trainer: Trainer, split: str, scores: Mapping[str, Score]) -> None:
-    """What each of MLflow's numbers stands on, as a tag of the metric's name."""
+    """What each of MLflow's numbers stands on: a tag of the metric's name to search by, the description to read."""
     from mlflow.entities import RunTag
 
     tags = [RunTag(f"protocol/{split}/{name}", f"n = {score.n}: {score.protocol}") for name, score in scores.items()]
     for logger in trainer.loggers:
         if isinstance(logger, MLFlowLogger):
-            logger.experiment.log_batch(logger.run_id, tags=tags)
+            text = logger.experiment.get_run(logger.run_id).data.tags.get(NOTE, "")
+            logger.experiment.set_tag(logger.run_id, NOTE, described(text, split, scores))
+            for first in range(0, len(tags), MOST_TAGS):
+                logger.experiment.log_batch(logger.run_id, tags=tags[first : first + MOST_TAGS])
 
 
 def _log_table(trainer: Trainer, split: str, drawn: Sequence[tuple[Exhibit, Path]]) -> None:

@@ -1,4 +1,4 @@
-"""`predictions.jsonl`, as `test` and `validate` leave it, or `predict` under its own name: a prediction a line."""
+"""`predictions.jsonl`, as `test` leaves it, `validate` and `predict` under their own names: a prediction a line."""
 
 from __future__ import annotations
 

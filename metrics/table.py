@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 from metrics.predictions import Score
@@ -23,15 +24,16 @@ def results(split: str | None, scores: Mapping[str, Score], checkpoint: str | Pa
     }
 
 
-def score_table(title: str, scores: Mapping[str, Score]) -> Table:
-    """The scores as a table to print; a ditto mark stands for the protocol of the line above."""
-    table = Table(title=title)
+def score_table(title: str, scores: Mapping[str, Score]) -> Group:
+    """The scores as a table to print, each with the number of its protocol, and the protocols below it."""
+    table, below = Table(title=title), Table.grid(padding=(0, 1))
     table.add_column("metric", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("protocol", overflow="fold")
-    above = ""
+    for name in ("value", "n", "protocol"):
+        table.add_column(name, justify="right", no_wrap=True)
+    numbers: dict[str, str] = {}
     for name, score in scores.items():
-        table.add_row(name, f"{score.value:.4f}", str(score.n), '"' if score.protocol == above else score.protocol)
-        above = score.protocol
-    return table
+        if score.protocol not in numbers:
+            numbers[score.protocol] = f"({len(numbers) + 1})"
+            below.add_row(numbers[score.protocol], score.protocol)
+        table.add_row(name, f"{score.value:.4f}", str(score.n), numbers[score.protocol])
+    return Group(table, below)

@@ -200,12 +200,30 @@ def test_print_config_keeps_what_is_overridden(capsys: pytest.CaptureFixture[str
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """`--help` and the list of commands need neither torch nor lightning."""
+    """`--help`, of a command of Lightning's too, and the list of commands need neither torch nor lightning."""
     heavy = {"torch", "lightning", "transformers"}
-    program = f"import sys, cli; cli.main(['--help']); print(sorted({heavy} & set(sys.modules)))"
+    program = "import sys, cli; [cli.main(asked) for asked in (['--help'], ['fit', '--help'])]"
+    program += f"; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "usage: python cli.py COMMAND" in done.stdout
     assert done.stdout.endswith("[]\n")
+
+
+def test_the_help_of_a_training_says_where_the_options_of_model_and_data_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It had 577 lines, none of them about either; what Lightning lists is still there."""
+    cli.main(["validate", "--help"])
+    page = capsys.readouterr().out
+    assert page.count("\n") < 40
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["validate", "--help", "all"])
+    assert stop.value.code == 0
+    whole = capsys.readouterr().out
+    for option in ("--model.help", "--data.help"):
+        assert option in "\n".join(page.splitlines()[:20]) and option in whole
+    of_page, of_lightning = (set(re.findall(r"^  (--run[\w.]+)", text, re.MULTILINE)) for text in (page, whole))
+    assert of_page == of_lightning
 
 
 def one_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--experiment", metavar="NAME", help="the scored runs of an MLflow experiment")
     which.add_argument("--runs", nargs="+", metavar="ID_OR_FOLDER", help="runs, by MLflow id or by folder")
     arguments.add_argument("--metric", nargs="+", default=[], metavar="M", help="as in results.json; else the sweep's")
+    arguments.add_argument(
+        "--split", choices=("test", "val"), default="test", help="numbers of `test`, or of `validate`"
+    )
     arguments.add_argument("--base", metavar="SETTING", help="compare with this one; else the first")
     arguments.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs")
     arguments.add_argument("--tracking-uri", metavar="U", help="MLflow server or store; else as for the runs")
@@ -50,22 +53,21 @@ def main(arguments: Sequence[str]) -> None:
     # every file of every run would have a bar of its own
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # not before: --help has to answer at once
-    from rich.console import Console
-
     from experiments.comparison.comparison import compare
+    from experiments.terminal import console
 
     with tempfile.TemporaryDirectory() as scratch:
         gathered = _gather(asked, Path(scratch))
         comparisons = compare(gathered, asked.metric, asked.base, asked.resamples, asked.seed)
-    console = Console(markup=False, highlight=False)  # brackets are text here
-    _print(console, gathered.title, comparisons)
+    printed = console()
+    _print(printed, gathered.title, comparisons)
     name = asked.sweep or asked.experiment
     folder = asked.to or (asked.root / name / "comparison" if name else None)
     if folder is None:
         return
     command = shlex.join(["python", "cli.py", "compare", *arguments])
     files = _write(folder, gathered.title, command, comparisons)
-    console.print(f"written: {folder}", soft_wrap=True)
+    printed.print(f"written: {folder}", soft_wrap=True)
     if gathered.parent is not None:
         from experiments.comparison.tracked import tracking_client
 
@@ -78,16 +80,14 @@ def _gather(asked: argparse.Namespace, scratch: Path) -> Gathered:
     from experiments.comparison.tracked import TrackedRuns, gather_listed, tracking_client
 
     if asked.runs:
-        return gather_listed(asked.runs, asked.root, asked.tracking_uri, scratch)
-    store = TrackedRuns(tracking_client(asked.root, asked.tracking_uri), scratch)
+        return gather_listed(asked.runs, asked.root, asked.tracking_uri, scratch, asked.split)
+    store = TrackedRuns(tracking_client(asked.root, asked.tracking_uri), scratch, asked.split)
     return store.sweep(asked.sweep) if asked.sweep else store.experiment(asked.experiment)
 
 
 def _print(console: Console, title: str, comparisons: Sequence[Comparison]) -> None:
     from experiments.comparison.table import facts, notes, terminal_table
 
-    if not console.is_terminal:
-        console.width = 200  # a file has no edge to wrap at
     for comparison in comparisons:
         known = "; ".join(f"{name}: {text}" for name, text in facts(comparison).items())
         console.print(f"{title}; {known}", soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from experiments.config.parsers import CommandParser, count
 from experiments.tracking.mlflow_runs import run_folder
+from experiments.tracking.mlflow_store import Store, page, store_address
 
 EXPERIMENT = "quickstart"
 IMAGE = ["--config", "experiments/quickstart.yaml"]
@@ -120,10 +120,6 @@ def main(arguments: Sequence[str]) -> None:
     console.print(comparison(scores, control.test(), options.seed))
     console.print(f"trained in {seconds / 60:.1f} minutes, and the control after it", soft_wrap=True)
     console.print(f"pictures: {marked.folder('video') / 'pictures' / 'test'}", soft_wrap=True)
-    console.print(f"MLflow: {_beside_python('mlflow')} ui --backend-store-uri sqlite:///{options.root}/mlflow.db")
-
-
-def _beside_python(command: str) -> Path:
-    """The command as it can be typed here, also where the environment is not activated."""
-    path = Path(sys.executable).with_name(command)
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    store = Store(store_address(options.root))
+    runs = f"experiments/{store.experiment(store.client(), EXPERIMENT)}/runs"
+    console.print(f"MLflow: {page(store.uri, runs)}", soft_wrap=True)

@@ -53,8 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     """Scores, saves and prints."""
     asked = parser().parse_args(arguments)
     # not before: --help has to answer at once
-    from rich.console import Console
-
+    from experiments.terminal import console
     from metrics.saved import score_files
     from metrics.table import score_table
 
@@ -62,8 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     scores = score_files(asked.benchmark, asked.predictions, asked.references, tasks, dict(asked.fields))
     if asked.output:
         save(scores, asked.output)
-    table = score_table(asked.benchmark or "saved predictions", scores)
-    Console(markup=False, highlight=False).print(table)  # brackets are text here
+    console().print(score_table(asked.benchmark or "saved predictions", scores))
 
 
 def _field(given: str) -> tuple[str, str]:

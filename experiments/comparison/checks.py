@@ -56,7 +56,8 @@ def check_same_samples(metric: str, judged: Sequence[Judged]) -> None:
         first = known[0]
         if odd := first.asked.keys() ^ other.asked.keys():
             counts = f"{len(first.asked)} and {len(other.asked)} samples"
-            raise _refusal(metric, first.run, other.run, f"{counts}, {min(odd)!r} is in only one of them")
+            holder = first if min(odd) in first.asked else other
+            raise _refusal(metric, first.run, other.run, f"{counts}, {min(odd)!r} is only in {holder.run.name!r}")
         _check_same_questions(metric, same_seed.setdefault(other.run.seed, other), other)
 
 

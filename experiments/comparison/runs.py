@@ -14,11 +14,12 @@ import yaml
 from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
+from experiments.run_files import CONFIGURATION, configuration_of, predictions_of, results_of
 from experiments.sweeps.specification import Paper
 from metrics.predictions import Score
 
-RESULTS, PREDICTIONS = "results.json", "predictions.jsonl"
-CONFIGURATIONS = ("config-test.yaml", "config.yaml")  # the first that is there says how the run was scored
+COMMANDS = {"test": "test", "val": "validate"}
+"""Split -> the command that scores it."""
 _SEEDED = re.compile(r"(?P<setting>.+?)[-_, ]?seed=?(?P<seed>\d+)")
 
 
@@ -30,7 +31,7 @@ class Run:
         name: What messages call it.
         setting: What it tries, as text; runs of one setting differ in their seed.
         seed: None where it is not known.
-        folder: Holds `predictions.jsonl`, if it was kept.
+        predictions: File of what it answered, if it was kept.
         split: Of the data it was scored on.
         checkpoint: Which kind of checkpoint was scored: its file name, numbers as `N`.
         scores: Metric -> its number.
@@ -42,7 +43,7 @@ class Run:
     name: str
     setting: str
     seed: int | None
-    folder: Path
+    predictions: Path
     split: str | None
     checkpoint: str
     scores: Mapping[str, Score]
@@ -85,39 +86,48 @@ def read_run(
     seed: int | None,
     commit: str | None = None,
     costs: Mapping[str, float] | None = None,
+    split: str = "test",
 ) -> Run:
     """A run from its files.
 
     Args:
-        folder: Holds at least `results.json`.
+        folder: Holds at least the results.
         name: What messages call the run.
         setting: What it tries.
         seed: Its seed; that of its configuration if left out.
         commit: Of git.
         costs: As in `Run`.
+        split: What it was scored on.
 
     Raises:
         DataError: A file cannot be read or is not what its name says.
     """
-    with located(str(folder / RESULTS)):
-        record = fields.mapping(_parsed(folder / RESULTS), "results")
+    command = COMMANDS[split]
+    path = folder / results_of(command)
+    with located(str(path)):
+        record = fields.mapping(_parsed(path), "results")
         scores = dict(map(_score, fields.array(fields.member(record, "results"), "results")))
-        split, checkpoint = (fields.member(record, key) for key in ("split", "checkpoint"))
-    configuration = _configuration(folder)
+        scored, checkpoint = (fields.member(record, key) for key in ("split", "checkpoint"))
+    configuration = _configuration(folder, command)
     configured_seed = configuration.get("seed_everything")
     model = (configuration.get("model") or {}).get("init_args") or {}
     return Run(
         name,
         setting,
         configured_seed if seed is None and type(configured_seed) is int else seed,
-        folder,
-        split,
+        folder / predictions_of(command),
+        scored,
         "none" if checkpoint is None else re.sub(r"\d+", "N", Path(checkpoint).name),
         scores,
         model.get("evaluation"),
         commit,
         costs or {},
     )
+
+
+def configurations(command: str) -> tuple[str, str]:
+    """Files of which the first that is there says how a command has scored a run."""
+    return configuration_of(command), CONFIGURATION
 
 
 def named(name: str) -> tuple[str, int | None]:
@@ -159,7 +169,7 @@ def _score(record: Any) -> tuple[str, Score]:
     )
 
 
-def _configuration(folder: Path) -> Mapping[str, Any]:
+def _configuration(folder: Path, command: str) -> Mapping[str, Any]:
     """What the run was scored with; empty where no configuration was kept."""
-    path = next((folder / name for name in CONFIGURATIONS if (folder / name).is_file()), None)
+    path = next((folder / name for name in configurations(command) if (folder / name).is_file()), None)
     return {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))

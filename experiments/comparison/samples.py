@@ -10,8 +10,8 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from datamodules.errors import DataError
-from experiments.comparison.runs import PREDICTIONS, Run
-from metrics import Evaluation, GuideTracking, Prediction, PredictionMetric, predictions_file
+from experiments.comparison.runs import Run
+from metrics import Evaluation, GuideTracking, Prediction, PredictionMetric, Score, predictions_file
 from metrics.guide import guided
 from metrics.sample_sums import SampleSums, mean
 
@@ -50,10 +50,9 @@ def judge(run: Run, metrics: Sequence[str]) -> dict[str, Judged]:
     Raises:
         DataError: Its predictions cannot be read or scored, or give another number than its results.
     """
-    path = run.folder / PREDICTIONS
-    if not path.is_file():
-        return {metric: Judged(run, reason=f"{run.name} kept no {PREDICTIONS}") for metric in metrics}
-    predictions = sorted(predictions_file.read(path), key=lambda prediction: prediction.id)
+    if not run.predictions.is_file():
+        return {metric: Judged(run, reason=f"{run.name} kept no {run.predictions.name}") for metric in metrics}
+    predictions = sorted(predictions_file.read(run.predictions), key=lambda prediction: prediction.id)
     evaluation = _evaluation(run)
     return {metric: _judge(run, metric, predictions, evaluation) for metric in metrics}
 
@@ -69,7 +68,7 @@ def _judge(run: Run, metric: str, predictions: Sequence[Prediction], evaluation:
     scored = [item for item in part if group in ("", item.group)]
     asked, clusters = _asked(scored), _clusters(scored)
     if known := rules[task].sample_sums(name, part):
-        _check_value(run, metric, known.value)
+        _check(run, metric, known.value, len(scored))
         assert len(known.added) == len(scored), "a row a sample"
         return Judged(run, asked, clusters, known, tuple(item.id for item in scored))
     if units := _mean_over_units(run, metric, rules[task], part):
@@ -96,7 +95,8 @@ def _mean_over_units(
     With it the id of each unit's first sample.
     """
     name = metric.partition("/")[2]
-    _check_value(run, metric, _value(rule, name, predictions))
+    scored = _score(rule, name, predictions)
+    _check(run, metric, scored and scored.value, scored and scored.n)
     units = _units(rule, predictions)
     alone = {number: value for number, unit in enumerate(units) if (value := _value(rule, name, unit)) is not None}
     if len(alone) != run.scores[metric].n or not _equal(mean(list(alone.values())).value, run.scores[metric].value):
@@ -124,15 +124,22 @@ def _units(rule: PredictionMetric, predictions: Sequence[Prediction]) -> list[li
     return [units[unit] for unit in sorted(units)]
 
 
+def _score(rule: PredictionMetric, name: str, predictions: Sequence[Prediction]) -> Score | None:
+    return rule.score(predictions).get(name) if predictions else None
+
+
 def _value(rule: PredictionMetric, name: str, predictions: Sequence[Prediction]) -> float | None:
-    score = rule.score(predictions).get(name) if predictions else None
+    score = _score(rule, name, predictions)
     return None if score is None else score.value
 
 
-def _check_value(run: Run, metric: str, value: float | None) -> None:
-    expected = run.scores[metric].value
-    if value is None or not _equal(value, expected):
-        raise DataError(f"{run.name}: {PREDICTIONS} gives {metric} {value}, results.json says {expected}")
+def _check(run: Run, metric: str, value: float | None, n: int | None) -> None:
+    """Refuses predictions of another evaluation than the results."""
+    expected, file = run.scores[metric], f"{run.name}: {run.predictions.name}"
+    if n != expected.n:
+        raise DataError(f"{file} has {n or 0} samples of {metric}, its results say {expected.n}")
+    if value is None or not _equal(value, expected.value):
+        raise DataError(f"{file} gives {metric} {value}, its results say {expected.value}")
 
 
 def _equal(one: float, other: float) -> bool:

@@ -13,6 +13,7 @@ from scipy import stats
 from metrics.sample_sums import SampleSums
 
 LEVEL = 0.95
+_EQUAL = 1e-12  # differences of equal seeds are rounded
 _CHUNK = 2**22  # clusters drawn at a time
 
 
@@ -24,7 +25,10 @@ class Interval(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Values of several seeds: mean, standard deviation and t-interval of the mean; None for one seed."""
+    """Values of several seeds: mean, standard deviation and t-interval of the mean.
+
+    One seed has neither; seeds that are all equal have no interval, since they do not say how far others would be.
+    """
 
     mean: float
     deviation: float | None
@@ -40,6 +44,8 @@ def over_seeds(values: Sequence[float]) -> Spread:
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
         return Spread(mean, None, None)
+    if np.ptp(values) <= _EQUAL:
+        return Spread(mean, 0.0, None)
     deviation = float(np.std(values, ddof=1))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n)
     return Spread(mean, deviation, Interval(mean - reach, mean + reach))

@@ -13,7 +13,7 @@ from experiments.benchmarks import markdown
 from experiments.comparison.comparison import Comparison, Row
 from experiments.comparison.statistics import Interval, Spread
 
-ONE_SEED = "1 seed"
+ONE_SEED, EQUAL = "1 seed", "seeds are equal"
 
 
 class Grid(NamedTuple):
@@ -158,7 +158,9 @@ def _interval(interval: Interval) -> str:
 
 
 def _over_seeds(spread: Spread) -> str:
-    return _interval(spread.interval) if spread.interval else ONE_SEED
+    if spread.interval:
+        return _interval(spread.interval)
+    return ONE_SEED if spread.deviation is None else EQUAL
 
 
 def _difference(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,19 +12,19 @@ from mlflow.entities import Run as TrackedRun
 
 from datamodules.errors import DataError
 from experiments.comparison.runs import (
-    CONFIGURATIONS,
-    PREDICTIONS,
-    RESULTS,
+    COMMANDS,
     Gathered,
     Run,
+    configurations,
     named,
     point_name,
     read_run,
     unevenly_seeded,
 )
+from experiments.run_files import predictions_of, results_of
 from experiments.sweeps.parent import ERROR
 from experiments.sweeps.point import brief
-from experiments.sweeps.specification import read_sweep
+from experiments.sweeps.specification import Paper, Point, read_sweep
 from experiments.tracking.mlflow_store import Store, store_address
 
 _COST, _FACTOR = "cost/", "factor/"
@@ -52,11 +52,15 @@ class TrackedRuns:
     Args:
         client: Of the store.
         scratch: Folder into which the runs' files are copied.
+        split: What the runs were scored on.
     """
 
-    def __init__(self, client: MlflowClient, scratch: Path) -> None:
+    def __init__(self, client: MlflowClient, scratch: Path, split: str = "test") -> None:
         self.client = client
         self.scratch = scratch
+        self.split = split
+        command = COMMANDS[split]
+        self._results, self._files = results_of(command), {predictions_of(command), *configurations(command)}
 
     def sweep(self, name: str) -> Gathered:
         """The finished points of a sweep.
@@ -68,7 +72,8 @@ class TrackedRuns:
         parent = self._parent(name, runs)
         plan = read_sweep(Path(self._fetch(parent, "sweep.yaml")))
         factors = [factor.name for factor in plan.factors]
-        expected = [(setting_text(point.settings.values()), point.seed) for point in plan.points()]
+        points = plan.points()
+        expected = [(setting_text(point.settings), point.seed) for point in points]
         tries: _Tries = {key: [] for key in expected}
         for run in runs:
             if run.data.tags.get("sweep") == name and run is not parent:
@@ -83,7 +88,7 @@ class TrackedRuns:
             finished,
             absent | dict.fromkeys(strays, "not in sweep.yaml"),
             plan.metric,
-            plan.paper,
+            plan.paper and _named_rows(plan.paper, points),
             plan.protocol_varies,
             parent.info.run_id,
         )
@@ -118,7 +123,7 @@ class TrackedRuns:
         except MlflowException as error:
             raise DataError(f"run {run_id}: {error.message}") from error
         if not self._scored(run):
-            raise DataError(f"run {run_id} ({run.info.run_name}): {_reason([run])}")
+            raise DataError(f"run {run_id} ({run.info.run_name}): {self._reason([run])}")
         return self._read(run, *_setting(run))
 
     def _runs(self, experiment: str) -> list[TrackedRun]:
@@ -158,23 +163,34 @@ class TrackedRuns:
             if scored:
                 finished.append(self._read(scored[0], setting, seed))
             else:
-                absent[name] = _reason(runs)
+                absent[name] = self._reason(runs)
         return tuple(finished), absent
 
     def _scored(self, run: TrackedRun) -> bool:
-        return run.info.status == "FINISHED" and RESULTS in self._artifacts(run)
+        return run.info.status == "FINISHED" and self._results in self._artifacts(run)
+
+    def _reason(self, runs: Sequence[TrackedRun]) -> str:
+        """Why a point is not in the table, by its last try."""
+        if not runs:
+            return "never started"
+        last = runs[-1]
+        if last.info.status == "FINISHED":
+            return f"not scored: it has no {self._results}"
+        error = last.data.tags.get(ERROR)
+        return f"{last.info.status}: {brief(error)}" if error else str(last.info.status)
 
     def _artifacts(self, run: TrackedRun) -> set[str]:
         return {item.path for item in self.client.list_artifacts(run.info.run_id)}
 
     def _read(self, run: TrackedRun, setting: str, seed: int | None) -> Run:
-        for name in self._artifacts(run) & {RESULTS, PREDICTIONS, *CONFIGURATIONS}:
+        for name in self._artifacts(run) & {self._results, *self._files}:
             self._fetch(run, name)
         costs = {key.removeprefix(_COST): value for key, value in run.data.metrics.items() if key.startswith(_COST)}
         commit = run.data.tags.get("mlflow.source.git.commit")
         if commit and run.data.tags.get("git.dirty") == "true":
             commit += " with changes"
-        return read_run(self.scratch / run.info.run_id, run.info.run_name, setting, seed, commit, costs)
+        folder = self.scratch / run.info.run_id
+        return read_run(folder, run.info.run_name, setting, seed, commit, costs, self.split)
 
     def _fetch(self, run: TrackedRun, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -188,7 +204,9 @@ class TrackedRuns:
         return path
 
 
-def gather_listed(references: Sequence[str], root: Path, address: str | None, scratch: Path) -> Gathered:
+def gather_listed(
+    references: Sequence[str], root: Path, address: str | None, scratch: Path, split: str = "test"
+) -> Gathered:
     """Runs named one by one, each by its MLflow id or its folder; the first one's setting is the base.
 
     Args:
@@ -196,13 +214,14 @@ def gather_listed(references: Sequence[str], root: Path, address: str | None, sc
         root: Folder of all runs.
         address: Of the MLflow store; looked at only if there is an id.
         scratch: Folder into which files are copied.
+        split: What the runs were scored on.
 
     Raises:
         DataError: One of them is neither, or was not scored, or two are of one setting and seed.
     """
     runs: dict[tuple[str, int | None], Run] = {}
     for reference in references:
-        run = _listed(reference, root, address, scratch)
+        run = _listed(reference, root, address, scratch, split)
         if (other := runs.setdefault((run.setting, run.seed), run)) is not run:
             raise DataError(f"{reference}: {run.setting!r} with seed {run.seed}, which {other.name!r} is already")
     settings = tuple(dict.fromkeys(run.setting for run in runs.values()))
@@ -210,14 +229,14 @@ def gather_listed(references: Sequence[str], root: Path, address: str | None, sc
     return Gathered("runs", settings, settings[0], found, unevenly_seeded(found, settings))
 
 
-def _listed(reference: str, root: Path, address: str | None, scratch: Path) -> Run:
+def _listed(reference: str, root: Path, address: str | None, scratch: Path, split: str) -> Run:
     folder = Path(reference)
     if folder.is_dir():
         name = folder.resolve().name
-        return read_run(folder, name, *named(name))
+        return read_run(folder, name, *named(name), split=split)
     if not _RUN_ID.fullmatch(reference):
         raise DataError(f"--runs {reference}: neither a folder nor the id of an MLflow run")
-    return TrackedRuns(tracking_client(root, address), scratch).run(reference)
+    return TrackedRuns(tracking_client(root, address), scratch, split).run(reference)
 
 
 def _setting(run: TrackedRun) -> tuple[str, int | None]:
@@ -228,26 +247,21 @@ def _setting(run: TrackedRun) -> tuple[str, int | None]:
     return _tagged_setting(run, factors), _tagged_seed(run)
 
 
-def setting_text(values: Iterable[str]) -> str:
-    """What a combination of settings is called, as in the rows of the paper that a sweep file has."""
-    return ", ".join(values)
+def setting_text(settings: Mapping[str, str]) -> str:
+    """What a combination of settings is called: factor and value of each, as `num_marks=16`."""
+    return ", ".join(f"{factor}={text}" for factor, text in settings.items())
+
+
+def _named_rows(paper: Paper, points: Iterable[Point]) -> Paper:
+    """The paper's rows by the names of the settings; a sweep file has their values alone."""
+    names = {", ".join(point.settings.values()): setting_text(point.settings) for point in points}
+    return Paper(paper.metric, {names.get(row, row): number for row, number in paper.rows.items()})
 
 
 def _tagged_setting(run: TrackedRun, factors: Iterable[str]) -> str:
-    return setting_text(run.data.tags.get(f"{_FACTOR}{factor}", "?") for factor in factors)
+    return setting_text({factor: run.data.tags.get(f"{_FACTOR}{factor}", "?") for factor in factors})
 
 
 def _tagged_seed(run: TrackedRun) -> int | None:
     seed = run.data.tags.get("seed")
     return None if seed is None else int(seed)
-
-
-def _reason(runs: Sequence[TrackedRun]) -> str:
-    """Why a point is not in the table, by its last try."""
-    if not runs:
-        return "never started"
-    last = runs[-1]
-    if last.info.status == "FINISHED":
-        return "not tested: it has no results.json"
-    error = last.data.tags.get(ERROR)
-    return f"{last.info.status}: {brief(error)}" if error else str(last.info.status)

@@ -39,21 +39,23 @@ def describe_data(data: Mapping[str, Any]) -> dict[str, Any]:
         data: Arguments of the data module: split -> name -> class path and arguments of a source, paths as `Path`.
 
     Returns:
-        `fingerprint`, 16 hexadecimal digits, and `sources`, an entry for each `split/name`: its class, its options as
-        configured, size in bytes and SHA-256 of each of its annotation files, and the folders that were left out.
+        `fingerprint`, 16 hexadecimal digits, and `sources`, an entry for each `split/name`: a fingerprint of its own,
+        its class, its options as configured, size in bytes and SHA-256 of each of its annotation files, and the folders
+        that were left out.
     """
     sources = {f"{split}/{name}": source for split in SPLITS for name, source in (data.get(split) or {}).items()}
     entries, told = {}, {}
     for name, source in sources.items():
         options = source.get("init_args") or {}
         found = _find(options)
+        told[name] = [source["class_path"], found.options, found.files]
         entries[name] = {
+            "fingerprint": _hash_of(told[name]),
             "class": source["class_path"],
             "options": json.loads(json.dumps(options, default=str)),
             "files": found.files,
             "left_out": found.left_out,
         }
-        told[name] = [source["class_path"], found.options, found.files]
     return {"fingerprint": _hash_of(told), "sources": entries}
 
 

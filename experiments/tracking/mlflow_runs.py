@@ -17,7 +17,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from experiments.tracking.mlflow_store import Store, environment_kept, store_address
+from experiments.tracking.mlflow_store import Store, environment_kept, page, store_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -148,10 +148,8 @@ class RunLogger(MLFlowLogger):
 
     @property
     def page(self) -> str:
-        """Where to look at the run: its address on a server, else the command that shows it."""
-        if self.uri.startswith("http"):
-            return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
-        return f"mlflow ui --backend-store-uri {self.uri}"
+        """Where to look at the run: `mlflow_store.page`."""
+        return page(self.uri, f"experiments/{self.experiment_id}/runs/{self.run_id}")
 
 
 def tracked_run(folder: Path) -> str | None:

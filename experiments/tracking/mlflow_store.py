@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +22,15 @@ _ADDRESS = "MLFLOW_TRACKING_URI"
 def store_address(root: Path, tracking_uri: str | None = None) -> str:
     """The address given, else the environment's MLFLOW_TRACKING_URI, else sqlite under `root`."""
     return tracking_uri or os.environ.get(_ADDRESS) or f"{SQLITE}{root / 'mlflow.db'}"
+
+
+def page(uri: str, place: str) -> str:
+    """Where a place of MLflow's page is, as `experiments/1/runs`; without a server also what serves the store."""
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/#/{place}"
+    beside = Path(sys.executable).with_name("mlflow")  # can be typed here, also where the environment is not activated
+    program = os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
+    return f"http://127.0.0.1:5000/#/{place} after {shlex.join([program, 'ui', '--backend-store-uri', uri])}"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import Namespace, namespace_to_dict
@@ -14,9 +14,18 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from datamodules.files import write_text
+from experiments.run_files import CONFIGURATION, of_command
 from experiments.tracking.data_fingerprint import describe_data
 from experiments.tracking.mlflow_runs import RUN_ID, RunLogger, log_artifact
 from experiments.tracking.provenance import environment
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+READS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+"""Command -> splits of the data."""
+MOST_SOURCE = 65_535
+"""Characters that MLflow takes to say what a dataset comes from."""
 
 
 class RunRecord(SaveConfigCallback):
@@ -24,14 +33,14 @@ class RunRecord(SaveConfigCallback):
 
     The files are `config.yaml`, `environment.json` and `data.json` for fit. Other commands on the same run write
     `config-test.yaml` and so on beside them, so that what a checkpoint was trained with stays known. The run's tag
-    `data.fingerprint` is that of the command that began it.
+    `data.fingerprint` is that of the command that began it; its datasets are the sources that its commands have used.
     """
 
     def __init__(
         self,
         parser: LightningArgumentParser,
         config: Namespace,
-        config_filename: str = "config.yaml",
+        config_filename: str = CONFIGURATION,
         overwrite: bool = True,
         multifile: bool = False,
     ) -> None:
@@ -49,20 +58,35 @@ class RunRecord(SaveConfigCallback):
         data = describe_data(namespace_to_dict(self.config.data.init_args) if "data" in self.config else {})
         files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}
         for name, content in files.items():
-            log_artifact(trainer, write_text(folder / _of_command(name, command), content))
+            log_artifact(trainer, write_text(folder / of_command(name, command, "fit"), content))
         parameters = {"command": command, **flat_parameters(yaml.safe_load(text))}
         for logger in trainer.loggers:
             if logger not in tracked:
                 logger.log_hyperparams(parameters)
         for run in tracked:
+            run.experiment.log_inputs(run.run_id, datasets=_datasets(data["sources"], command))
             if not run.resumed:
                 run.log_hyperparams(parameters)
                 run.experiment.set_tag(run.run_id, "data.fingerprint", data["fingerprint"])
 
 
-def _of_command(name: str, command: str) -> str:
-    path = Path(name)
-    return name if command == "fit" else f"{path.stem}-{command}{path.suffix}"
+def _datasets(sources: Mapping[str, Mapping[str, Any]], command: str) -> list[DatasetInput]:
+    """The sources that a command reads, as MLflow shows them beside a run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+    used = {name: name.partition("/")[0] for name in sources}
+    splits = set(used.values()) & set(READS[command])
+    # without sources of its own `predict` has those of the test
+    splits = splits if splits or command != "predict" else {"test"}
+    return [
+        DatasetInput(
+            Dataset(name, source["fingerprint"], source["class"], json.dumps(source["options"])[:MOST_SOURCE]),
+            [InputTag(MLFLOW_DATASET_CONTEXT, used[name])],
+        )
+        for name, source in sources.items()
+        if used[name] in splits
+    ]
 
 
 def _json(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,7 @@ class Exhibit:
 
 
 class Gallery:
-    """Keeps the first samples of each group.
+    """Keeps the first samples of each group, one a scene.
 
     Args:
         size: Most exhibits.
@@ -77,7 +76,7 @@ class Gallery:
     def __init__(self, size: int, metrics: Mapping[Task, PredictionMetric]) -> None:
         self.size = size
         self._metrics = metrics
-        self._groups: dict[str, list[Exhibit]] = {}
+        self._groups: dict[str, dict[str, Exhibit]] = {}  # group -> scene -> its first sample
 
     def add(self, batch: RegionBatch, answered: Answered) -> None:
         """Keeps what is still wanted of a batch and the model's answers to it."""
@@ -85,15 +84,22 @@ class Gallery:
             torch.split(answered.heat, list(batch.token_counts)) if answered.heat is not None else [None] * len(batch)
         )
         for number, (prediction, heat) in enumerate(zip(answered.predictions, heats, strict=True)):
-            group = self._groups.setdefault(prediction.group, [])
-            if len(group) < self.size:
+            group, scene = self._groups.setdefault(prediction.group, {}), prediction.cluster or prediction.id
+            if len(group) < self.size and scene not in group:
                 choice = Choice.of(prediction, self._metrics)
-                group.append(_exhibit(batch, number, prediction, choice, heat))
+                group[scene] = _exhibit(batch, number, prediction, choice, heat)
 
     def exhibits(self) -> list[Exhibit]:
-        """At most `size`: the first of every group, then the second of every group, and so on."""
-        turns = chain.from_iterable(zip_longest(*self._groups.values()))
-        return [exhibit for exhibit in turns if exhibit is not None][: self.size]
+        """At most `size`, of every group in turn: its first of a scene that is not shown yet, else its first."""
+        groups = [dict(group) for group in self._groups.values()]
+        chosen: list[Exhibit] = []
+        shown: set[str] = set()
+        while len(chosen) < self.size and any(groups):
+            for group in filter(None, groups):
+                scene = next((scene for scene in group if scene not in shown), next(iter(group)))
+                chosen.append(group.pop(scene))
+                shown.add(scene)
+        return chosen[: self.size]
 
     def draw(self, folder: Path) -> Iterator[tuple[Exhibit, Path]]:
         """Writes the pictures `folder/000.png` and on, and yields each with its exhibit."""

@@ -3,7 +3,8 @@
 A heat map becomes a mask by one rule: the tokens with at least half of the largest value of the map. The true mask
 becomes tokens by the same rule, from the share of each token that the region covers, other regions aside. So a head
 that has learnt exactly these shares is right, however small the region, and what is measured is where the head looks;
-how sure it is there is the largest value itself, the peak.
+how sure it is there is the largest value itself, the peak. A token is as large as it is: the IoU of a figure within
+one token is 1 where that token is found, though its square is larger than the figure.
 
 Letters: R x C cells of a view of the frame, a visual token each.
 """
@@ -20,10 +21,12 @@ from datamodules.types import Region
 from experiments.visualize.outlines import Rectangular, draw_outline, half_of_largest
 from experiments.visualize.page import PAPER
 
+FAINTEST = 0.1
+"""Heat of this peak and more is drawn in full colour at it; below, it is drawn as weak as it is."""
 RULE = (
-    "the stronger the colour, the surer the guide head is of the region; coloured line: tokens with at least half of "
-    "the peak, the largest value; white line: the true mask; IoU: of these tokens with those of the true mask, found "
-    "by the same rule"
+    f"the stronger the colour, the surer the guide head is of the region: full at the peak, the largest value of the "
+    f"map, or at {FAINTEST} where that is less; coloured line: tokens with at least half of the peak; white line: the "
+    "true mask; token IoU: of these tokens with those that the true mask covers, counted in whole tokens, not in pixels"
 )
 DIMMED, PADDING = 0.45, "#4a4a4c"  # brightness of the frame under a heat map, colour around it
 
@@ -43,7 +46,7 @@ def covered_tokens(region: Region, frame: int, view: View) -> NDArray[np.float32
 
 
 def verdict(region: Region, frame: int, heat: NDArray[np.float32], view: View) -> str:
-    """A region's heat on a source frame: its IoU where the truth is known, and its peak; breaks between the two."""
+    """A region's heat on a source frame: its IoU in tokens where the truth is known, and its peak; breaks between."""
     peak = f"peak\u00a0{heat.max():.2f}"
     if frame < region.first_prompted:
         return f"not\u00a0yet\u00a0prompted, {peak}"  # attention is causal: nothing can be known here
@@ -52,7 +55,7 @@ def verdict(region: Region, frame: int, heat: NDArray[np.float32], view: View) -
     truth = covered_tokens(region, frame, view)
     if not truth.any():
         return f"not\u00a0visible, {peak}"
-    return f"IoU\u00a0{iou(half_of_largest(heat), half_of_largest(truth)):.2f}, {peak}"
+    return f"token\u00a0IoU\u00a0{iou(half_of_largest(heat), half_of_largest(truth)):.2f}, {peak}"
 
 
 def extent_of(view: View) -> Rectangular:
@@ -73,7 +76,7 @@ def draw_heat_map(
     view: View,
     colour: Colour,
 ) -> None:
-    """The frame, dimmed, under the heat; both masks outlined. The axes show all that the model saw.
+    """The frame, dimmed, under the heat, scaled by its peak; both masks outlined. The axes show all the model saw.
 
     Args:
         axes: Empty.
@@ -87,7 +90,7 @@ def draw_heat_map(
     frame, cells = (0, width, height, 0), extent_of(view)
     axes.imshow(pixels.mean(-1) * DIMMED, extent=frame, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     tokens = np.empty((*heat.shape, 4))
-    tokens[..., :3], tokens[..., 3] = colour, heat
+    tokens[..., :3], tokens[..., 3] = colour, heat / max(float(heat.max()), FAINTEST)
     axes.imshow(tokens, extent=cells, interpolation="nearest")
     left, right, bottom, top = cells
     axes.set(xlim=(left, right), ylim=(bottom, top), facecolor=PADDING)

@@ -57,7 +57,7 @@ def draw_heat(
 ) -> Figure:
     """As `draw_sample`, and then for each region how sure the guide head is of it, token by token.
 
-    The stronger its colour, the surer; the true mask is outlined in white. Above stands the IoU, as
+    The stronger its colour, the surer; the true mask is outlined in white. Above stands the IoU in tokens, as
     `experiments.visualize.heat` counts it. A video has rows of its own for each region, an image a panel.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,15 @@ def artifact(root: Path, run: Run, name: str, to: Path) -> Any:
 def test_a_training_and_its_tests_are_one_run_that_tells_all(
     small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tags, costs, files; a repeated test counts anew, a resumed training goes on, also where its file was lost."""
+    """They were two of the same name, of which one had no scores, without a dataset.
+
+    Tags, costs, files; a repeated test counts anew, a resumed training goes on, also where its file was lost."""
     line = options(small, tmp_path, "x,seed=0")
     tags = {"seed": "0", "factor/model.region_encoder": "none, both", "mlflow.parentRunId": "p"}
     assert "no tracked training" in refused(["test", *line, "--run.join=true"], capsys)
     cli.main(["fit", *line, f"--run.tags={json.dumps(tags)}"])
     for _ in range(2):
-        cli.main(["test", *line, "--ckpt_path=last", "--run.join=true", '--run.tags={"tested": "yes"}'])
+        cli.main(["test", *line, "--ckpt_path=last", '--run.tags={"tested": "yes"}'])
 
     folder = tmp_path / "tracked" / "x,seed=0"
     (run,) = runs(tmp_path)
@@ -85,7 +88,11 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
     assert expected.items() <= run.data.tags.items()
     assert run.data.tags["command/fit"].startswith("python cli.py fit --config=experiments/quickstart.yaml")
     assert "protocol/test/answer/what/accuracy" in run.data.tags
+    assert run.data.tags["mlflow.note.content"].startswith("## Protocols of test\n\n- `answer/accuracy`, ")
     assert run.data.params["command"] == "fit"
+    used = {item.dataset.name: [tag.value for tag in item.tags] for item in run.inputs.dataset_inputs}
+    assert used == {"train/scenes": ["train"], "val/shapes": ["val"], "test/shapes": ["test"]}
+    assert len(run.inputs.dataset_inputs) == 3
     assert {f"cost/{name}" for name in COSTS | TOKENS} <= set(run.data.metrics)
     assert run.data.metrics["cost/text_tokens_per_region"] == 1
     for name, times in {"train/loss": 2, "test/answer/what/accuracy": 2, "cost/tokens_per_sample": 2}.items():
@@ -128,7 +135,11 @@ def test_a_store_that_was_deleted_is_one_line(small: str, tmp_path: Path, capsys
 def test_without_a_name_a_test_finds_what_was_trained(small: str, tmp_path: Path) -> None:
     line = [*options(small, tmp_path, "", "--run.name=null"), "--run.system_metrics=false"]
     cli.main(["fit", *line, "--trainer.limit_val_batches=0"])
-    cli.main(["test", *line, "--ckpt_path=last", "--run.join=true"])
+    last = tmp_path / "tracked" / "ImageRegionModule-TokenMark-seed0" / "checkpoints" / "last.ckpt"
+    cli.main(["test", *line, f"--ckpt_path={last}"])
     (run,) = runs(tmp_path)
     assert run.info.run_name == "ImageRegionModule-TokenMark-seed0"
     assert not any(name.startswith("system/") for name in run.data.metrics)
+    # the weights of another run: a run of its own
+    cli.main(["test", *line, f"--ckpt_path={shutil.copy(last, tmp_path)}"])
+    assert [run.info.run_name for run in runs(tmp_path)] == ["ImageRegionModule-TokenMark-seed0"] * 2

@@ -62,11 +62,11 @@ class Samples(LightningDataModule):
     val_dataloader = test_dataloader = predict_dataloader = train_dataloader
 
 
-def trainer(folder: Path, logger: RunLogger | bool = False, **options: int) -> Trainer:
+def trainer(folder: Path, logger: RunLogger | bool = False, pictures: int = 3, **options: int) -> Trainer:
     return Trainer(
         default_root_dir=folder,
         logger=logger,
-        callbacks=[Report(pictures=3, pictures_in_training=1)],
+        callbacks=[Report(pictures, pictures_in_training=1)],
         accelerator="cpu",
         max_epochs=1,
         enable_progress_bar=False,
@@ -100,13 +100,17 @@ def test_a_test_leaves_results_predictions_pictures_and_a_table(
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "predictions.jsonl", "pictures"}
 
 
-def test_validate_reports_like_test_and_training_only_leaves_pictures(tmp_path: Path) -> None:
+def test_validate_reports_like_test_and_training_only_leaves_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a line of scores, which stood in MLflow alone."""
     trainer(tmp_path / "validate").validate(Fixed(), datamodule=Samples(), verbose=False)
-    assert json.loads((tmp_path / "validate" / "results.json").read_text())["split"] == "val"
+    assert json.loads((tmp_path / "validate" / "results-validate.json").read_text())["split"] == "val"
     assert len(pictures(tmp_path / "validate")) == 3
 
     trainer(tmp_path / "fit", enable_checkpointing=False, num_sanity_val_steps=1).fit(Fixed(), datamodule=Samples())
     assert pictures(tmp_path / "fit") == ["pictures/val/step-000002/000.png"]
+    assert "step 2: val answer/accuracy 0.7500\n" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "fit").iterdir()] == ["pictures"]
 
 
@@ -117,6 +121,18 @@ def test_predict_leaves_predictions_sorted_by_id_and_pictures(tmp_path: Path) ->
     assert [Prediction.from_json(line).id for line in lines] == ["a", "b", "c", "d"]
     assert len(pictures(tmp_path)) == 3
     assert not (tmp_path / "results.json").exists() and not (tmp_path / "predictions.jsonl").exists()
+
+
+def test_every_command_keeps_what_the_others_left_in_the_folder(tmp_path: Path) -> None:
+    """`validate` took the place of the results and predictions of the `test` before it."""
+    trainer(tmp_path, pictures=0).test(Fixed(), datamodule=Samples(), verbose=False)
+    left = {name: (tmp_path / name).read_bytes() for name in ("results.json", "predictions.jsonl")}
+    trainer(tmp_path, pictures=0).validate(Fixed(), datamodule=Samples(), verbose=False)
+    trainer(tmp_path, pictures=0).predict(Fixed(), datamodule=Samples(), return_predictions=False)
+    assert {name: (tmp_path / name).read_bytes() for name in left} == left
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *left, "results-validate.json", "predictions-validate.jsonl", "predictions-predict.jsonl"
+    }  # fmt: skip
 
 
 def test_mlflow_gets_files_and_a_table_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +152,7 @@ def test_mlflow_gets_files_and_a_table_with_pictures(tmp_path: Path, monkeypatch
     with Image.open(client.download_artifacts(run, picture["filepath"], str(tmp_path))) as opened:
         assert opened.format == "PNG"
     assert client.get_run(run).data.tags["protocol/test/answer/accuracy"] == f"n = 4: {PROTOCOL}"
+    assert f"- `answer/accuracy`: {PROTOCOL}; n = 4\n" in client.get_run(run).data.tags["mlflow.note.content"]
 
 
 def test_brackets_in_a_table_are_text() -> None:
@@ -147,6 +164,7 @@ def test_brackets_in_a_table_are_text() -> None:
 
 
 def test_narrow_tables_cut_no_number_and_say_a_protocol_once() -> None:
+    """Below the table: its column took most lines of a terminal of usual width."""
     name = "a/long/group/of/questions/accuracy"
     console = Console(markup=False, width=80, record=True)
     console.print(score_table("test", {f"{name}_{number}": Score(0.5, 1234, PROTOCOL) for number in range(2)}))
@@ -154,7 +172,8 @@ def test_narrow_tables_cut_no_number_and_say_a_protocol_once() -> None:
     for cell in (f"{name}_0", f"{name}_1", "0.5000", "1234"):
         assert cell in text
     assert text.count("exact") == 1
-    assert text.count('"') == 1
+    assert text.count("(1)") == 3
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_results_name_the_checkpoint() -> None:

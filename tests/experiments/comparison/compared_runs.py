@@ -44,8 +44,9 @@ def write_run(
     """What a test of these predictions leaves."""
     folder.mkdir(parents=True, exist_ok=True)
     scores = (evaluation or Evaluation()).score(sorted(predictions, key=lambda prediction: prediction.id))
-    (folder / "results.json").write_text(json.dumps(results(split, scores, checkpoint)))
-    (folder / "predictions.jsonl").write_text("".join(f"{prediction.to_json()}\n" for prediction in predictions))
+    of = "-validate" if split == "val" else ""
+    (folder / f"results{of}.json").write_text(json.dumps(results(split, scores, checkpoint)))
+    (folder / f"predictions{of}.jsonl").write_text("".join(f"{prediction.to_json()}\n" for prediction in predictions))
     configuration = {"seed_everything": seed, "model": {"init_args": {"evaluation": configured}}}
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
     return folder

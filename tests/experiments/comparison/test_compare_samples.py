@@ -31,6 +31,14 @@ def test_accuracy_is_what_each_sample_got(tmp_path: Path) -> None:
     assert "x" in judged["answer/accuracy"].asked
 
 
+def test_predictions_are_of_as_many_samples_as_the_results(tmp_path: Path) -> None:
+    """Predictions of another evaluation passed as those of the results where their value was the same by chance."""
+    made = run(tmp_path, "a", 0, answers("0011"))
+    (tmp_path / "a-seed0" / "predictions.jsonl").write_text("".join(f"{item.to_json()}\n" for item in answers("01")))
+    with pytest.raises(DataError, match=r"a-seed0: predictions.jsonl has 2 samples of answer/what/accuracy, .* say 4"):
+        judge(made, [METRIC])
+
+
 def test_samples_are_in_the_order_of_their_ids_whatever_the_file_has(tmp_path: Path) -> None:
     made = run(tmp_path, "a", 0, answers("0111")[::-1])
     scores = judge(made, [METRIC])[METRIC].scores
@@ -149,7 +157,7 @@ def test_captions_add_to_the_sums_of_their_score(tmp_path: Path) -> None:
 def test_predictions_that_are_not_those_of_the_results_are_an_error(tmp_path: Path) -> None:
     made = run(tmp_path, "a", 0, answers("0111"))
     (tmp_path / "a-seed0" / "predictions.jsonl").write_text("".join(f"{item.to_json()}\n" for item in answers("0011")))
-    with pytest.raises(DataError, match=r"a-seed0: predictions.jsonl gives answer/what/accuracy 0.5, .* says 0.75"):
+    with pytest.raises(DataError, match=r"a-seed0: predictions.jsonl gives answer/what/accuracy 0.5, .* say 0.75"):
         judge(made, [METRIC])
 
 

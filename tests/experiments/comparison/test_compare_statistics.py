@@ -37,6 +37,12 @@ def test_one_seed_has_neither_deviation_nor_interval() -> None:
     assert over_seeds([0.5]) == Spread(0.5, None, None)
 
 
+def test_equal_seeds_have_no_interval() -> None:
+    """One of no width read as if another seed could change nothing."""
+    assert over_seeds([0.25] * 3) == Spread(0.25, 0.0, None)
+    assert over_seeds(np.subtract([0.3, 0.6, 0.9], [0.1, 0.4, 0.7]).tolist()).interval is None
+
+
 def test_interval_of_differences_is_the_paired_t_test() -> None:
     one, other = [0.71, 0.74, 0.72, 0.79], [0.60, 0.66, 0.59, 0.71]
     expected = stats.ttest_rel(one, other).confidence_interval(0.95)

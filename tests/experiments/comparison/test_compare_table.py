@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments.comparison.comparison import Comparison, compare
 from experiments.comparison.plot import draw
-from experiments.comparison.table import as_csv, as_markdown, terminal_table
+from experiments.comparison.table import as_csv, as_markdown, grid, terminal_table
 from experiments.sweeps.specification import Paper
 from experiments.visualize.pictures import save
 
@@ -48,6 +48,10 @@ each) of the 4 samples, the same for all runs, seed 0
 """
 
 
+SURE = (("a", "10"), ("b", "11"))
+"""Setting, and what it gets right with every seed."""
+
+
 @pytest.fixture
 def compared(tmp_path: Path) -> Comparison:
     runs = [
@@ -60,6 +64,15 @@ def compared(tmp_path: Path) -> Comparison:
     found = gathered(*(replace(made, commit="c0ffee") for made in runs))
     paper = Paper("METEOR", {"a|1": 19.3, "c": 16.2})
     return compare(replace(found, absent={"b, seed 1": "FAILED"}, paper=paper), resamples=1000)[0]
+
+
+def test_equal_seeds_are_called_so(tmp_path: Path) -> None:
+    """`0.5000 to 0.5000` of 95 % is no interval."""
+    runs = [run(tmp_path, setting, seed, answers(right)) for setting, right in SURE for seed in (0, 1)]
+    cells = grid(compare(gathered(*runs), resamples=10)[0])
+    for row in cells.rows:
+        assert row[cells.titles.index("95 % over seeds")] == "seeds are equal"
+    assert cells.rows[1][cells.titles.index("difference, over seeds")] == "seeds are equal"
 
 
 def squeezed(text: str) -> str:

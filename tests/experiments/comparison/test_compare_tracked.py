@@ -13,6 +13,7 @@ from experiments.comparison.tracked import TrackedRuns, gather_listed, tracking_
 from experiments.sweeps.parent import ERROR
 from experiments.tracking.mlflow_store import Store, store_address
 
+TOKEN_MARK, NO_REGION = "region_encoder=TokenMark", "region_encoder=NoRegionEncoder"
 MARK, NONE = {"region_encoder": "TokenMark"}, {"region_encoder": "NoRegionEncoder"}
 
 
@@ -51,13 +52,11 @@ def complete(client: MlflowClient, root: Path, name: str, **changes: object) -> 
 def test_a_sweep(client: MlflowClient, root: Path, runs: TrackedRuns) -> None:
     sweep = complete(client, root, "whole", paper={"metric": "A", "rows": {"NoRegionEncoder": 3.5}})
     found = runs.sweep("whole")
-    assert (found.title, found.settings, found.base) == ("sweep whole", ("TokenMark", "NoRegionEncoder"), "TokenMark")
+    assert (found.title, found.settings, found.base) == ("sweep whole", (TOKEN_MARK, NO_REGION), TOKEN_MARK)
     assert (found.metric, found.parent, found.absent) == (METRIC, sweep.parent, {})
     assert found.paper is not None
-    assert found.paper.rows == {"NoRegionEncoder": 3.5}
-    assert [(run.setting, run.seed) for run in found.runs] == [
-        (s, n) for s in ("TokenMark", "NoRegionEncoder") for n in SEEDS
-    ]
+    assert found.paper.rows == {NO_REGION: 3.5}
+    assert [(run.setting, run.seed) for run in found.runs] == [(s, n) for s in (TOKEN_MARK, NO_REGION) for n in SEEDS]
     assert [run.scores[METRIC].value for run in found.runs] == [0.75, 1, 0.75, 0.25, 0.5, 0]
     assert [run.costs for run in found.runs[2:4]] == [{"fit_seconds": 180.0}, {}]
     assert {run.commit for run in found.runs} == {"c0ffee"}
@@ -75,35 +74,40 @@ def test_every_point_that_did_not_finish_is_listed(client: MlflowClient, root: P
     sweep.point({"region_encoder": "roi"}, 0, answers("10"))
     found = runs.sweep("partly")
     assert [(run.setting, run.seed, run.scores[METRIC].value) for run in found.runs] == [
-        ("TokenMark", 0, 0.5),
-        ("NoRegionEncoder", 0, 1.0),
+        (TOKEN_MARK, 0, 0.5),
+        (NO_REGION, 0, 1.0),
     ]
     assert found.absent == {
-        "TokenMark, seed 1": "FAILED",
-        "TokenMark, seed 2": "not tested: it has no results.json",
-        "TokenMark, seed 3": "never started",
-        "NoRegionEncoder, seed 1": "RUNNING",
-        "NoRegionEncoder, seed 2": "FAILED: fit ended with exit code 1: out of memory",
-        "NoRegionEncoder, seed 3": "never started",
-        "roi, seed 0": "not in sweep.yaml",
+        f"{TOKEN_MARK}, seed 1": "FAILED",
+        f"{TOKEN_MARK}, seed 2": "not scored: it has no results.json",
+        f"{TOKEN_MARK}, seed 3": "never started",
+        f"{NO_REGION}, seed 1": "RUNNING",
+        f"{NO_REGION}, seed 2": "FAILED: fit ended with exit code 1: out of memory",
+        f"{NO_REGION}, seed 3": "never started",
+        "region_encoder=roi, seed 0": "not in sweep.yaml",
     }
 
 
-def test_settings_of_two_factors_are_written_as_in_the_file(
+def test_settings_of_two_factors_are_called_by_factor_and_value(
     client: MlflowClient, root: Path, runs: TrackedRuns
 ) -> None:
+    """A row of `16` or of `true, without` said nothing without the file; the paper's rows there find theirs."""
     factors = {"model.guide": [True, False], "data": {"with": {"data.x": 1}, "without": {"data.x": 0}}}
-    sweep = TrackedSweep(client, root, "grid", factors=factors, seeds=[0])
+    paper = {"metric": "A", "rows": {"true, without": 3.5, "other": 1}}
+    sweep = TrackedSweep(client, root, "grid", factors=factors, seeds=[0], paper=paper)
     sweep.point({"guide": "false", "data": "without"}, 0, answers("10"))
     found = runs.sweep("grid")
-    assert found.settings == ("true, with", "true, without", "false, with", "false, without")
-    assert [run.setting for run in found.runs] == ["false, without"]
+    settings = [f"guide={guide}, data={data}" for guide in ("true", "false") for data in ("with", "without")]
+    assert list(found.settings) == settings
+    assert [run.setting for run in found.runs] == ["guide=false, data=without"]
+    assert found.paper is not None
+    assert found.paper.rows == {"guide=true, data=without": 3.5, "other": 1}
 
 
 def test_a_point_that_finished_twice_is_refused(client: MlflowClient, root: Path, runs: TrackedRuns) -> None:
     sweep = TrackedSweep(client, root, "twice")
     one, other = (sweep.point(MARK, 0, answers("10")) for _ in range(2))
-    with pytest.raises(DataError, match=f"TokenMark, seed 0: 2 finished runs, expected 1: {one} and {other}"):
+    with pytest.raises(DataError, match=f"{TOKEN_MARK}, seed 0: 2 finished runs, expected 1: {one} and {other}"):
         runs.sweep("twice")
 
 
@@ -135,7 +139,7 @@ def test_an_experiment_of_runs_with_names(client: MlflowClient, root: Path, runs
     assert [(run.setting, run.seed) for run in found.runs] == [("video", 0), ("video", 1), ("control", 0)]
     assert found.absent == {
         "control, seed 1": "no run",
-        "control, seed 2": "not tested: it has no results.json",
+        "control, seed 2": "not scored: it has no results.json",
     }
 
 
@@ -145,10 +149,10 @@ def test_runs_by_id_and_by_folder(client: MlflowClient, root: Path, tmp_path: Pa
     folder = write_run(tmp_path / "alone", answers("11"), seed=3)
     found = gather_listed([run_id, str(folder)], root, None, tmp_path)
     assert [(run.setting, run.seed, run.commit) for run in found.runs] == [
-        ("TokenMark", 3, "c0ffee"),
+        (TOKEN_MARK, 3, "c0ffee"),
         ("alone", 3, None),
     ]
-    assert found.base == "TokenMark"
+    assert found.base == TOKEN_MARK
     with pytest.raises(DataError, match="alone: 'alone' with seed 3, which 'alone' is already"):
         gather_listed([str(folder), str(folder)], root, None, tmp_path)
     with pytest.raises(DataError, match="--runs there: neither a folder nor the id of an MLflow run"):
@@ -156,7 +160,7 @@ def test_runs_by_id_and_by_folder(client: MlflowClient, root: Path, tmp_path: Pa
     with pytest.raises(DataError, match=f"run {'0' * 32}: "):
         gather_listed(["0" * 32], root, None, tmp_path)
     untested = sweep.point(MARK, 4)
-    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=TokenMark,seed=4\): not tested"):
+    with pytest.raises(DataError, match=rf"run {untested} \(region_encoder=TokenMark,seed=4\): not scored"):
         gather_listed([untested], root, None, tmp_path)
 
 
@@ -204,6 +208,23 @@ def test_named_runs_are_written_only_where_asked(
     assert "written" not in capsys.readouterr().out
     cli.main(["compare", "--runs", *folders, "--metric", METRIC, "--to", str(tmp_path / "out")])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.md", "table.csv", "plot.png"}
+
+
+def test_the_numbers_of_a_validation_are_compared_where_asked(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was tested and validated has both, and neither is taken for the other."""
+    for name, tested, validated in (("a-seed0", "1110", "11"), ("b-seed0", "1000", "01")):
+        write_run(tmp_path / name, answers(tested))
+        write_run(tmp_path / name, answers(validated), split="val")
+    folders = [str(tmp_path / name) for name in ("a-seed0", "b-seed0")]
+    for split, n in (("test", 4), ("val", 2)):
+        cli.main(["compare", "--runs", *folders, "--metric", METRIC, "--root", str(root), "--split", split])
+        assert f"split: {split}; n: {n}; " in capsys.readouterr().out
+    (tmp_path / "b-seed0" / "results-validate.json").unlink()
+    with pytest.raises(SystemExit):
+        cli.main(["compare", "--runs", *folders, "--metric", METRIC, "--root", str(root), "--split", "val"])
+    assert "results-validate.json: No such file" in capsys.readouterr().err
 
 
 def test_nothing_finished_is_an_error(client: MlflowClient, root: Path) -> None:

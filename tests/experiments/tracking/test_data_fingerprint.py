@@ -29,8 +29,10 @@ def data(root: Any, **options: Any) -> dict[str, Any]:
 
 def test_an_entry_tells_class_options_and_annotation_files(tmp_path: Path) -> None:
     told = describe_data(data(dataset(tmp_path / "x")))
+    assert len(fingerprint := told["sources"]["train/set"]["fingerprint"]) == 16
     assert told["sources"] == {
         "train/set": {
+            "fingerprint": fingerprint,
             "class": "a.B",
             "options": {"root": str(tmp_path / "x"), "split": "train"},
             "files": {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tiny_run import run as run_tiny
 
 from datamodules.errors import DataError
 from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
-from experiments.tracking.mlflow_store import Store, store_address
+from experiments.tracking.mlflow_store import Store, page, store_address
 from experiments.tracking.run_record import RunRecord, flat_parameters
 from processes import finish, start, start_ranks
 
@@ -55,6 +56,15 @@ def test_an_experiment_is_made_once_beside_its_store(root: Path) -> None:
     made = store.experiment(client, "shown")
     assert store.experiment(client, "shown") == made
     assert Path(client.get_experiment(made).artifact_location.removeprefix("file://")) == root / "artifacts" / "shown"
+
+
+def test_the_page_of_a_local_store_is_an_address_and_the_command_that_serves_it(tmp_path: Path) -> None:
+    """`mlflow ui` alone was not on the path, and opens another page than that of the runs."""
+    uri = f"sqlite:///{tmp_path / 'my runs' / 'mlflow.db'}"
+    address, _, command = page(uri, "experiments/1/runs/ab").partition(" after ")
+    assert address == "http://127.0.0.1:5000/#/experiments/1/runs/ab"
+    program, *rest = shlex.split(command)
+    assert rest == ["ui", "--backend-store-uri", uri] and Path(program).is_file()
 
 
 def test_two_runs_in_a_row_are_two_finished_runs(root: Path, tmp_path: Path) -> None:

@@ -20,6 +20,19 @@ def test_the_gallery_takes_groups_in_turn() -> None:
     assert [exhibit.sample.id for exhibit in gallery.exhibits()] == ["a1", "b1", "c1", "a2"]
 
 
+def test_the_gallery_shows_a_scene_again_only_when_a_group_has_no_other() -> None:
+    """Every question about one scene comes before the next scene: twelve pictures showed two."""
+    groups, gallery = ("a", "b", "c"), Gallery(5, {})
+    samples = [sample(f"{scene}{group}", group) for scene in "123456" for group in groups]
+    said = [replace(prediction(asked), cluster=asked.id[0]) for asked in samples]
+    gallery.add(batch(samples), Answered(said, None))
+    assert [exhibit.sample.id for exhibit in gallery.exhibits()] == ["1a", "2b", "3c", "4a", "5b"]
+
+    few = Gallery(9, {})
+    few.add(batch(samples[:6]), Answered(said[:6], None))
+    assert [exhibit.sample.id for exhibit in few.exhibits()] == ["1a", "2b", "1c", "2a", "1b", "2c"]
+
+
 def test_the_gallery_gives_each_sample_its_own_heat() -> None:
     """Two clips of two frames, of one region and of two: the second half of the tokens is the second's."""
     heat = torch.arange(4 * GRID * GRID * 2).reshape(4 * GRID * GRID, 2)

@@ -33,7 +33,7 @@ def test_a_verdict_by_hand() -> None:
     """Heat of at least 0.4 on two tokens; the region covers one by all and one by half; one of three is in both."""
     heat = np.array([[0.4, 0.3], [0.8, 0.0]], dtype=np.float32)
     view = square_view((16, 16), 16, 2)
-    assert verdict(Region.at(Box((0, 0, 12, 8))), 0, heat, view) == "IoU\u00a00.33, peak\u00a00.80"
+    assert verdict(Region.at(Box((0, 0, 12, 8))), 0, heat, view) == "token\u00a0IoU\u00a00.33, peak\u00a00.80"
 
 
 @pytest.mark.parametrize("box", [(0, 0, 12, 8), (5, 5, 7, 6), (0, 0, 16, 16), (3, 1, 15, 9)])
@@ -43,7 +43,7 @@ def test_a_head_that_has_learnt_the_shares_is_right_however_small_the_region_and
 ) -> None:
     view, region = square_view((16, 16), 16, 4), Region.at(Box(box))
     heat = sure * covered_tokens(region, 0, view)
-    assert verdict(region, 0, heat, view).startswith("IoU\u00a01.00, ")
+    assert verdict(region, 0, heat, view).startswith("token\u00a0IoU\u00a01.00, ")
 
 
 def test_a_verdict_is_no_iou_where_the_truth_is_not_known_or_nowhere() -> None:
@@ -51,7 +51,7 @@ def test_a_verdict_is_no_iou_where_the_truth_is_not_known_or_nowhere() -> None:
     heat = np.full((2, 2), 0.125, dtype=np.float32)
     said = [verdict(region, frame, heat, square_view((16, 16), 16, 2)).replace("\u00a0", " ") for frame in range(4)]
     assert said[0] == "not yet prompted, peak 0.12"
-    assert said[1] == "IoU 0.25, peak 0.12"
+    assert said[1] == "token IoU 0.25, peak 0.12"
     assert said[2] == "not visible, peak 0.12"
     assert said[3] == "not annotated, peak 0.12"
 
@@ -60,7 +60,7 @@ def test_a_verdict_compares_with_where_the_region_is_not_with_what_is_pointed_wi
     heat = np.array([[0.9, 0.0], [0.0, 0.0]], dtype=np.float32)
     whole, view = Box((0, 0, 16, 16)), square_view((16, 16), 16, 2)
     known = Region.at(whole, track={0: Box((0, 0, 8, 8))})
-    assert verdict(known, 0, heat, view) == "IoU\u00a01.00, peak\u00a00.90"
+    assert verdict(known, 0, heat, view) == "token\u00a0IoU\u00a01.00, peak\u00a00.90"
     assert verdict(Region({0: whole}), 0, heat, view) == "not\u00a0annotated, peak\u00a00.90"
 
 

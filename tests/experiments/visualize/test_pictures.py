@@ -58,7 +58,7 @@ def test_a_prompted_frame_shows_what_is_pointed_with_and_a_heat_map_where_it_is(
     heat = np.zeros((2, 2, 2, 1), dtype=np.float32)
     heat[:, :, 0] = 1.0
     figure = draw_heat(sample(region, frames=2), clip(2), heat.reshape(8, 1), square_view((32, 32), 32, 2, 2))
-    assert titles(figure)[2:4] == ["[0] frame 0: IoU 1.00, peak 1.00", "[0] frame 1: IoU 1.00, peak 1.00"]
+    assert titles(figure)[2:4] == ["[0] frame 0: token IoU 1.00, peak 1.00", "[0] frame 1: token IoU 1.00, peak 1.00"]
     edges = []
     for number in range(2):
         picture, scale = panel(figure, number)
@@ -111,7 +111,22 @@ def test_heat_of_a_padded_frame_lies_where_the_frame_lay() -> None:
     assert picture[3 * height // 8, width // 2] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
     assert picture[5 * height // 8, width // 2] == pytest.approx(np.full(3, DIMMED), abs=2)
     assert picture[height // 8, width // 2] == pytest.approx(picture[7 * height // 8, width // 2], abs=0)
-    assert titles(figure)[1] == "[0] frame 0: IoU 1.00, peak 1.00"
+    assert titles(figure)[1] == "[0] frame 0: token IoU 1.00, peak 1.00"
+
+
+def test_heat_is_seen_however_unsure_the_head_is() -> None:
+    """A peak of 0.15 was drawn at 0.15 of the colour; what is no more than noise stays weak."""
+    colours = []
+    for peak in (1.0, 0.15, 0.01):
+        heat = np.zeros((1, 2, 2, 1), dtype=np.float32)
+        heat[0, 0, 0] = peak
+        asked = sample(Region.at(Box((0, 0, 16, 16))))
+        figure = draw_heat(asked, clip(1), heat.reshape(4, 1), square_view((32, 32), 32, 2))
+        picture, _ = panel(figure, 1)
+        colours.append(picture[picture.shape[0] // 8, picture.shape[1] // 8])
+    assert colours[0] == pytest.approx(255 * np.array(region_colour(0)), abs=2)
+    assert colours[1] == pytest.approx(colours[0], abs=2)
+    assert colours[2] == pytest.approx(0.1 * colours[0] + 0.9 * np.full(3, DIMMED), abs=4)  # alpha is of 8 bits
 
 
 def test_heat_panels_say_how_well_they_fit() -> None:
@@ -125,13 +140,13 @@ def test_heat_panels_say_how_well_they_fit() -> None:
     assert titles(draw_heat(asked, clip(3), heat.reshape(12, 2), square_view((32, 32), 32, 2, 3))) == [
         *("frame 0, prompted [0]", "frame 1, prompted [1]", "frame 2"),
         *(
-            "[0] frame 0: IoU 0.33, peak 0.50",
+            "[0] frame 0: token IoU 0.33, peak 0.50",
             "[0] frame 1: not visible, peak 1.00",
             "[0] frame 2: not annotated, peak 0.00",
         ),
         *(
             "[1] frame 0: not yet prompted, peak 0.00",
-            "[1] frame 1: IoU 1.00, peak 0.25",
+            "[1] frame 1: token IoU 1.00, peak 0.25",
             "[1] frame 2: not annotated, peak 0.00",
         ),
     ]
