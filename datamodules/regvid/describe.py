@@ -5,20 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 from datamodules.regvid.accounts import NOT_SEEN, Account, Dropped
-from datamodules.regvid.calls import Calls, Reading, UnusableError
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.parsing import UnreadableError, read_object, seen
+from datamodules.regvid.questions import Questions, Reading, UnusableError
 
 
 class Describe:
     """One question a video: all its regions on the marked frames.
 
     Args:
-        calls: Makes the calls.
+        questions: Puts them.
     """
 
-    def __init__(self, calls: Calls) -> None:
-        self.calls = calls
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
 
     async def __call__(self, video: MarkedVideo) -> tuple[Account, ...]:
         """An account of each region, with its description or with the reason why there is none.
@@ -28,9 +28,12 @@ class Describe:
         """
         accounts = tuple(Account(index, noun) for index, noun in enumerate(video.nouns, start=1))
         listed = "\n".join(f"[{account.index}] {account.noun}" for account in accounts)
-        request = self.calls.prompts.ask("describe", {"video": video.video_id, "regions": listed}, tuple(video.marked))
+        request = self.questions.prompts.ask(
+            "describe", {"video": video.video_id, "regions": listed}, tuple(video.marked)
+        )
         try:
-            said = await self.calls.ask("describe", video.video_id, request, partial(_read, count=len(accounts)))
+            read = partial(_read, count=len(accounts))
+            said = await self.questions.ask("describe", video.video_id, request, read)
         except UnusableError as error:
             lost = Dropped("describe", "region", error.reason, error.detail)
             return tuple(Account(account.index, account.noun, dropped=(lost,)) for account in accounts)

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from datamodules.regvid.accounts import Account, Dropped, Exchange
-from datamodules.regvid.calls import Calls, Reading, UnusableError
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_object
+from datamodules.regvid.questions import Questions, Reading, UnusableError
 
 MOST_WORDS = 20
 MENTION = re.compile(r"\[\s*(\d{1,4})\s*\]")
@@ -29,11 +29,11 @@ class Instruct:
     """One question a video: all its verified descriptions.
 
     Args:
-        calls: Makes the calls.
+        questions: Puts them.
     """
 
-    def __init__(self, calls: Calls) -> None:
-        self.calls = calls
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
 
     async def __call__(self, video_id: str, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts with summaries and conversations, or with the reason why there is none.
@@ -47,10 +47,10 @@ class Instruct:
         listed = "\n".join(
             f"Region: [{account.index}] {account.noun}\nDescription: {account.verified}" for account in verified
         )
-        request = self.calls.prompts.ask("instruct", {"video": video_id, "regions": listed})
+        request = self.questions.prompts.ask("instruct", {"video": video_id, "regions": listed})
         read = partial(_read, indices={account.index for account in verified})
         try:
-            talks = await self.calls.ask("instruct", video_id, request, read)
+            talks = await self.questions.ask("instruct", video_id, request, read)
         except UnusableError as error:
             lost = dict.fromkeys(("brief", "conversation"), error.detail)
             talks = {account.index: Talk(None, (), lost) for account in verified}

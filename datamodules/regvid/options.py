@@ -8,8 +8,8 @@ from typing import Literal
 
 from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
-from datamodules.regvid.calls import Patience
 from datamodules.regvid.models import Models
+from datamodules.regvid.transport import Patience
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from datamodules.checkup import kind_of
 from datamodules.errors import DataError
 from datamodules.files import write_text
 from datamodules.regvid.accounts import STAGES, Stage
-from datamodules.regvid.budget import Budget, Limits
-from datamodules.regvid.calls import STAGE_OF, Brake, Calls
+from datamodules.regvid.brake import Brake
+from datamodules.regvid.budget import Budget, Limits, seen_in
 from datamodules.regvid.dry_run import Plan, plan, stand_ins
 from datamodules.regvid.funnel import Funnel
 from datamodules.regvid.journal import Journal
@@ -26,9 +26,11 @@ from datamodules.regvid.options import Options
 from datamodules.regvid.output import FUNNEL, JOURNAL, REGIONS, SAMPLES, OrderedFile, sample_records
 from datamodules.regvid.pipeline import Finished, Marking, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
+from datamodules.regvid.questions import STAGE_OF, Questions
+from datamodules.regvid.transport import Transport
 from datamodules.regvid.videos import Videos
 
-Watch = Callable[[Calls, int], AbstractContextManager[Callable[[], None]]]
+Watch = Callable[[Transport, int], AbstractContextManager[Callable[[], None]]]
 """Shows calls and spend of a run over so many videos; what it gives is called when one of them is finished."""
 
 
@@ -76,16 +78,10 @@ class Run:
     def pipeline(self, journal: Journal) -> Pipeline:
         """The stages, with their answers in a journal."""
         options = self.options
-        calls = Calls(
-            options.models,
-            self.prompts,
-            journal,
-            Budget(options.budget, journal.spent()),
-            options.patience,
-            asyncio.Semaphore(options.concurrency),
-            self.stages,
-        )
-        return Pipeline(self.mark, calls, options.judge_frames, options.concurrency)
+        budget = Budget(options.budget, journal.spent(), seen_in(journal.counted()))
+        transport = Transport(journal, budget, options.patience, options.concurrency)
+        questions = Questions(options.models, self.prompts, transport, self.stages)
+        return Pipeline(self.mark, questions, options.judge_frames, options.concurrency)
 
     def carry_out(self, videos: Videos, watch: Watch) -> Result:
         """Puts the videos through the stages and writes what they came to.
@@ -96,13 +92,14 @@ class Run:
         """
         for model in self.models():
             model.check()
-        with Journal(self.options.to / JOURNAL) as journal:
+        secrets = {secret for model in self.options.models.every() for secret in model.secrets}
+        with Journal(self.options.to / JOURNAL, secrets) as journal:
             pipeline = self.pipeline(journal)
             result = Result(Funnel(len(videos), videos.without_noun))
             files = _Files(self.options.to, self.prompts, "instruct" in self.stages, result)
-            with files, watch(pipeline.calls, len(videos)) as step:
+            with files, watch(pipeline.questions.transport, len(videos)) as step:
                 asyncio.run(self._run(pipeline, videos, files.after(step)))
-            brake = pipeline.calls.brake
+            brake = pipeline.questions.transport.brake
             result.stopped = brake.reason
             write_text(self.options.to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
         if brake.error is not None:
@@ -118,7 +115,7 @@ class Run:
 
     async def _run(self, pipeline: Pipeline, videos: Videos, finished: Finished) -> None:
         try:
-            with _stopped_by_signals(pipeline.calls.brake):
+            with _stopped_by_signals(pipeline.questions.transport.brake):
                 await pipeline.run(videos, finished)
         finally:
             for model in self.models():

@@ -260,9 +260,9 @@ def test_a_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -> None
 def test_money_is_a_budget_too(tmp_path: Path) -> None:
     made, _ = models(price_in=1000.0, price_out=0.0)
     out = tmp_path / "out"
-    result = carry_out(out, made, videos(tmp_path / "data"), budget=Limits(money=0.75))
-    assert "regvid.budget.money, 0.75" in result.stopped
-    assert 0 < funnel(out)["total"]["money"] <= 0.75
+    result = carry_out(out, made, videos(tmp_path / "data", names=NAMES), budget=Limits(money=3.0))
+    assert "regvid.budget.money, 3" in result.stopped
+    assert 0 < funnel(out)["total"]["money"] <= 3.0
     with pytest.raises(DataError, match="no model has price_in"):
         carry_out(out, models()[0], videos(tmp_path / "data"), budget=Limits(money=1.0))
 
