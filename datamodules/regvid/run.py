@@ -43,12 +43,16 @@ class Result:
         stopped: Why it was ended early; empty if it was not.
         waits: Why videos wait, the last reason.
         unreadable: What is wrong with the first video that cannot be used.
+        alive: Regions that every stage so far has let through.
+        lost: Regions that one has not.
     """
 
     funnel: Funnel
     stopped: str = ""
     waits: str = ""
     unreadable: str = ""
+    alive: int = 0
+    lost: int = 0
 
 
 class Run:
@@ -87,8 +91,9 @@ class Run:
         """Puts the videos through the stages and writes what they came to.
 
         Raises:
-            DataError: A model cannot be reached as it is configured, no video can be used, or another run is writing
-                to the same folder. What was answered until then is in the journal, and the files are written.
+            DataError: A model cannot be reached as it is configured, no video can be used, nothing is left of any
+                region, the disk is full, or another run is writing to the same folder. What was answered until then
+                is in the journal, and the files are written if they can be.
         """
         for model in self.models():
             model.check()
@@ -97,15 +102,21 @@ class Run:
             pipeline = self.pipeline(journal)
             result = Result(Funnel(len(videos), videos.without_noun))
             files = _Files(self.options.to, self.prompts, "instruct" in self.stages, result)
-            with files, watch(pipeline.questions.transport, len(videos)) as step:
-                asyncio.run(self._run(pipeline, videos, files.after(step)))
             brake = pipeline.questions.transport.brake
-            result.stopped = brake.reason
-            write_text(self.options.to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
+            try:
+                with files, watch(pipeline.questions.transport, len(videos)) as step:
+                    asyncio.run(self._run(pipeline, videos, files.after(step)))
+                result.stopped = brake.reason
+                write_text(self.options.to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
+            except OSError as error:
+                raise brake.error or DataError(f"{self.options.to}: cannot be written: {error}") from None
         if brake.error is not None:
             raise brake.error
         if result.funnel.unreadable.total() == len(videos):
             raise DataError(f"none of {len(videos)} videos can be used, the first: {result.unreadable}")
+        if result.lost and not result.alive and result.lost == result.funnel.regions:
+            ((stage, _, reason), _), *_ = result.funnel.dropped.most_common(1)
+            raise DataError(f"nothing is left of {result.lost} regions, the most frequent reason: {stage}: {reason}")
         return result
 
     def models(self) -> list[ChatModel]:
@@ -190,6 +201,8 @@ class _Files:
         funnel.regions += len(outcome.video.regions) if outcome.video is not None else 0
         for account in outcome.accounts:
             funnel.add(account, outcome.done)
+            self.result.alive += account.alive
+            self.result.lost += not account.alive
 
     def _write(self, place: int, outcome: Outcome) -> None:
         video = outcome.video
