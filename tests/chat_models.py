@@ -26,11 +26,16 @@ from datamodules.regvid.questions import Questions
 from datamodules.regvid.run import Result, Run
 from datamodules.regvid.transport import Patience, Transport
 from datamodules.regvid.videos import Videos, gather
+from datamodules.regvid.wanted import Wanted
 from datamodules.types import Box, Region, RegionSample
 
 Reply: TypeAlias = "str | Received | BaseException | None"
 Script: TypeAlias = Callable[[Role, ChatRequest, int], Reply]
 
+NAMING = Path(__file__).parent.parent / "experiments" / "regvid" / "stand_ins"
+"""Templates that hold the video's name, by which tests know it."""
+
+ANY = Wanted(least_words=1)
 FAST = Patience(retries=2, first_wait=0.0, longest_wait=0.0)
 LIE = "it wears a hat"
 
@@ -72,7 +77,7 @@ def properly(role: Role, text: str) -> str:
         asked = re.findall(r"^(\d+)\. (.+)$", text, re.M)
         return json.dumps({number: "definitely no" if LIE in question else "unsure" for number, question in asked})
     if role == "rewrite":
-        said = re.findall(r"^Description: (.+)$", text, re.M)
+        said = re.findall(r"^<description>\n(.+)$", text, re.M)
         return str(said[0]).replace(f", {LIE},", "")
     talk = {
         index: {
@@ -146,12 +151,13 @@ def calling(folder: Path, models: Models, limits: Limits | None = None, **fields
     with Journal(folder / "journal.sqlite") as journal:
         budget = Budget(limits or Limits(), journal.spent(), seen_in(journal.counted()))
         transport = Transport(journal, budget, fields.pop("patience", FAST), most=8)
-        yield Questions(models, Prompts.read(), transport, fields.pop("stages", STAGES))
+        yield Questions(models, Prompts.read(NAMING), transport, fields.pop("stages", STAGES))
 
 
 def carry_out(folder: Path, models: Models, made: Videos, stages: Sequence[Stage] = STAGES, **options: Any) -> Result:
     """A run into `folder`, with marking left out."""
-    chosen = Options(**{"to": folder, "models": models, "patience": FAST, **options})
+    usual = {"to": folder, "models": models, "patience": FAST, "templates": NAMING, "wanted": ANY}
+    chosen = Options(**{**usual, **options})
     return Run(chosen, plainly, stages).carry_out(made, unwatched)
 
 

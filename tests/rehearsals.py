@@ -18,10 +18,10 @@ import cli
 from datamodules.regvid.completions import answer_in
 from datamodules.regvid.models import Received
 from datamodules.regvid.output import JOURNAL, REGIONS, SAMPLES
-from datamodules.regvid.rehearsal.scenes import Scenes, Sight
-from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
 from datamodules.shapes.writer import write_shapes
+from experiments.rehearsal.scenes import Scenes, Sight
+from experiments.rehearsal.server import RehearsalServer
+from experiments.rehearsal.truthful import TruthfulModels
 
 ROOT = Path(__file__).parent.parent
 VIDEO = "video-test-00001"
@@ -99,6 +99,7 @@ def options_of(url: str, to: Path, shapes: Path, *further: str) -> list[str]:
         f"--vars.server={url}",
         f"--regvid.to={to}",
         f"--data.train={json.dumps(named)}",
+        f"--regvid.templates={ROOT / 'experiments' / 'regvid' / 'stand_ins'}",
         "--mark.side=64",
         "--regvid.patience.first_wait=0.01",
         *further,

@@ -33,6 +33,7 @@ _LINE = re.compile(
     re.I | re.M | re.X,
 )
 _MENTION = re.compile(r"\[\s*\d+\s*\]|<\s*region(?:\s*\d+)?\s*>|<image>", re.I)
+_NAMED = re.compile(r"\b(?:region|object|label|marker|instance)\s*#?\s*\d+\b", re.I)
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.S)
 _NOTHING = {"null", "none", "n/a", "not visible", "cannot be seen"}
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d"}
@@ -136,7 +137,7 @@ def prose(value: object, where: str) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise UnreadableError(f"{where} is not text")
-    if mention := _MENTION.search(value):
+    if mention := _MENTION.search(value) or _NAMED.search(value):
         raise UnreadableError(f"{where} names a region by its index, {mention[0]}")
     return one_line(value)
 

@@ -17,6 +17,7 @@ from datamodules.regvid.questions import Questions
 from datamodules.regvid.transport import WaitingError, together
 from datamodules.regvid.verify import Verify
 from datamodules.regvid.videos import Videos
+from datamodules.regvid.wanted import Wanted
 from datamodules.types import RegionSample
 
 
@@ -56,16 +57,19 @@ class Pipeline:
     Args:
         mark: Makes the pictures.
         questions: Puts the questions.
+        wanted: What models have to write like.
         judge_frames: How many frames the judge is shown.
         videos: Most videos at the same time; their frames are in memory.
     """
 
-    def __init__(self, mark: Marking, questions: Questions, judge_frames: int = 8, videos: int = 8) -> None:
+    def __init__(
+        self, mark: Marking, questions: Questions, wanted: Wanted, judge_frames: int = 8, videos: int = 8
+    ) -> None:
         self.mark = mark
         self.questions = questions
-        self.describe = Describe(questions)
-        self.verify = Verify(questions, judge_frames)
-        self.instruct = Instruct(questions)
+        self.describe = Describe(questions, wanted)
+        self.verify = Verify(questions, wanted, judge_frames)
+        self.instruct = Instruct(questions, wanted)
         self.videos = videos
 
     async def run(self, videos: Videos, finished: Finished) -> None:

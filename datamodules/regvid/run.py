@@ -85,7 +85,7 @@ class Run:
         budget = Budget(options.budget, journal.spent(), seen_in(journal.counted()))
         transport = Transport(journal, budget, options.patience, options.concurrency)
         questions = Questions(options.models, self.prompts, transport, self.stages)
-        return Pipeline(self.mark, questions, options.judge_frames, options.concurrency)
+        return Pipeline(self.mark, questions, options.wanted, options.judge_frames, options.concurrency)
 
     def carry_out(self, videos: Videos, watch: Watch) -> Result:
         """Puts the videos through the stages and writes what they came to.

@@ -16,6 +16,7 @@ from datamodules.regvid.models import ChatRequest, Image
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_list, read_object, read_prose
 from datamodules.regvid.questions import Questions, Reading, UnusableError
 from datamodules.regvid.transport import together
+from datamodules.regvid.wanted import Wanted
 
 _WORDS = re.compile(r"[^a-z]+")
 
@@ -34,13 +35,15 @@ class Verify:
 
     Args:
         questions: Puts them.
+        wanted: What is left of a description has to be like.
         frames: How many frames the judge is shown.
     """
 
-    def __init__(self, questions: Questions, frames: int = 8) -> None:
+    def __init__(self, questions: Questions, wanted: Wanted, frames: int = 8) -> None:
         if frames < 1:
             raise DataError(f"verify: {frames} frames, the judge needs at least 1")
         self.questions = questions
+        self.wanted = wanted
         self.frames = frames
 
     async def __call__(self, video: MarkedVideo, accounts: Sequence[Account]) -> tuple[Account, ...]:
@@ -87,7 +90,7 @@ class Verify:
         if len(denied) == len(account.claims):
             raise UnusableError("every claim is denied", f"all {len(denied)} claims are denied")
         request = self._rewriting(video, account, denied)
-        read = partial(_read_rewritten, description=account.description, denied=denied)
+        read = partial(_read_rewritten, description=account.description, denied=denied, wanted=self.wanted)
         return await self.questions.ask("rewrite", video.video_id, request, read)
 
     def _rewriting(self, video: MarkedVideo, account: Account, denied: Iterable[str]) -> ChatRequest:
@@ -146,8 +149,8 @@ def _grade(value: object, number: int) -> Grade:
     raise UnreadableError(f"the answer to question {number} is none of {', '.join(GRADES)}")
 
 
-def _read_rewritten(answer: str, description: str, denied: Sequence[str]) -> Reading[str]:
-    text = read_prose(answer)
+def _read_rewritten(answer: str, description: str, denied: Sequence[str], wanted: Wanted) -> Reading[str]:
+    text = wanted.shortened(read_prose(answer), "the text")
     before, after = description.lower(), text.lower()
     for claim in denied:
         part = one_line(claim).lower().rstrip(".!")

@@ -282,7 +282,7 @@ OF_THE_SETUP: dict[str, Reply] = {
 
 @pytest.mark.parametrize("kind", OF_THE_SETUP)
 def test_a_wrong_setup_stops_at_once(kind: str, server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
-    """All but the last counted as bad content: the video was done, with 0 samples and exit 0; the last cost 53 calls."""
+    """All but the last were bad content: the video was done, with 0 samples and exit 0; the last took 53 calls."""
     server.behave(lambda asked: OF_THE_SETUP[kind])
     with pytest.raises(DataError, match=r"model describe at 127\.0\.0\.1 with no key: status"):
         run(tmp_path, server, data)
