@@ -162,7 +162,7 @@ class Budget:
         finally:
             self.spent += charge.used
             self._out.remove(charge)
-            self._ended[kind] += 1
+            self._ended[kind] += charge.used.tokens > 0
             async with self._changed:
                 self._changed.notify_all()
 
