@@ -285,15 +285,18 @@ def test_a_wrong_setup_stops_at_once(kind: str, server: MisbehavingServer, data:
     assert server.calls.total() == 1
 
 
-def test_too_long_a_context_lets_its_video_wait(server: MisbehavingServer, many: Videos, tmp_path: Path) -> None:
+def test_too_long_a_context_lets_its_video_wait(
+    server: MisbehavingServer, data: Videos, many: Videos, calm: bytes, tmp_path: Path
+) -> None:
     """Nothing is dropped for it, and what fits is done."""
-    error = {"message": "maximum context length", "code": "context_length_exceeded"}
-    server.behave(lambda asked: failing(400, error) if asked.images and asked.number in (1, 2) else Reply())
-    result = run(tmp_path, server, many, concurrency=1)
-    assert result.funnel.waiting.total() > 0
-    assert result.funnel.samples > 0 and not result.funnel.dropped
-    assert not run(tmp_path, server, many).waits
-    server.behave(lambda asked: failing(400, error))
+    long = failing(400, {"message": "maximum context length", "code": "context_length_exceeded"})
+    server.behave(lambda asked: long if asked.role == "describe" and asked.number == 1 else Reply())
+    result = run(tmp_path, server, data, concurrency=1)
+    assert result.funnel.waiting == {"describe": 1}
+    assert result.funnel.samples == 6 and not result.funnel.dropped
+    assert not run(tmp_path, server, data).waits
+    assert samples(tmp_path) == calm
+    server.behave(lambda asked: long)
     result = run(tmp_path / "all", server, many)
     assert "5 calls in a row got no answer, the last one: status 400: maximum context length" in result.stopped
     assert server.calls.total() == 5
