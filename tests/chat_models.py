@@ -39,6 +39,9 @@ ANY = Wanted(least_words=1)
 FAST = Patience(retries=2, first_wait=0.0, longest_wait=0.0)
 LIE = "it wears a hat"
 
+USUAL: dict[str, Any] = {"patience": FAST, "templates": NAMING, "wanted": ANY}
+"""Options of a run on these models."""
+
 
 class Fake(ChatModel):
     """Answers as told, else properly: `script` gets role, request and the number of the role's call, from 0."""
@@ -156,8 +159,7 @@ def calling(folder: Path, models: Models, limits: Limits | None = None, **fields
 
 def carry_out(folder: Path, models: Models, made: Videos, stages: Sequence[Stage] = STAGES, **options: Any) -> Result:
     """A run into `folder`, with marking left out."""
-    usual = {"to": folder, "models": models, "patience": FAST, "templates": NAMING, "wanted": ANY}
-    chosen = Options(**{**usual, **options})
+    chosen = Options(**{"to": folder, "models": models, **USUAL, **options})
     return Run(chosen, plainly, stages).carry_out(made, unwatched)
 
 
