@@ -19,12 +19,12 @@ from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.regvid.models import ROLES
 from datamodules.regvid.output import FUNNEL, SAMPLES
-from datamodules.regvid.rehearsal.measure import measure_folder
-from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.regvid.rehearsal.stand_ins import add_options, stand_ins
 from datamodules.shapes import ShapesFiles
 from datamodules.shapes.tokenizer import train_tokenizer
 from experiments.commands.regvid import main as regvid
+from experiments.rehearsal.measure import measure_folder
+from experiments.rehearsal.server import RehearsalServer
+from experiments.rehearsal.stand_ins import add_options, stand_ins
 
 CONFIG = "experiments/regvid/shapes.yaml"
 TOKENIZER = "tokenizer"

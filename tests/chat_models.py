@@ -15,22 +15,32 @@ from PIL import Image
 
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.regvid.accounts import STAGES, Stage
-from datamodules.regvid.budget import Budget, Limits
-from datamodules.regvid.calls import Calls, Patience
+from datamodules.regvid.budget import Budget, Limits, seen_in
+from datamodules.regvid.completions import completion
 from datamodules.regvid.journal import Journal
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.models import ROLES, ChatAnswer, ChatModel, ChatRequest, Models, Role, Usage
+from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Received, Role, Usage
 from datamodules.regvid.options import Options
 from datamodules.regvid.prompts import Prompts
+from datamodules.regvid.questions import Questions
 from datamodules.regvid.run import Result, Run
+from datamodules.regvid.transport import Patience, Transport
 from datamodules.regvid.videos import Videos, gather
+from datamodules.regvid.wanted import Wanted
 from datamodules.types import Box, Region, RegionSample
 
-Reply: TypeAlias = "str | ChatAnswer | BaseException | None"
+Reply: TypeAlias = "str | Received | BaseException | None"
 Script: TypeAlias = Callable[[Role, ChatRequest, int], Reply]
 
+NAMING = Path(__file__).parent.parent / "experiments" / "regvid" / "stand_ins"
+"""Templates that hold the video's name, by which tests know it."""
+
+ANY = Wanted(least_words=1)
 FAST = Patience(retries=2, first_wait=0.0, longest_wait=0.0)
 LIE = "it wears a hat"
+
+USUAL: dict[str, Any] = {"patience": FAST, "templates": NAMING, "wanted": ANY}
+"""Options of a run on these models."""
 
 
 class Fake(ChatModel):
@@ -45,7 +55,7 @@ class Fake(ChatModel):
         for name, value in fields.items():
             setattr(self, name, value)
 
-    async def answer(self, request: ChatRequest) -> ChatAnswer:
+    async def send(self, request: ChatRequest) -> Received:
         number = len(self.asked)
         self.asked.append(request)
         # other videos' calls come in between
@@ -53,9 +63,9 @@ class Fake(ChatModel):
         reply = self.script(self.role, request, number) if self.script is not None else None
         if isinstance(reply, BaseException):
             raise reply
-        if isinstance(reply, ChatAnswer):
+        if isinstance(reply, Received):
             return reply
-        return ChatAnswer(properly(self.role, request.text) if reply is None else reply, 100, 10)
+        return completion(properly(self.role, request.text) if reply is None else reply, 100, 10)
 
 
 def properly(role: Role, text: str) -> str:
@@ -70,7 +80,7 @@ def properly(role: Role, text: str) -> str:
         asked = re.findall(r"^(\d+)\. (.+)$", text, re.M)
         return json.dumps({number: "definitely no" if LIE in question else "unsure" for number, question in asked})
     if role == "rewrite":
-        said = re.findall(r"^Description: (.+)$", text, re.M)
+        said = re.findall(r"^<description>\n(.+)$", text, re.M)
         return str(said[0]).replace(f", {LIE},", "")
     talk = {
         index: {
@@ -140,22 +150,21 @@ def marked_video(*nouns: str, frame: int = 0, frames: int = 2) -> MarkedVideo:
 
 
 @contextmanager
-def calling(folder: Path, models: Models, limits: Limits | None = None, **fields: Any) -> Iterator[Calls]:
+def calling(folder: Path, models: Models, limits: Limits | None = None, **fields: Any) -> Iterator[Questions]:
     with Journal(folder / "journal.sqlite") as journal:
-        budget = Budget(limits or Limits(), journal.spent())
-        stages = fields.pop("stages", STAGES)
-        patience = fields.pop("patience", FAST)
-        yield Calls(models, Prompts.read(), journal, budget, patience, asyncio.Semaphore(8), stages, **fields)
+        budget = Budget(limits or Limits(), journal.spent(), seen_in(journal.counted()))
+        transport = Transport(journal, budget, fields.pop("patience", FAST), most=8)
+        yield Questions(models, Prompts.read(NAMING), transport, fields.pop("stages", STAGES))
 
 
 def carry_out(folder: Path, models: Models, made: Videos, stages: Sequence[Stage] = STAGES, **options: Any) -> Result:
     """A run into `folder`, with marking left out."""
-    chosen = Options(**{"to": folder, "models": models, "patience": FAST, **options})
+    chosen = Options(**{"to": folder, "models": models, **USUAL, **options})
     return Run(chosen, plainly, stages).carry_out(made, unwatched)
 
 
 @contextmanager
-def unwatched(calls: Calls, number: int) -> Iterator[Callable[[], None]]:
+def unwatched(calls: Transport, number: int) -> Iterator[Callable[[], None]]:
     yield lambda: None
 
 

@@ -15,11 +15,13 @@ import openai
 from PIL import Image
 
 import cli
+from datamodules.regvid.completions import answer_in
+from datamodules.regvid.models import Received
 from datamodules.regvid.output import JOURNAL, REGIONS, SAMPLES
-from datamodules.regvid.rehearsal.scenes import Scenes, Sight
-from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
 from datamodules.shapes.writer import write_shapes
+from experiments.rehearsal.scenes import Scenes, Sight
+from experiments.rehearsal.server import RehearsalServer
+from experiments.rehearsal.truthful import TruthfulModels
 
 ROOT = Path(__file__).parent.parent
 VIDEO = "video-test-00001"
@@ -97,6 +99,7 @@ def options_of(url: str, to: Path, shapes: Path, *further: str) -> list[str]:
         f"--vars.server={url}",
         f"--regvid.to={to}",
         f"--data.train={json.dumps(named)}",
+        f"--regvid.templates={ROOT / 'experiments' / 'regvid' / 'stand_ins'}",
         "--mark.side=64",
         "--regvid.patience.first_wait=0.01",
         *further,
@@ -115,8 +118,10 @@ def made(folder: Path) -> Made:
 
 def journalled(folder: Path) -> Counter[tuple[str, str]]:
     """Model and text of every answer in the journal, and how often each is there."""
+    answered = "calls JOIN responses ON responses.call = id JOIN charges ON charges.call = id WHERE failure IS NULL"
     with closing(sqlite3.connect(folder / JOURNAL)) as journal:
-        return Counter(journal.execute("SELECT model, text FROM answers").fetchall())
+        bodies = journal.execute(f"SELECT model, body FROM {answered}").fetchall()
+    return Counter((model, answer_in(Received(200, {}, body)).text) for model, body in bodies)
 
 
 def sent(server: RehearsalServer) -> Counter[tuple[str, str]]:

@@ -1,14 +1,31 @@
-"""A hard limit of tokens and money: a call that could break it is not made."""
+"""A hard limit of tokens and money: a call that could break it is not made.
+
+What a call may cost at most is not known before it was made: servers count pictures each in its own way, and some
+bill thoughts beside the answer that was asked for. So the first call of a kind goes alone, and from then on a call is
+taken to cost what the worst one before it did.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from datamodules.errors import DataError
-from datamodules.regvid.models import Usage
+from datamodules.regvid.models import ChatModel, ChatRequest, Usage
+
+MARGIN = 1.25
+"""So much more than the worst that was seen is held ready."""
+
+_TOKENS_AROUND = 64
+"""Of a chat template."""
+
+_PIXELS_A_TOKEN = 196
+_TOKENS_A_PICTURE = 85
+"""A picture before the first was counted: a token for 14 x 14 pixels, and some for itself."""
 
 
 @dataclass(frozen=True)
@@ -36,52 +53,136 @@ class Limits:
         return None
 
 
+class Size(NamedTuple):
+    """What of a request decides about its cost.
+
+    Attributes:
+        text: Bytes of its words: no tokenizer makes more tokens of them.
+        pictures: How many.
+        pixels: Of all of them.
+        answer: Most tokens of the answer.
+    """
+
+    text: int
+    pictures: int
+    pixels: int
+    answer: int
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> Size:
+        """That of a request."""
+        text = len((request.system + request.text).encode("utf-8", "replace")) + _TOKENS_AROUND
+        pixels = sum(int(image.shape[0] * image.shape[1]) for image in request.images)
+        return cls(text, len(request.images), pixels, request.max_tokens)
+
+
+@dataclass(slots=True)
+class Seen:
+    """The worst that a model's calls have cost.
+
+    Attributes:
+        text: Tokens of prompt by byte, of calls without pictures; None before there was one.
+        picture: Tokens of prompt by picture, all that is not pictures with it; None before there was one.
+        answer: Tokens of answer by those asked for.
+    """
+
+    text: float | None = None
+    picture: float | None = None
+    answer: float = 0.0
+
+    def add(self, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
+        """One more call, as the server counts it."""
+        if size.pictures:
+            self.picture = max(self.picture or 0.0, prompt_tokens / size.pictures)
+        else:
+            self.text = max(self.text or 0.0, prompt_tokens / size.text)
+        self.answer = max(self.answer, completion_tokens / size.answer)
+
+    def knows(self, size: Size) -> bool:
+        """Whether there was such a call."""
+        return (self.picture if size.pictures else self.text) is not None
+
+
 class BudgetSpentError(Exception):
     """The next call could break a limit, which the message names."""
 
 
 class Charge:
-    """A call's share of the budget: at most `most` while it is out, what it `used` once that is known."""
+    """A call's share of the budget: it used `most`, until it is told what it `used`."""
 
-    def __init__(self, most: Usage) -> None:
-        self.most = most
-        self.used = Usage()
+    def __init__(self, most: Usage, kind: tuple[str, bool]) -> None:
+        self.most = self.used = most
+        self.kind = kind
 
 
+@dataclass
 class Budget:
     """Keeps calls that run at the same time within limits.
 
     Args:
         limits: What must not be exceeded.
         spent: What was used before.
+        seen: The worst before, by model.
     """
 
-    def __init__(self, limits: Limits, spent: Usage) -> None:
-        self.limits = limits
-        self.spent = spent
+    limits: Limits
+    spent: Usage
+    seen: dict[str, Seen] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         self._out: list[Charge] = []
+        self._ended: Counter[tuple[str, bool]] = Counter()
         self._changed = asyncio.Condition()
 
+    def most(self, model: ChatModel, size: Size) -> Usage:
+        """What a call may use, by the worst that was seen of its model; by that of the others before its first one."""
+        own = self.seen.get(model.model, Seen())
+        known = [own] if own.knows(size) else list(self.seen.values())
+        first = _TOKENS_A_PICTURE * size.pictures + size.pixels / _PIXELS_A_TOKEN
+        worst = max((seen.picture * MARGIN for seen in known if seen.picture is not None), default=0.0)
+        pictures = worst * size.pictures if own.picture is not None else max(first, worst * size.pictures)
+        text = max(1.0, own.text * MARGIN if own.text is not None else 1.0)
+        answer = max([1.0, *(seen.answer * MARGIN for seen in known if seen.answer > 1)])
+        return model.usage(round(text * size.text + pictures), round(answer * size.answer))
+
     @asynccontextmanager
-    async def charge(self, most: Usage) -> AsyncIterator[Charge]:
-        """A context for one call that uses at most `most`; it waits while calls that are out might need the rest.
+    async def charge(self, model: ChatModel, size: Size) -> AsyncIterator[Charge]:
+        """A context for one call; it waits while calls that are out might need the rest, and for the first of a kind.
 
         Raises:
             BudgetSpentError: What is left would not do even if no other call were out.
         """
-        charge = Charge(most)
+        kind = (model.model, size.pictures > 0)
         async with self._changed:
-            await self._changed.wait_for(lambda: self._fits(most))
+            await self._changed.wait_for(lambda: self._may_go(model, size, kind))
+            charge = Charge(self.most(model, size), kind)
             self._out.append(charge)
         try:
             yield charge
         finally:
             self.spent += charge.used
             self._out.remove(charge)
+            self._ended[kind] += charge.used.tokens > 0
             async with self._changed:
                 self._changed.notify_all()
 
-    def _fits(self, most: Usage) -> bool:
+    def learn(self, model: ChatModel, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
+        """Takes what the server has counted of a call."""
+        self.seen.setdefault(model.model, Seen()).add(size, prompt_tokens, completion_tokens)
+
+    def _may_go(self, model: ChatModel, size: Size, kind: tuple[str, bool]) -> bool:
+        most = self.most(model, size)
         if broken := self.limits.exceeded(self.spent + most):
             raise BudgetSpentError(broken)
+        is_first = not self._ended[kind] and not self.seen.get(model.model, Seen()).knows(size)
+        if is_first and any(charge.kind == kind for charge in self._out):
+            return False
         return self.limits.exceeded(sum((charge.most for charge in self._out), self.spent + most)) is None
+
+
+def seen_in(calls: Iterable[tuple[str, Size, int, int]]) -> dict[str, Seen]:
+    """The worst of earlier calls, by model; of each call model, size, and tokens of prompt and answer."""
+    every: dict[str, Seen] = {}
+    for model, size, prompt_tokens, completion_tokens in calls:
+        every.setdefault(model, Seen()).add(size, prompt_tokens, completion_tokens)
+    return every

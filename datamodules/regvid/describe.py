@@ -5,20 +5,23 @@ from __future__ import annotations
 from functools import partial
 
 from datamodules.regvid.accounts import NOT_SEEN, Account, Dropped
-from datamodules.regvid.calls import Calls, Reading, UnusableError
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.parsing import UnreadableError, read_object, seen
+from datamodules.regvid.questions import Questions, Reading, UnusableError
+from datamodules.regvid.wanted import Wanted
 
 
 class Describe:
     """One question a video: all its regions on the marked frames.
 
     Args:
-        calls: Makes the calls.
+        questions: Puts them.
+        wanted: What a description has to be like.
     """
 
-    def __init__(self, calls: Calls) -> None:
-        self.calls = calls
+    def __init__(self, questions: Questions, wanted: Wanted) -> None:
+        self.questions = questions
+        self.wanted = wanted
 
     async def __call__(self, video: MarkedVideo) -> tuple[Account, ...]:
         """An account of each region, with its description or with the reason why there is none.
@@ -28,9 +31,12 @@ class Describe:
         """
         accounts = tuple(Account(index, noun) for index, noun in enumerate(video.nouns, start=1))
         listed = "\n".join(f"[{account.index}] {account.noun}" for account in accounts)
-        request = self.calls.prompts.ask("describe", {"video": video.video_id, "regions": listed}, tuple(video.marked))
+        request = self.questions.prompts.ask(
+            "describe", {"video": video.video_id, "regions": listed}, tuple(video.marked)
+        )
         try:
-            said = await self.calls.ask("describe", video.video_id, request, partial(_read, count=len(accounts)))
+            read = partial(_read, count=len(accounts), wanted=self.wanted)
+            said = await self.questions.ask("describe", video.video_id, request, read)
         except UnusableError as error:
             lost = Dropped("describe", "region", error.reason, error.detail)
             return tuple(Account(account.index, account.noun, dropped=(lost,)) for account in accounts)
@@ -44,7 +50,7 @@ def _told(account: Account, said: dict[int, str | None]) -> Account:
     return Account(account.index, account.noun, dropped=(Dropped("describe", "region", reason),))
 
 
-def _read(answer: str, count: int) -> Reading[dict[int, str | None]]:
+def _read(answer: str, count: int, wanted: Wanted) -> Reading[dict[int, str | None]]:
     """The description of each region that the answer speaks of properly."""
     spoken = read_object(answer)
     if strange := sorted(set(spoken) - set(range(1, count + 1))):
@@ -53,8 +59,10 @@ def _read(answer: str, count: int) -> Reading[dict[int, str | None]]:
     said: dict[int, str | None] = {}
     problems = [f"there is nothing about [{index}]" for index in range(1, count + 1) if index not in spoken]
     for index, value in spoken.items():
+        where = f"the description of [{index}]"
         try:
-            said[index] = seen(value, f"the description of [{index}]")
+            text = seen(value, where)
+            said[index] = None if text is None else wanted.described(text, where)
         except UnreadableError as error:
             problems.append(str(error))
     return Reading(said, tuple(problems))

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.regvid.models import ROLES, ChatAnswer, ChatModel, ChatRequest, Models, Role, Usage
+from datamodules.regvid.completions import completion
+from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Received, Role, Usage
 from datamodules.regvid.pipeline import Outcome, Pipeline
 from datamodules.regvid.videos import Videos
 
@@ -70,10 +71,10 @@ class StandIn(ChatModel):
         self.price_out = model.price_out
         self.role = role
 
-    async def answer(self, request: ChatRequest) -> ChatAnswer:
+    async def send(self, request: ChatRequest) -> Received:
         """An answer as long as one usually is."""
         text = _ANSWERS[self.role](request.text)
-        return ChatAnswer(text, request.estimated_tokens(), ChatRequest("", text).estimated_tokens())
+        return completion(text, request.estimated_tokens(), ChatRequest("", text).estimated_tokens())
 
 
 def stand_ins(models: Models) -> Models:
@@ -97,7 +98,7 @@ def plan(pipeline: Pipeline, videos: Videos, most: int = MOST_LOOKED_AT) -> Plan
         unreadable.extend(filter(None, [outcome.unreadable]))
 
     asyncio.run(pipeline.run(some, note))
-    calls = pipeline.calls.journal.calls()
+    calls = pipeline.questions.transport.journal.calls()
     share = len(videos) / len(some)
     roles = {role: Planned(round(calls[role].answered * share), calls[role].usage.times(share)) for role in ROLES}
     return Plan(roles, len(videos), len(some), len(unreadable))

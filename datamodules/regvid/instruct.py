@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from datamodules.regvid.accounts import Account, Dropped, Exchange
-from datamodules.regvid.calls import Calls, Reading, UnusableError
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_object
+from datamodules.regvid.prompts import fenced
+from datamodules.regvid.questions import Questions, Reading, UnusableError
+from datamodules.regvid.wanted import Wanted
 
 MOST_WORDS = 20
 MENTION = re.compile(r"\[\s*(\d{1,4})\s*\]")
@@ -29,11 +31,13 @@ class Instruct:
     """One question a video: all its verified descriptions.
 
     Args:
-        calls: Makes the calls.
+        questions: Puts them.
+        wanted: What has to be written like.
     """
 
-    def __init__(self, calls: Calls) -> None:
-        self.calls = calls
+    def __init__(self, questions: Questions, wanted: Wanted) -> None:
+        self.questions = questions
+        self.wanted = wanted
 
     async def __call__(self, video_id: str, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts with summaries and conversations, or with the reason why there is none.
@@ -45,12 +49,13 @@ class Instruct:
         if not verified:
             return tuple(accounts)
         listed = "\n".join(
-            f"Region: [{account.index}] {account.noun}\nDescription: {account.verified}" for account in verified
+            f"Region: [{account.index}] {account.noun}\n{fenced('description', str(account.verified))}"
+            for account in verified
         )
-        request = self.calls.prompts.ask("instruct", {"video": video_id, "regions": listed})
-        read = partial(_read, indices={account.index for account in verified})
+        request = self.questions.prompts.ask("instruct", {"video": video_id, "regions": listed})
+        read = partial(_read, indices={account.index for account in verified}, wanted=self.wanted)
         try:
-            talks = await self.calls.ask("instruct", video_id, request, read)
+            talks = await self.questions.ask("instruct", video_id, request, read)
         except UnusableError as error:
             lost = dict.fromkeys(("brief", "conversation"), error.detail)
             talks = {account.index: Talk(None, (), lost) for account in verified}
@@ -68,26 +73,30 @@ def _told(account: Account, talks: Mapping[int, Talk], reason: str | None = None
     return replace(account, summary=talk.summary, conversation=talk.conversation, dropped=(*account.dropped, *dropped))
 
 
-def _read(answer: str, indices: set[int]) -> Reading[dict[int, Talk]]:
+def _read(answer: str, indices: set[int], wanted: Wanted) -> Reading[dict[int, Talk]]:
     """What the answer makes of each region; a part that is not as it must be is left out and a problem."""
     said = read_object(answer)
     if strange := sorted(set(said) - indices):
         raise UnreadableError(f"index {strange[0]} is none of {sorted(indices)}")
-    talks = {index: _talk(said.get(index), index, indices) for index in sorted(indices)}
+    talks = {index: _talk(said.get(index), index, indices, wanted) for index in sorted(indices)}
     return Reading(talks, tuple(problem for talk in talks.values() for problem in talk.lost.values()))
 
 
-def _talk(value: object, index: int, indices: set[int]) -> Talk:
+def _talk(value: object, index: int, indices: set[int], wanted: Wanted) -> Talk:
     fields: Mapping[str, Any] = value if isinstance(value, dict) else {}
     lost: dict[str, str] = {}
     summary: str | None = None
     conversation: tuple[Exchange, ...] = ()
     try:
-        summary = _summary(fields.get("summary"), f"the summary of [{index}]")
+        where = f"the summary of [{index}]"
+        summary = wanted.written(_summary(fields.get("summary"), where), where)
     except UnreadableError as error:
         lost["brief"] = str(error)
     try:
-        conversation = _conversation(fields.get("conversation"), index, indices)
+        turns = _conversation(fields.get("conversation"), index, indices)
+        for turn in turns:
+            wanted.written(f"{turn.question} {turn.answer}", f"the conversation of [{index}]")
+        conversation = turns
     except UnreadableError as error:
         lost["conversation"] = str(error)
     return Talk(summary, conversation, lost)

@@ -1,15 +1,20 @@
-"""Every answer that ever came, in one sqlite file that is only appended to.
+"""Every call that was ever made, and what came back, in one sqlite file that is only appended to.
 
-An answer is filed under the content of its request, so nothing has to be known about earlier runs: who asks the same
-gets what was answered, and who changes a template asks anew exactly where its words go.
+A call is written down before it is made, with the most that it may cost; what comes back is filed byte for byte before
+anybody looks at it; and then what was charged. So the file never says less than the bill: a call whose end is missing
+has cost its most. An answer is found by the content of its request, so nothing has to be known about earlier runs: who
+asks the same gets what was answered, and who changes a template asks anew exactly where its words go.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,25 +22,47 @@ from typing import NamedTuple, Self
 from filelock import FileLock, Timeout
 
 from datamodules.errors import DataError
-from datamodules.regvid.models import ROLES, ChatAnswer, ChatModel, ChatRequest, Role, Usage
+from datamodules.regvid.budget import Size
+from datamodules.regvid.keys import hide
+from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Received, Role, Usage
 
+ROOM = 8 * 2**20
+"""Bytes that are kept free on the disk, and given up where it is full, for what has been paid for already."""
+
+_FORM = 2
 _TABLES = """
-CREATE TABLE IF NOT EXISTS answers (
+CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, video TEXT NOT NULL,
-    attempt INTEGER NOT NULL, text TEXT NOT NULL, refusal TEXT NOT NULL, cut INTEGER NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL,
-    received TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
-CREATE INDEX IF NOT EXISTS answers_by_key ON answers (key);
+    attempt INTEGER NOT NULL, text INTEGER NOT NULL, pictures INTEGER NOT NULL, pixels INTEGER NOT NULL,
+    answer INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL,
+    started TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+CREATE INDEX IF NOT EXISTS calls_by_key ON calls (key);
+CREATE TABLE IF NOT EXISTS responses (
+    call INTEGER PRIMARY KEY REFERENCES calls (id), status INTEGER NOT NULL, headers TEXT NOT NULL, body BLOB NOT NULL,
+    broken TEXT NOT NULL, received TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+CREATE TABLE IF NOT EXISTS charges (
+    call INTEGER PRIMARY KEY REFERENCES calls (id), failure TEXT, counted INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS problems (
-    answer INTEGER NOT NULL REFERENCES answers (id), reason TEXT NOT NULL, PRIMARY KEY (answer, reason));
-CREATE TABLE IF NOT EXISTS failures (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, video TEXT NOT NULL,
-    reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL,
-    failed TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
+    call INTEGER NOT NULL REFERENCES calls (id), reason TEXT NOT NULL, PRIMARY KEY (call, reason));
 """
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+"""
+# a call that was never charged has cost the most that it could
+_SPENT = """
+SELECT role, COUNT(charges.call), COUNT(charges.failure), TOTAL(IFNULL(charges.prompt_tokens, calls.prompt_tokens)),
+    TOTAL(IFNULL(charges.completion_tokens, calls.completion_tokens)), TOTAL(IFNULL(charges.money, calls.money))
+FROM calls LEFT JOIN charges ON charges.call = calls.id GROUP BY role
+"""
+_FOUND = """
+SELECT calls.id, status, headers, body, broken FROM calls JOIN responses ON responses.call = calls.id
+LEFT JOIN charges ON charges.call = calls.id WHERE key = ? AND failure IS NULL ORDER BY calls.id
+"""
+_COUNTED = """
+SELECT model, text, pictures, pixels, answer, charges.prompt_tokens, charges.completion_tokens
+FROM calls JOIN charges ON charges.call = calls.id WHERE counted
 """
 
 
@@ -50,10 +77,10 @@ class Entry(NamedTuple):
 
 
 class Filed(NamedTuple):
-    """An answer and the number of its row."""
+    """What was received, and the number of its call."""
 
-    row: int
-    answer: ChatAnswer
+    call: int
+    received: Received
 
 
 class Calls(NamedTuple):
@@ -62,7 +89,7 @@ class Calls(NamedTuple):
     Attributes:
         answered: Calls that brought an answer.
         unreadable: Those of them that could not be used as they were.
-        failed: Calls that brought none.
+        failed: Calls that brought none, or whose end nobody has seen.
         usage: Of all of them.
     """
 
@@ -83,19 +110,24 @@ def request_key(role: Role, model: ChatModel, request: ChatRequest, attempt: int
 
 
 class Journal:
-    """Answers on disk; a context that keeps the file to itself.
+    """Calls on disk; a context that keeps the file to itself.
 
-    What `add` and `fail` are given is on the disk when they return: a killed process loses no answer it had received.
+    What a method is given is on the disk when it returns: a killed process loses no answer that it had received.
 
     Args:
         path: The sqlite file; made with its folder if it is not there.
+        secrets: What is hidden in whatever is written.
+        room: Bytes of the disk that are kept free.
 
     Raises:
-        DataError: Another process has it, or it is no journal.
+        DataError: Another process has it, it is no journal, or the disk is full; here and below.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, secrets: Collection[str] = (), room: int = ROOM) -> None:
         self.path = path
+        self.secrets = secrets
+        self.room = room
+        self._kept = path.with_name(f".{path.name}.room")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         try:
@@ -104,9 +136,13 @@ class Journal:
             raise DataError(f"{path}: another run is writing to it") from None
         try:
             self._connection = _opened(path)
+            self._keep_room()
         except sqlite3.DatabaseError as error:
             self._lock.release()
             raise DataError(f"{path}: is no journal: {error}") from None
+        except DataError:
+            self._lock.release()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -114,73 +150,125 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._kept.unlink(missing_ok=True)
         self._connection.close()
         self._lock.release()
 
-    def find(self, key: str) -> Filed | None:
-        """The first answer to a request, if there ever was one."""
-        query = "SELECT id, text, prompt_tokens, completion_tokens, refusal, cut FROM answers WHERE key = ? ORDER BY id"
-        found = self._connection.execute(query, (key,)).fetchone()
-        if found is None:
-            return None
-        row, text, prompt_tokens, completion_tokens, refusal, cut = found
-        return Filed(row, ChatAnswer(text, prompt_tokens, completion_tokens, refusal, bool(cut)))
+    # --- a call, from its beginning to its end ----------------------------------------------------------------------
 
-    def add(self, entry: Entry, answer: ChatAnswer, usage: Usage) -> Filed:
-        """Files an answer as it came."""
-        values = (*entry, answer.text, answer.refusal, answer.cut)
-        columns = "key, role, model, video, attempt, text, refusal, cut, prompt_tokens, completion_tokens, money"
-        row = self._insert("answers", columns, (*values, usage.prompt_tokens, usage.completion_tokens, usage.money))
-        return Filed(row, answer)
+    def start(self, entry: Entry, size: Size, most: Usage) -> int:
+        """Notes that a call is about to be made, and what it may cost; gives its number."""
+        self._check_room()
+        columns = "key, role, model, video, attempt, text, pictures, pixels, answer"
+        return self._insert("calls", f"{columns}, {_USAGE}", (*entry, *size, *_values(most)))
+
+    def receive(self, call: int, received: Received) -> Filed:
+        """Files what came back of a call, as it came but for what is secret, which nobody sees from here on."""
+        body = hide(received.body.decode("utf-8", "surrogateescape"), self.secrets).encode("utf-8", "surrogateescape")
+        filed = (call, received.status, json.dumps(dict(received.headers)), body, received.broken)
+        # this commit waits for the disk, so not even a power cut loses an answer that was paid for
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._insert("responses", "call, status, headers, body, broken", filed)
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        return Filed(call, replace(received, body=body))
+
+    def charge(self, call: int, usage: Usage, *, counted: bool, failure: str | None = None) -> None:
+        """Files what a call has cost, whether the server has counted it, and why it brought no answer, if so."""
+        self._insert("charges", f"call, failure, counted, {_USAGE}", (call, failure, counted, *_values(usage)))
 
     def dispute(self, filed: Filed, reason: str) -> None:
         """Notes why an answer cannot be used as it is; said twice, it is noted once."""
-        query = "INSERT OR IGNORE INTO problems (answer, reason) VALUES (?, ?)"
-        self._connection.execute(query, (filed.row, reason))
+        self._insert("problems", "call, reason", (filed.call, reason), "INSERT OR IGNORE")
 
-    def fail(self, entry: Entry, reason: str, usage: Usage) -> None:
-        """Files a call that brought no answer, with what it may have cost."""
-        columns = "key, role, model, video, reason, prompt_tokens, completion_tokens, money"
-        values = (*entry[:4], reason, usage.prompt_tokens, usage.completion_tokens, usage.money)
-        self._insert("failures", columns, values)
+    # --- what was so far --------------------------------------------------------------------------------------------
+
+    def find(self, key: str) -> Iterator[Filed]:
+        """The answers to a request, the first one first; one whose process died with it may be an error."""
+        for call, status, headers, body, broken in self._connection.execute(_FOUND, (key,)).fetchall():
+            yield Filed(call, Received(status, json.loads(headers), body, broken))
 
     def calls(self) -> Mapping[Role, Calls]:
-        """What was called so far, by role."""
-        return {role: self._calls(role) for role in ROLES}
+        """What was called, by role."""
+        disputed = "SELECT role, COUNT(DISTINCT call) FROM problems JOIN calls ON calls.id = call GROUP BY role"
+        unreadable = dict(self._connection.execute(disputed).fetchall())
+        of = {role: Calls(0, 0, 0, Usage()) for role in ROLES}
+        started = dict(self._connection.execute("SELECT role, COUNT(*) FROM calls GROUP BY role").fetchall())
+        for role, ended, failed, prompt, completion, money in self._connection.execute(_SPENT).fetchall():
+            answered = ended - failed
+            usage = Usage(int(prompt), int(completion), money)
+            of[role] = Calls(answered, unreadable.get(role, 0), started[role] - answered, usage)
+        return of
 
     def spent(self) -> Usage:
-        """What all calls used so far."""
+        """What all calls used."""
         return sum((calls.usage for calls in self.calls().values()), Usage())
 
-    def _calls(self, role: Role) -> Calls:
-        count = "COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), TOTAL(money)"
-        query = "SELECT " + count + " FROM {} WHERE role = ?"
-        answered, *used = self._connection.execute(query.format("answers"), (role,)).fetchone()
-        failed, *lost = self._connection.execute(query.format("failures"), (role,)).fetchone()
-        objected = "SELECT COUNT(DISTINCT answer) FROM problems JOIN answers ON answers.id = answer WHERE role = ?"
-        (unreadable,) = self._connection.execute(objected, (role,)).fetchone()
-        usages = [Usage(int(prompt), int(completion), money) for prompt, completion, money in (used, lost)]
-        return Calls(answered, unreadable, failed, usages[0] + usages[1])
+    def counted(self) -> Iterator[tuple[str, Size, int, int]]:
+        """Of every call that the server has counted: model, size, tokens of prompt and answer."""
+        for model, *size, prompt, completion in self._connection.execute(_COUNTED):
+            yield model, Size(*size), prompt, completion
 
-    def _insert(self, table: str, columns: str, values: tuple[object, ...]) -> int:
-        marks = ", ".join("?" * len(values))
+    # --- the disk ---------------------------------------------------------------------------------------------------
+
+    def _insert(self, table: str, columns: str, values: tuple[object, ...], verb: str = "INSERT") -> int:
+        told = tuple(hide(value, self.secrets) if isinstance(value, str) else value for value in values)
+        query = f"{verb} INTO {table} ({columns}) VALUES ({', '.join('?' * len(values))})"
+        try:
+            cursor = self._connection.execute(query, told)
+        except sqlite3.OperationalError:
+            # what has been paid for goes where room was kept for it
+            self._kept.unlink(missing_ok=True)
+            try:
+                cursor = self._connection.execute(query, told)
+            except sqlite3.OperationalError as error:
+                raise self._full(str(error)) from None
         # in sqlite's autocommit mode the row is committed when this returns
-        cursor = self._connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        return cursor.lastrowid or 0
+
+    def _check_room(self) -> None:
+        """A call may be made only if there is room for what comes back."""
+        if not self._kept.exists():
+            raise self._full("no room is left")
+        if (free := shutil.disk_usage(self.path.parent).free) < self.room:
+            raise self._full(f"{free / 2**20:.0f} MiB are free")
+
+    def _keep_room(self) -> None:
+        try:
+            with self._kept.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, self.room)
+                else:
+                    file.write(bytes(self.room))
+        except OSError as error:
+            self._kept.unlink(missing_ok=True)
+            self._connection.close()
+            raise self._full(str(error)) from None
+
+    def _full(self, reason: str) -> DataError:
+        return DataError(f"{self.path}: the disk is full, {reason}: make room and start again, nothing is asked twice")
+
+
+_USAGE = "prompt_tokens, completion_tokens, money"
+
+
+def _values(usage: Usage) -> tuple[int, int, float]:
+    return usage.prompt_tokens, usage.completion_tokens, usage.money
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # a commit waits for the disk, so not even a power cut loses an answer that was paid for
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        (form,) = connection.execute("PRAGMA user_version").fetchone()
+        if form != _FORM and connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            raise DataError(f"{path}: is a journal of form {form}, and not of form {_FORM}: name another folder")
+        connection.execute(f"PRAGMA user_version = {_FORM}")
         connection.executescript(_TABLES)
-        for table in ("answers", "problems", "failures"):
+        for table in ("calls", "responses", "charges", "problems"):
             for verb in ("UPDATE", "DELETE"):
                 connection.execute(_APPEND_ONLY.format(table=table, verb=verb))
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, DataError):
         connection.close()
         raise
     return connection

@@ -9,7 +9,8 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from datamodules.errors import DataError
-from datamodules.regvid.models import ChatAnswer, ChatModel, ChatRequest
+from datamodules.regvid.completions import completion
+from datamodules.regvid.models import ChatModel, ChatRequest, Received
 
 
 class Loaded(NamedTuple):
@@ -46,8 +47,8 @@ class LocalModel(ChatModel):
         self.options: Mapping[str, Any] = {"dtype": dtype}
         self._alone = Lock()
 
-    async def answer(self, request: ChatRequest) -> ChatAnswer:
-        """Generates in a thread, so that other models' answers are read meanwhile; see `ChatModel.answer`."""
+    async def send(self, request: ChatRequest) -> Received:
+        """Generates in a thread, so that other models' answers are read meanwhile; see `ChatModel.send`."""
         return await asyncio.to_thread(self._generate, request)
 
     @cached_property
@@ -63,7 +64,7 @@ class LocalModel(ChatModel):
             raise DataError(f"model {self.model}: {error}") from error
         return Loaded(processor, model.to(device).eval())
 
-    def _generate(self, request: ChatRequest) -> ChatAnswer:
+    def _generate(self, request: ChatRequest) -> Received:
         import torch
 
         with self._alone, torch.inference_mode():
@@ -78,7 +79,7 @@ class LocalModel(ChatModel):
         prompt = inputs["input_ids"].shape[1]
         said = ids[0, prompt:]
         text = processor.decode(said, skip_special_tokens=True)
-        return ChatAnswer(text, prompt, len(said), cut=len(said) >= request.max_tokens)
+        return completion(text, prompt, len(said), cut=len(said) >= request.max_tokens)
 
 
 def _messages(request: ChatRequest) -> list[dict[str, Any]]:

@@ -50,22 +50,20 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatAnswer:
-    """What a model said.
+class Received:
+    """What came back of a call, before anybody has looked at it.
 
     Attributes:
-        text: Its words as they came.
-        prompt_tokens: Tokens of the request, as the server counts them; estimated where it does not.
-        completion_tokens: Tokens of the answer, likewise.
-        refusal: Why it does not answer, if it said so apart from its words.
-        cut: Whether it ended for want of tokens.
+        status: Of HTTP.
+        headers: With names in lower case.
+        body: As it came.
+        broken: Why that is not all of it; empty if it is.
     """
 
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    refusal: str = ""
-    cut: bool = False
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class Usage:
 
 
 class CallError(Exception):
-    """A call that brought no answer.
+    """A call that brought no answer; made again, it may bring one.
 
     Args:
         reason: What happened, in a few words.
@@ -109,8 +107,12 @@ class CallError(Exception):
         self.charged = charged
 
 
+class BusyError(CallError):
+    """The server takes no more calls for the moment."""
+
+
 class RejectedError(CallError):
-    """The server will never answer this request; another one it may."""
+    """The server will not take this request, but perhaps another one."""
 
 
 class ChatModel(ABC):
@@ -133,14 +135,26 @@ class ChatModel(ABC):
     price_out: float = 0.0
 
     @abstractmethod
-    async def answer(self, request: ChatRequest) -> ChatAnswer:
-        """Makes one call, and no second one.
+    async def send(self, request: ChatRequest) -> Received:
+        """Makes one call, and no second one; whatever comes back is handed on unread.
+
+        Returns:
+            The body of a chat completion, or of an error; see `datamodules.regvid.completions`.
 
         Raises:
-            CallError: No answer came; asked again, the model may give one.
-            RejectedError: Nor will this request ever have one.
-            DataError: No request will, as the model is set up.
+            CallError: Nothing came.
+            DataError: Nor will it ever, as the model is set up.
         """
+
+    @property
+    def place(self) -> str:
+        """Where it is and by which leave, for an error about its set-up."""
+        return ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written."""
+        return ()
 
     def check(self) -> None:  # noqa: B027 - most models need nothing beforehand
         """Raises a `DataError` if the model cannot be reached for a reason that is known without a call."""

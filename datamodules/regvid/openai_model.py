@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import email.utils
 import io
-import json
-import os
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from datamodules.errors import DataError
-from datamodules.regvid.models import CallError, ChatAnswer, ChatModel, ChatRequest, Image, RejectedError
+from datamodules.regvid.completions import LONGEST_REASON
+from datamodules.regvid.keys import forms_of, hide, key_in
+from datamodules.regvid.models import CallError, ChatModel, ChatRequest, Image, Received
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
-    from openai.types.chat import ChatCompletion
+    from openai import AsyncAPIResponse, AsyncOpenAI
 
 ImageFormat: TypeAlias = Literal["png", "jpeg"]
 Limit: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 
-_PASSING = {408, 409, 425, 429}
-_OF_THE_SETUP = {401, 403, 404}
-_LONGEST_REASON = 300
+LONGEST_BODY = 8 * 2**20
+"""Bytes of a response; what comes behind is not waited for."""
+
+_UNSENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}
 
 
 class OpenAIModel(ChatModel):
     """A model reached through the `openai` client.
 
-    The API key is read from the environment when the first call is made. It is in no configuration, and what the
-    server says is cleared of it before anybody sees it.
+    The API key is read from the environment. It is in no configuration, and what the server says is cleared of it
+    before anybody sees it.
 
     Args:
         model: Its name there.
@@ -84,30 +82,47 @@ class OpenAIModel(ChatModel):
         }
 
     def check(self) -> None:
-        """Raises a `DataError` if there is no key where one is wanted."""
-        if self.api_key_env is not None and not os.environ.get(self.api_key_env):
-            raise DataError(
-                f"model {self.model}: the environment variable {self.api_key_env} holds no API key; "
-                "a server that wants none has api_key_env: null"
-            )
+        """Raises a `DataError` if the address is none, or a key is wanted and there is none that a header can hold."""
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise DataError(f"model {self.model}: base_url {self.base_url} must begin with http:// or https://")
+        self._key()
 
-    async def answer(self, request: ChatRequest) -> ChatAnswer:
-        """One HTTP request; see `ChatModel.answer`."""
+    async def send(self, request: ChatRequest) -> Received:
+        """One HTTP request; see `ChatModel.send`."""
         import openai
 
+        # here, since the client imports what it needs when that is asked for, which is no time of the server's
+        create = self._client.chat.completions.with_streaming_response.create
+        received: Received | None = None
         try:
+            fields = await asyncio.to_thread(self._fields, request)
             # the client's own time-out is for each piece of the body, however many there are
-            async with asyncio.timeout(self.timeout):
-                completion = await self._client.chat.completions.create(**self._fields(request))
+            async with asyncio.timeout(self.timeout), create(**fields) as response:
+                received = await _read(response)
         except (TimeoutError, openai.APITimeoutError):
             raise CallError(f"no answer within {self.timeout:g} s", charged=True) from None
         except openai.APIStatusError as error:
-            raise self._refused(error) from None
+            return Received(error.status_code, _named(error.response.headers), error.response.content)
         except openai.APIConnectionError as error:
-            raise CallError(self._clean(f"connection: {error.__cause__ or error}"), charged=True) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, openai.APIError) as error:
-            raise CallError(self._clean(f"broken body: {error}"), charged=True) from None
-        return self._read(completion, request)
+            cause = error.__cause__ or error
+            raise CallError(self._hidden(f"connection: {cause}"), charged=type(cause).__name__ not in _UNSENT) from None
+        except Exception as error:
+            # whatever the client makes of it: the call may have been made
+            if received is None:
+                raise CallError(self._hidden(f"{type(error).__name__}: {error}"), charged=True) from None
+        assert received is not None, "nothing was raised"
+        return received
+
+    @property
+    def place(self) -> str:
+        """See `ChatModel.place`."""
+        key = f"the key in {self.api_key_env}" if self.api_key_env else "no key"
+        return f" at {self._client.base_url.host} with {key}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """See `ChatModel.secrets`."""
+        return forms_of(self.api_key_env) if self.api_key_env is not None else ()
 
     async def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
@@ -116,15 +131,22 @@ class OpenAIModel(ChatModel):
 
     @cached_property
     def _client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self.check()
-        # a retry of the client's own would be a call that nobody counts
-        return AsyncOpenAI(api_key=self._key or "none", base_url=self.base_url, max_retries=0, timeout=self.timeout)
+        # a retry of the client's own would be a call that nobody counts, and a redirection takes the question elsewhere
+        http = DefaultAsyncHttpxClient(follow_redirects=False)
+        options: dict[str, Any] = {"max_retries": 0, "timeout": self.timeout, "http_client": http}
+        return AsyncOpenAI(api_key=self._key(), base_url=self.base_url, **options)
 
-    @property
     def _key(self) -> str:
-        return os.environ.get(self.api_key_env, "") if self.api_key_env is not None else ""
+        try:
+            return "none" if self.api_key_env is None else key_in(self.api_key_env)
+        except DataError as error:
+            raise DataError(f"model {self.model}: {error}") from None
+
+    def _hidden(self, reason: str) -> str:
+        return hide(" ".join(reason.split()), self.secrets)[:LONGEST_REASON]
 
     def _fields(self, request: ChatRequest) -> dict[str, Any]:
         content: list[dict[str, Any]] = [
@@ -140,39 +162,26 @@ class OpenAIModel(ChatModel):
             fields["temperature"] = request.temperature
         return fields | ({"extra_body": self.extra} if self.extra else {})
 
-    def _refused(self, error: APIStatusError) -> Exception:
-        """What a status other than 200 means for the call."""
-        reason = self._clean(f"status {error.status_code}: {error.message}")
-        if error.status_code in _PASSING or error.status_code >= 500:
-            return CallError(reason, wait=_retry_after(error.response.headers))
-        if error.status_code in _OF_THE_SETUP:
-            key = f"the key in {self.api_key_env}" if self.api_key_env else "no key"
-            return DataError(f"model {self.model} at {error.request.url.host} with {key}: {reason}")
-        return RejectedError(reason)
 
-    def _read(self, completion: ChatCompletion, request: ChatRequest) -> ChatAnswer:
-        """The answer of a body that has one; the client checks no body."""
-        try:
-            choice = completion.choices[0]
-            text, refusal = str(choice.message.content or ""), str(getattr(choice.message, "refusal", None) or "")
-            finish = choice.finish_reason
-            usage = completion.usage
-        except (AttributeError, IndexError, TypeError):
-            raise CallError("broken body: no message in it", charged=True) from None
-        if finish == "content_filter" and not refusal:
-            refusal = "filtered"
-        counted = request.estimated_tokens(), ChatRequest("", text).estimated_tokens()
-        if usage is not None:
-            counted = usage.prompt_tokens or counted[0], usage.completion_tokens or counted[1]
-        return ChatAnswer(self._cleared(text), *counted, self._cleared(refusal), finish == "length")
+async def _read(response: AsyncAPIResponse[Any]) -> Received:
+    """All that comes of a body within bounds; what is missing is told."""
+    body = bytearray()
+    broken = ""
+    try:
+        async for piece in response.iter_bytes():
+            body += piece
+            if len(body) > LONGEST_BODY:
+                break
+    except TimeoutError:
+        raise
+    except Exception as error:
+        # the client has no common name for all that can happen to a connection
+        broken = f"connection: {type(error).__name__}: {error}"
+    return Received(response.status_code, _named(response.headers), bytes(body[:LONGEST_BODY]), broken)
 
-    def _clean(self, reason: str) -> str:
-        return self._cleared(" ".join(reason.split()))[:_LONGEST_REASON]
 
-    def _cleared(self, text: str) -> str:
-        """Without the key, should a server have echoed it, and without half characters, which no file can hold."""
-        whole = text.encode("utf-8", "replace").decode()
-        return whole.replace(self._key, "***") if self._key else whole
+def _named(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _data_url(image: Image, image_format: ImageFormat) -> str:
@@ -183,13 +192,3 @@ def _data_url(image: Image, image_format: ImageFormat) -> str:
     options = {"quality": 90, "subsampling": 0} if image_format == "jpeg" else {}
     Pillow.fromarray(image).save(file, image_format, **options)
     return f"data:image/{image_format};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the server says, in seconds or as a date; None if it says nothing that can be read."""
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        date = email.utils.parsedate_tz(value)
-        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())

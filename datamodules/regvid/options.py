@@ -8,8 +8,9 @@ from typing import Literal
 
 from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
-from datamodules.regvid.calls import Patience
 from datamodules.regvid.models import Models
+from datamodules.regvid.transport import Patience
+from datamodules.regvid.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Options:
         split: Whose sources are read.
         budget: What all runs on this folder's journal may use together.
         patience: What is done when things go wrong.
+        wanted: What models have to write like.
         concurrency: Most calls at the same time, and most videos in work.
         judge_frames: Frames that the judge is shown.
         most_videos: The first so many videos only; all if left out.
@@ -34,6 +36,7 @@ class Options:
     split: Literal["train", "val", "test", "predict"] = "train"
     budget: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    wanted: Wanted = field(default_factory=Wanted)
     concurrency: int = 8
     judge_frames: int = 8
     most_videos: int | None = None

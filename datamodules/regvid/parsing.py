@@ -1,31 +1,43 @@
 """Lenient about the form of an answer, strict about what it says: JSON, Python literals, or `[1]: text` lines.
 
-What can be read in two ways is not read: the answer is asked for again, and never guessed.
+What can be read in two ways is not read: the answer is asked for again, and never guessed. Whatever an answer holds, it
+is read in a time that grows as its length does, and `UnreadableError` is all that comes of what cannot be.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_THOUGHT = re.compile(r"<think>.*?</think>", re.S)
-_INDEX = re.compile(r"\W*(?:region|object|question)?\W*(\d{1,4})\W*", re.I)
+LONGEST = 200_000
+"""Characters of an answer; a longer one is not read."""
+
+MOST_WRONG = 64
+"""Brackets in a text that open no literal; behind so many of them nothing is looked for."""
+
+DEEPEST = 32
+"""Literals within literals."""
+
+_TAG = r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reasoning|reflection)"
+_THOUGHTS_END = re.compile(rf"(?:</|\[/|\u25c1/){_TAG}[>\]\u25b7]", re.I)
+_THOUGHTS = re.compile(rf"[<\[\u25c1]/?{_TAG}[>\]\u25b7]|<\|[\w|]{{1,40}}>", re.I)
+_INDEX = re.compile(r"\W*(?:(?:region|object|question)\W*)?(\d{1,4})\W*", re.I)
+_LONGEST_INDEX = 40
 _LINE = re.compile(
-    r"""^[\s>*_#-]*                              # a bullet or emphasis
-        (?:region\s*)?
-        (?:\[(\d{1,4})\][*_\s]*[:.)\-\u2013]     # [1]: or **[1]** -
-          |(\d{1,4})[*_]*\s*[:.)])               # 1. or 1)
-        [*_]*\s+""",
+    r"""^[ \t>*_#-]*                                 # a bullet or emphasis
+        (?:region[ \t]*)?
+        (?:\[(\d{1,4})\][*_ \t]*[:.)\-\u2013]        # [1]: or **[1]** -
+          |(\d{1,4})[*_]*[ \t]*[:.)])                # 1. or 1)
+        [*_]*\s""",
     re.I | re.M | re.X,
 )
-_MENTION = re.compile(r"\[\s*\d+\s*\]|<\s*region\s*\d*\s*>|<image>", re.I)
+_MENTION = re.compile(r"\[\s*\d+\s*\]|<\s*region(?:\s*\d+)?\s*>|<image>", re.I)
+_NAMED = re.compile(r"\b(?:region|object|label|marker|instance)\s*#?\s*\d+\b", re.I)
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.S)
 _NOTHING = {"null", "none", "n/a", "not visible", "cannot be seen"}
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d"}
-_CLOSING = {"{": "}", "[": "]"}
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd-\uffff]")
 
 
 class UnreadableError(Exception):
@@ -41,6 +53,13 @@ class UnreadableError(Exception):
         self.kind = kind
 
 
+def clean(text: str) -> str:
+    """The text without what no file and no request can hold: half characters, control characters, NUL."""
+    # two halves that belong together are one character
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _CONTROL.sub("", whole.replace("\r\n", "\n"))
+
+
 def read_object(answer: str) -> dict[int, Any]:
     """An object whose keys are indices, such as `{"1": ..., "2": ...}`, or one that is written as `[1]: text` lines.
 
@@ -49,17 +68,17 @@ def read_object(answer: str) -> dict[int, Any]:
     Raises:
         UnreadableError: There is none, or an index has two values.
     """
-    text = _THOUGHT.sub("", answer)
+    text = said(answer)
     found = [value for value in _literals(text, "{") if isinstance(value, Pairs)]
-    pairs = [pair for value in found for pair in value.pairs] if found else _lines(text)
+    pairs = [pair for value in found for pair in value] if found else _lines(text)
     if not pairs:
         raise UnreadableError("there is no object with an index for each region or question")
     read: dict[int, Any] = {}
     for key, value in pairs:
-        index = _index(key)
-        if index in read and read[index] != _plain(value):
+        index, plain = _index(key), _plain(value)
+        if index in read and read[index] != plain:
             raise UnreadableError(f"index {index} has two values")
-        read[index] = _plain(value)
+        read[index] = plain
     return read
 
 
@@ -69,7 +88,7 @@ def read_list(answer: str) -> list[dict[str, Any]]:
     Raises:
         UnreadableError: There is none, or several that differ.
     """
-    values = [_plain(value) for value in _literals(_THOUGHT.sub("", answer), "[")]
+    values = [_plain(value) for value in _literals(said(answer), "[")]
     # an index in the text around it is a list as well, but none of objects
     lists = [value for value in values if isinstance(value, list) and all(isinstance(item, dict) for item in value)]
     if not lists:
@@ -85,7 +104,7 @@ def read_prose(answer: str) -> str:
     Raises:
         UnreadableError: There are none, or they name a region by its index.
     """
-    text = _THOUGHT.sub("", answer).strip()
+    text = said(answer).strip()
     if fenced := _FENCE.fullmatch(text):
         text = fenced[1]
     text = one_line(text)
@@ -96,6 +115,20 @@ def read_prose(answer: str) -> str:
     return prose(text, "the text")
 
 
+def said(answer: str) -> str:
+    """The answer without the thoughts before it, of which some servers send the closing tag alone.
+
+    Raises:
+        UnreadableError: It is too long, or some of what is left may be thoughts.
+    """
+    if len(answer) > LONGEST:
+        raise UnreadableError(f"it has {len(answer)} characters, more than {LONGEST}")
+    text = clean(_THOUGHTS_END.split(answer)[-1])
+    if left := _THOUGHTS.search(text):
+        raise UnreadableError(f"it holds {left[0]}, so that thoughts cannot be told from the answer")
+    return text
+
+
 def prose(value: object, where: str) -> str:
     """Text as people read it: on one line, and naming no region by its index.
 
@@ -104,7 +137,7 @@ def prose(value: object, where: str) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise UnreadableError(f"{where} is not text")
-    if mention := _MENTION.search(value):
+    if mention := _MENTION.search(value) or _NAMED.search(value):
         raise UnreadableError(f"{where} names a region by its index, {mention[0]}")
     return one_line(value)
 
@@ -132,9 +165,9 @@ def _only_value(value: Mapping[str, Any]) -> Any:
 
 
 def _index(key: object) -> int:
-    named = _INDEX.fullmatch(str(key))
+    named = _INDEX.fullmatch(str(key)) if len(str(key)) <= _LONGEST_INDEX else None
     if named is None:
-        raise UnreadableError(f"{str(key)[:40]!r} is no index")
+        raise UnreadableError(f"{str(key)[:_LONGEST_INDEX]!r} is no index")
     return int(named[1])
 
 
@@ -150,40 +183,132 @@ def _paragraph(text: str) -> str:
     return text.strip().split("\n\n")[0].strip().strip("`").strip()
 
 
-# --- literals in the midst of text --------------------------------------------------------------------------------
+def _plain(value: object) -> Any:
+    """The value with dictionaries in it; a key that is there twice is an error."""
+    if not isinstance(value, list):
+        return value
+    if not isinstance(value, Pairs):
+        return [_plain(item) for item in value]
+    plain = {str(key): _plain(item) for key, item in value}
+    if len(plain) < len(value):
+        raise UnreadableError("an object has a key twice")
+    return plain
 
 
-class Pairs:
+# --- literals in the midst of text: JSON's and Python's ---------------------------------------------------------------
+
+_CLOSING = {"{": "}", "[": "]", "(": ")"}
+_TOKEN = re.compile(
+    r"""\s*(?: (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+             | (?P<word>[A-Za-z]\w*)
+             | (?P<number>[-+]?[\d.][\w.+-]*)
+             | (?P<sign>[][(){}:,]))""",
+    re.X | re.S,
+)
+_WORDS = {"null": None, "None": None, "true": True, "True": True, "false": False, "False": False}
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U000[0-9a-fA-F]{5}|.)", re.S)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""} | {sign: sign for sign in "\\/'\""}
+
+
+class Pairs(list[tuple[object, object]]):
     """An object as it was written: a key that stands there twice is not lost."""
 
-    def __init__(self, pairs: Sequence[tuple[object, object]]) -> None:
-        self.pairs = pairs
+
+class _NoLiteralError(Exception):
+    """What begins like a literal is none."""
 
 
 def _literals(text: str, bracket: str) -> Iterator[object]:
     """Every literal that starts with `bracket`, from the left and not within another one."""
+    wrong = 0
     place = text.find(bracket)
     while place >= 0:
-        value, end = _literal(text, place)
-        if end is None:
-            return  # it never closes: what stands inside was cut off
-        if value is not None:
+        try:
+            value, place = _Literal(text).read(place)
             yield value
-        place = text.find(bracket, end)
+        except _NoLiteralError:
+            wrong += 1
+            end = _closing(text, place)
+            if end is None or wrong > MOST_WRONG:
+                return  # it never closes: what stands inside was cut off
+            place = end
+        place = text.find(bracket, place)
 
 
-def _literal(text: str, start: int) -> tuple[object | None, int | None]:
-    """The literal at `start` and where it ends; None for one that is none, or that does not end."""
+class _Literal:
+    """Reads one literal, token by token."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def read(self, place: int, depth: int = 0) -> tuple[object, int]:
+        """The literal at a place, and where it ends; `_NoLiteralError` if there is none."""
+        kind, token, place = self._token(place)
+        match kind:
+            case "string":
+                return _unescaped(token[1:-1]), place
+            case "word" if token in _WORDS:
+                return _WORDS[token], place
+            case "number":
+                return _number(token), place
+            case "sign" if token in _CLOSING and depth < DEEPEST:
+                return self._items(token, place, depth + 1)
+        raise _NoLiteralError
+
+    def _items(self, bracket: str, place: int, depth: int) -> tuple[object, int]:
+        """What stands up to the closing bracket, with commas between, the last one free."""
+        items: list[Any] = Pairs() if bracket == "{" else []
+        kind, token, end = self._token(place)
+        while token != _CLOSING[bracket]:
+            item, place = self.read(place, depth)
+            if bracket == "{":
+                place = self._expect(":", place)
+                value, place = self.read(place, depth)
+                if isinstance(item, list):
+                    raise _NoLiteralError
+                item = (item, value)
+            items.append(item)
+            kind, token, end = self._token(place)
+            if (kind, token) == ("sign", ","):
+                place = end
+                kind, token, end = self._token(place)
+            elif token != _CLOSING[bracket]:
+                raise _NoLiteralError
+        return items, end
+
+    def _expect(self, sign: str, place: int) -> int:
+        kind, token, end = self._token(place)
+        if (kind, token) != ("sign", sign):
+            raise _NoLiteralError
+        return end
+
+    def _token(self, place: int) -> tuple[str | None, str, int]:
+        found = _TOKEN.match(self.text, place)
+        if found is None:
+            raise _NoLiteralError
+        return found.lastgroup, found[found.lastgroup or 0], found.end()
+
+
+def _number(token: str) -> float | int:
     try:
-        return json.JSONDecoder(strict=False, object_pairs_hook=Pairs).raw_decode(text, start)
-    except (json.JSONDecodeError, RecursionError):
-        end = _closing(text, start)
-    if end is None:
-        return None, None
-    try:
-        return _evaluated(ast.parse(text[start:end].strip(), mode="eval").body), end
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None, end
+        # Python refuses to read thousands of digits, and nobody means them
+        return int(token) if len(token) < 20 and token.lstrip("+-").isdecimal() else float(token)
+    except ValueError:
+        raise _NoLiteralError from None
+
+
+def _unescaped(inside: str) -> str:
+    if "\\" not in inside:
+        return inside
+    return clean(_ESCAPE.sub(_character, inside))
+
+
+def _character(escape: re.Match[str]) -> str:
+    code = escape[1]
+    if code[0] in "uxU" and len(code) > 1:
+        number = int(code[1:], 16)
+        return chr(number) if number <= 0x10FFFF else ""
+    return _ESCAPED.get(code, escape[0])
 
 
 def _closing(text: str, start: int) -> int | None:
@@ -198,46 +323,12 @@ def _closing(text: str, start: int) -> int | None:
             quote = "" if letter == quote else quote
         elif letter in "\"'" and not text[place - 1].isalnum():
             quote = letter
-        elif letter in _CLOSING:
+        elif letter in "{[":
             open_brackets.append(_CLOSING[letter])
-        elif letter in _CLOSING.values():
+        elif letter in "}]":
             if open_brackets.pop() != letter:
                 return None
             if not open_brackets:
                 return place + 1
         place += 1
     return None
-
-
-def _evaluated(node: ast.expr) -> object:
-    """A literal of Python, with JSON's null, true and false as well; ValueError for anything else."""
-    match node:
-        case ast.Dict(keys, values):
-            named = [
-                (ast.literal_eval(_required(key)), _evaluated(value)) for key, value in zip(keys, values, strict=True)
-            ]
-            return Pairs(named)
-        case ast.List(items) | ast.Tuple(items):
-            return [_evaluated(item) for item in items]
-        case ast.Name("null" | "true" | "false" as name):
-            return json.loads(name)
-    value: object = ast.literal_eval(node)
-    return value
-
-
-def _required(key: ast.expr | None) -> ast.expr:
-    if key is None:
-        raise ValueError("an object within an object without a key")
-    return key
-
-
-def _plain(value: object) -> Any:
-    """The value with dictionaries in it; a key that is there twice is an error."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if not isinstance(value, Pairs):
-        return value
-    plain = {str(key): _plain(item) for key, item in value.pairs}
-    if len(plain) < len(value.pairs):
-        raise UnreadableError("an object has a key twice")
-    return plain

@@ -10,12 +10,14 @@ from typing import TypeAlias
 
 from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES, Account, Stage
-from datamodules.regvid.calls import Calls, WaitingError, together
 from datamodules.regvid.describe import Describe
 from datamodules.regvid.instruct import Instruct
 from datamodules.regvid.mark import MarkedVideo
+from datamodules.regvid.questions import Questions
+from datamodules.regvid.transport import WaitingError, together
 from datamodules.regvid.verify import Verify
 from datamodules.regvid.videos import Videos
+from datamodules.regvid.wanted import Wanted
 from datamodules.types import RegionSample
 
 
@@ -54,17 +56,20 @@ class Pipeline:
 
     Args:
         mark: Makes the pictures.
-        calls: Makes the calls.
+        questions: Puts the questions.
+        wanted: What models have to write like.
         judge_frames: How many frames the judge is shown.
         videos: Most videos at the same time; their frames are in memory.
     """
 
-    def __init__(self, mark: Marking, calls: Calls, judge_frames: int = 8, videos: int = 8) -> None:
+    def __init__(
+        self, mark: Marking, questions: Questions, wanted: Wanted, judge_frames: int = 8, videos: int = 8
+    ) -> None:
         self.mark = mark
-        self.calls = calls
-        self.describe = Describe(calls)
-        self.verify = Verify(calls, judge_frames)
-        self.instruct = Instruct(calls)
+        self.questions = questions
+        self.describe = Describe(questions, wanted)
+        self.verify = Verify(questions, wanted, judge_frames)
+        self.instruct = Instruct(questions, wanted)
         self.videos = videos
 
     async def run(self, videos: Videos, finished: Finished) -> None:
@@ -89,11 +94,11 @@ class Pipeline:
             for place in places:
                 finished(place, await self._outcome(videos, place, reader))
         except BaseException:
-            self.calls.brake.pull("an error")
+            self.questions.transport.brake.pull("an error")
             raise
 
     async def _outcome(self, videos: Videos, place: int, reader: ThreadPoolExecutor) -> Outcome:
-        brake = self.calls.brake
+        brake = self.questions.transport.brake
         if brake.pulled:
             return Outcome(waiting="describe", reason=brake.reason)
         try:

@@ -18,19 +18,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from datamodules.regvid.calls import Calls
+from datamodules.regvid.transport import Transport
 
 
 class Spend(ProgressColumn):
     """Calls of this run with their rate, and what all runs on the journal have used.
 
     Args:
-        calls: Of the run.
+        calls: Makes them.
     """
 
     max_refresh = 0.5
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Transport) -> None:
         super().__init__()
         self.calls = calls
 
@@ -56,7 +56,7 @@ class Bars:
         return track(records, f"{name}: look", total, console=self.console, transient=True)
 
     @contextmanager
-    def watch(self, calls: Calls, videos: int) -> Iterator[Callable[[], None]]:
+    def watch(self, calls: Transport, videos: int) -> Iterator[Callable[[], None]]:
         """A bar over the videos of a run."""
         columns = (TextColumn("videos"), BarColumn(), MofNCompleteColumn(), Spend(calls), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:

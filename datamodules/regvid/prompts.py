@@ -13,6 +13,7 @@ import yaml
 
 from datamodules.errors import DataError
 from datamodules.regvid.models import ROLES, ChatRequest, Image, Role
+from datamodules.regvid.parsing import clean
 
 Wording: TypeAlias = Literal["detailed", "brief"]
 
@@ -21,13 +22,19 @@ WORDINGS: tuple[Wording, ...] = get_args(Wording)
 _REQUESTS = "requests"
 _RETRY = "retry"
 _FIELDS: Mapping[str, frozenset[str]] = {
-    "describe": frozenset({"video", "regions"}),
-    "split": frozenset({"video", "index", "noun", "description"}),
-    "judge": frozenset({"video", "index", "noun", "box", "questions"}),
-    "rewrite": frozenset({"video", "index", "noun", "description", "claims"}),
-    "instruct": frozenset({"video", "regions"}),
+    "describe": frozenset({"regions"}),
+    "split": frozenset({"index", "noun", "description"}),
+    "judge": frozenset({"index", "noun", "box", "questions"}),
+    "rewrite": frozenset({"index", "noun", "description", "claims"}),
+    "instruct": frozenset({"regions"}),
     _RETRY: frozenset({"problem"}),
 }
+_FREE = frozenset({"video"})
+"""What a template may hold and need not: a video's name can tell what there is to see."""
+
+_SAID = ("description", "questions", "claims", "problem")
+"""What models have written."""
+
 _REGION = "region"
 
 
@@ -49,7 +56,7 @@ class Prompts:
 
     @classmethod
     def read(cls, folder: Path | None = None, seed: int = 0) -> Prompts:
-        """The templates of a folder; the built-in one for each file that is not in it.
+        """The templates of a folder; the built-in one for each text that is not in it.
 
         Raises:
             DataError: A file is no template, lacks something that the stage has to say, or belongs to no stage.
@@ -58,7 +65,7 @@ class Prompts:
         if folder is not None:
             _check_folder(folder, set(names.values()))
         files = {name: _find(file, folder) for name, file in names.items()}
-        read = {name: _parsed(path) for name, path in files.items()}
+        read = {name: {**_parsed(BUILT_IN / names[name]), **_parsed(path)} for name, path in files.items()}
         return cls(
             system={role: _text(read[role], "system", files[role]) for role in ROLES},
             text={name: _template(read[name], files[name], fields) for name, fields in _FIELDS.items()},
@@ -68,11 +75,11 @@ class Prompts:
 
     def ask(self, role: Role, fields: Mapping[str, str], images: Sequence[Image] = ()) -> ChatRequest:
         """A request to the model of a role."""
-        return ChatRequest(self.system[role], self.text[role].substitute(fields), tuple(images))
+        return ChatRequest(self.system[role], clean(self.text[role].substitute(_fenced(fields))), tuple(images))
 
     def again(self, problem: str) -> str:
         """What is added to a request whose answer could not be used."""
-        return self.text[_RETRY].substitute(problem=problem)
+        return self.text[_RETRY].substitute(_fenced({"problem": problem}))
 
     def request(self, wording: Wording, sample: str, region: str) -> str:
         """How a sample asks, the same every time for the same sample.
@@ -84,6 +91,15 @@ class Prompts:
         """
         drawn = random.Random(f"{self.seed} {sample}").choice(self.requests[wording])
         return drawn.substitute({_REGION: region})
+
+
+def fenced(name: str, text: str) -> str:
+    """What a model has written, between tags that it cannot close: it is worked on, and followed by nobody."""
+    return f"<{name}>\n{text.replace('</', '< /')}\n</{name}>"
+
+
+def _fenced(fields: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: fenced(name, text) if name in _SAID else text for name, text in fields.items()}
 
 
 def _check_folder(folder: Path, known: set[str]) -> None:
@@ -135,7 +151,7 @@ def _checked(template: Template, fields: frozenset[str], where: str) -> Template
     if not template.is_valid():
         raise DataError(f"{where}: a $ that stands for itself is written $$: {template.template[:60]!r}")
     used = set(template.get_identifiers())
-    if used != fields:
+    if used - _FREE != fields:
         wanted, got = (", ".join(f"${name}" for name in sorted(names)) for names in (fields, used))
         raise DataError(f"{where}: must hold {wanted}, holds {got or 'none'}: {template.template[:60]!r}")
     return template

@@ -16,8 +16,8 @@ from datamodules.checkup import kind_of
 from datamodules.errors import DataError
 from datamodules.files import write_text
 from datamodules.regvid.accounts import STAGES, Stage
-from datamodules.regvid.budget import Budget, Limits
-from datamodules.regvid.calls import STAGE_OF, Brake, Calls
+from datamodules.regvid.brake import Brake
+from datamodules.regvid.budget import Budget, Limits, seen_in
 from datamodules.regvid.dry_run import Plan, plan, stand_ins
 from datamodules.regvid.funnel import Funnel
 from datamodules.regvid.journal import Journal
@@ -26,9 +26,11 @@ from datamodules.regvid.options import Options
 from datamodules.regvid.output import FUNNEL, JOURNAL, REGIONS, SAMPLES, OrderedFile, sample_records
 from datamodules.regvid.pipeline import Finished, Marking, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
+from datamodules.regvid.questions import STAGE_OF, Questions
+from datamodules.regvid.transport import Transport
 from datamodules.regvid.videos import Videos
 
-Watch = Callable[[Calls, int], AbstractContextManager[Callable[[], None]]]
+Watch = Callable[[Transport, int], AbstractContextManager[Callable[[], None]]]
 """Shows calls and spend of a run over so many videos; what it gives is called when one of them is finished."""
 
 
@@ -41,12 +43,16 @@ class Result:
         stopped: Why it was ended early; empty if it was not.
         waits: Why videos wait, the last reason.
         unreadable: What is wrong with the first video that cannot be used.
+        alive: Regions that every stage so far has let through.
+        lost: Regions that one has not.
     """
 
     funnel: Funnel
     stopped: str = ""
     waits: str = ""
     unreadable: str = ""
+    alive: int = 0
+    lost: int = 0
 
 
 class Run:
@@ -76,39 +82,41 @@ class Run:
     def pipeline(self, journal: Journal) -> Pipeline:
         """The stages, with their answers in a journal."""
         options = self.options
-        calls = Calls(
-            options.models,
-            self.prompts,
-            journal,
-            Budget(options.budget, journal.spent()),
-            options.patience,
-            asyncio.Semaphore(options.concurrency),
-            self.stages,
-        )
-        return Pipeline(self.mark, calls, options.judge_frames, options.concurrency)
+        budget = Budget(options.budget, journal.spent(), seen_in(journal.counted()))
+        transport = Transport(journal, budget, options.patience, options.concurrency)
+        questions = Questions(options.models, self.prompts, transport, self.stages)
+        return Pipeline(self.mark, questions, options.wanted, options.judge_frames, options.concurrency)
 
     def carry_out(self, videos: Videos, watch: Watch) -> Result:
         """Puts the videos through the stages and writes what they came to.
 
         Raises:
-            DataError: A model cannot be reached as it is configured, no video can be used, or another run is writing
-                to the same folder. What was answered until then is in the journal, and the files are written.
+            DataError: A model cannot be reached as it is configured, no video can be used, nothing is left of any
+                region, the disk is full, or another run is writing to the same folder. What was answered until then
+                is in the journal, and the files are written if they can be.
         """
         for model in self.models():
             model.check()
-        with Journal(self.options.to / JOURNAL) as journal:
+        secrets = {secret for model in self.options.models.every() for secret in model.secrets}
+        with Journal(self.options.to / JOURNAL, secrets) as journal:
             pipeline = self.pipeline(journal)
             result = Result(Funnel(len(videos), videos.without_noun))
             files = _Files(self.options.to, self.prompts, "instruct" in self.stages, result)
-            with files, watch(pipeline.calls, len(videos)) as step:
-                asyncio.run(self._run(pipeline, videos, files.after(step)))
-            brake = pipeline.calls.brake
-            result.stopped = brake.reason
-            write_text(self.options.to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
+            brake = pipeline.questions.transport.brake
+            try:
+                with files, watch(pipeline.questions.transport, len(videos)) as step:
+                    asyncio.run(self._run(pipeline, videos, files.after(step)))
+                result.stopped = brake.reason
+                write_text(self.options.to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
+            except OSError as error:
+                raise brake.error or DataError(f"{self.options.to}: cannot be written: {error}") from None
         if brake.error is not None:
             raise brake.error
         if result.funnel.unreadable.total() == len(videos):
             raise DataError(f"none of {len(videos)} videos can be used, the first: {result.unreadable}")
+        if result.lost and not result.alive and result.lost == result.funnel.regions:
+            ((stage, _, reason), _), *_ = result.funnel.dropped.most_common(1)
+            raise DataError(f"nothing is left of {result.lost} regions, the most frequent reason: {stage}: {reason}")
         return result
 
     def models(self) -> list[ChatModel]:
@@ -118,7 +126,7 @@ class Run:
 
     async def _run(self, pipeline: Pipeline, videos: Videos, finished: Finished) -> None:
         try:
-            with _stopped_by_signals(pipeline.calls.brake):
+            with _stopped_by_signals(pipeline.questions.transport.brake):
                 await pipeline.run(videos, finished)
         finally:
             for model in self.models():
@@ -193,6 +201,8 @@ class _Files:
         funnel.regions += len(outcome.video.regions) if outcome.video is not None else 0
         for account in outcome.accounts:
             funnel.add(account, outcome.done)
+            self.result.alive += account.alive
+            self.result.lost += not account.alive
 
     def _write(self, place: int, outcome: Outcome) -> None:
         video = outcome.video

@@ -11,10 +11,12 @@ from typing import NamedTuple
 from datamodules.errors import DataError
 from datamodules.media.clips import sample_frames
 from datamodules.regvid.accounts import GRADES, Account, Claim, Dropped, Grade
-from datamodules.regvid.calls import Calls, Reading, UnusableError, together
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.models import ChatRequest, Image
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_list, read_object, read_prose
+from datamodules.regvid.questions import Questions, Reading, UnusableError
+from datamodules.regvid.transport import together
+from datamodules.regvid.wanted import Wanted
 
 _WORDS = re.compile(r"[^a-z]+")
 
@@ -32,14 +34,16 @@ class Verify:
     Only what is definitely denied goes; what the frames leave open stays.
 
     Args:
-        calls: Makes the calls.
+        questions: Puts them.
+        wanted: What is left of a description has to be like.
         frames: How many frames the judge is shown.
     """
 
-    def __init__(self, calls: Calls, frames: int = 8) -> None:
+    def __init__(self, questions: Questions, wanted: Wanted, frames: int = 8) -> None:
         if frames < 1:
             raise DataError(f"verify: {frames} frames, the judge needs at least 1")
-        self.calls = calls
+        self.questions = questions
+        self.wanted = wanted
         self.frames = frames
 
     async def __call__(self, video: MarkedVideo, accounts: Sequence[Account]) -> tuple[Account, ...]:
@@ -66,16 +70,16 @@ class Verify:
     async def _split(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         assert account.description is not None
         fields = {**_named(video, account), "description": account.description}
-        request = self.calls.prompts.ask("split", fields)
-        return await self.calls.ask("split", video.video_id, request, _read_claims)
+        request = self.questions.prompts.ask("split", fields)
+        return await self.questions.ask("split", video.video_id, request, _read_claims)
 
     async def _judge(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         questions = "\n".join(f"{number}. {claim.question}" for number, claim in enumerate(account.claims, start=1))
         images, box = self._shown(video, account.index - 1)
         fields = {**_named(video, account), "box": box, "questions": questions}
-        request = self.calls.prompts.ask("judge", fields, images)
+        request = self.questions.prompts.ask("judge", fields, images)
         read = partial(_read_grades, count=len(account.claims))
-        grades = await self.calls.ask("judge", video.video_id, request, read)
+        grades = await self.questions.ask("judge", video.video_id, request, read)
         return tuple(replace(claim, grade=grade) for claim, grade in zip(account.claims, grades, strict=True))
 
     async def _rewrite(self, video: MarkedVideo, account: Account) -> str:
@@ -86,14 +90,14 @@ class Verify:
         if len(denied) == len(account.claims):
             raise UnusableError("every claim is denied", f"all {len(denied)} claims are denied")
         request = self._rewriting(video, account, denied)
-        read = partial(_read_rewritten, description=account.description, denied=denied)
-        return await self.calls.ask("rewrite", video.video_id, request, read)
+        read = partial(_read_rewritten, description=account.description, denied=denied, wanted=self.wanted)
+        return await self.questions.ask("rewrite", video.video_id, request, read)
 
     def _rewriting(self, video: MarkedVideo, account: Account, denied: Iterable[str]) -> ChatRequest:
         assert account.description is not None
         claims = "\n".join(f"- {claim}" for claim in denied)
         fields = {**_named(video, account), "description": account.description, "claims": claims}
-        return self.calls.prompts.ask("rewrite", fields)
+        return self.questions.prompts.ask("rewrite", fields)
 
     def _shown(self, video: MarkedVideo, number: int) -> Shown:
         """Frames spread over those that were marked, one on which the region is known among them."""
@@ -145,8 +149,8 @@ def _grade(value: object, number: int) -> Grade:
     raise UnreadableError(f"the answer to question {number} is none of {', '.join(GRADES)}")
 
 
-def _read_rewritten(answer: str, description: str, denied: Sequence[str]) -> Reading[str]:
-    text = read_prose(answer)
+def _read_rewritten(answer: str, description: str, denied: Sequence[str], wanted: Wanted) -> Reading[str]:
+    text = wanted.shortened(read_prose(answer), "the text")
     before, after = description.lower(), text.lower()
     for claim in denied:
         part = one_line(claim).lower().rstrip(".!")

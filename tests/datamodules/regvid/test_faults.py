@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from datamodules.regvid.models import ROLES
-from datamodules.regvid.rehearsal.faults import BROKEN, FAULTS, READABLE, SPOKEN, Fault, FirstTries, RandomFaults
-from datamodules.regvid.rehearsal.server import RehearsalServer
+from experiments.rehearsal.faults import BROKEN, FAULTS, READABLE, SPOKEN, Fault, FirstTries, RandomFaults
+from experiments.rehearsal.server import RehearsalServer
 from rehearsals import Made, journalled, models, run, sent, shapes_folder
 
 LIES = 0.3

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import cli
-from datamodules.regvid.rehearsal.server import RehearsalServer
+from experiments.rehearsal.server import RehearsalServer
 from rehearsals import journalled, made, models, options_of, run, sent, shapes_folder
 
 LIES = 0.3

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
 from datamodules.errors import DataError
+from datamodules.regvid.completions import ChatAnswer, answer_in, usage_in
 from datamodules.regvid.local_model import LocalModel
-from datamodules.regvid.models import ChatAnswer, ChatRequest
+from datamodules.regvid.models import ChatRequest, Received
 from helpers import ARCHITECTURE, SIDE, character_tokenizer
 from lightning_modules.bases.loading import build
 
@@ -47,11 +49,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def ask(model: LocalModel, *requests: ChatRequest) -> list[ChatAnswer]:
-    async def together() -> list[ChatAnswer]:
-        return await asyncio.gather(*map(model.answer, requests))
+class Said(NamedTuple):
+    """An answer, and its tokens as the model counts them."""
 
-    return asyncio.run(together())
+    answer: ChatAnswer
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def ask(model: LocalModel, *requests: ChatRequest) -> list[Said]:
+    async def together() -> list[Received]:
+        return await asyncio.gather(*map(model.send, requests))
+
+    return [Said(answer_in(received), *(usage_in(received) or (0, 0))) for received in asyncio.run(together())]
 
 
 def picture(level: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
@@ -64,22 +74,22 @@ def test_an_answer_has_the_tokens_that_were_asked_for(folder: str) -> None:
     plain = ChatRequest("Be brief.", "What?", max_tokens=5)
     first, again, without = ask(model, request, request, plain)
     assert first == again
-    assert (first.completion_tokens, first.cut) == (5, True)
+    assert (first.completion_tokens, first.answer.cut) == (5, True)
     # 16 visual tokens an image in place of nothing
     assert first.prompt_tokens - without.prompt_tokens == 2 * 16
-    assert first.text != without.text or first.prompt_tokens != without.prompt_tokens
+    assert first.answer.text != without.answer.text or first.prompt_tokens != without.prompt_tokens
 
 
 def test_pictures_are_looked_at(folder: str) -> None:
     model = LocalModel(folder, device="cpu")
-    said = [answer.text for answer in ask(model, *(ChatRequest("", "What?", (picture(n),), 8) for n in range(6)))]
+    said = [said.answer.text for said in ask(model, *(ChatRequest("", "What?", (picture(n),), 8) for n in range(6)))]
     assert len(set(said)) > 1
 
 
 def test_sampling_varies_with_the_temperature(folder: str) -> None:
     model = LocalModel(folder, device="cpu")
     request = ChatRequest("", "What?", max_tokens=8, temperature=5.0)
-    assert len({answer.text for answer in ask(model, *[request] * 6)}) > 1
+    assert len({said.answer.text for said in ask(model, *[request] * 6)}) > 1
 
 
 def test_no_model_is_one_line(tmp_path: Path) -> None:

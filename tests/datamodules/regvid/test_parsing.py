@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -122,3 +125,102 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             read(text)
         except UnreadableError:
             continue
+
+
+PIECES = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    '"',
+    "'",
+    ":",
+    ",",
+    "\\",
+    "\n",
+    " ",
+    "1",
+    "a",
+    "-",
+    "[1]: ",
+    "<region",
+    "<think>",
+    "region ",
+]
+PIECES += ["</think>", "```", "- ", "{a}", '{"1": "a"}', '{"', "{'", "\ud83d", "\0", "<|", "[1", "1. ", "\u2013", "**"]
+
+
+def test_every_reader_takes_a_time_that_grows_as_the_text_does() -> None:
+    """60,000 newlines took the square of that, and `{a}` 200,000 times never came to an end."""
+    dice = random.Random(0)
+    for number in range(24):
+        parts = dice.choices(PIECES, k=1 if number < 8 else dice.randint(2, 4))
+        took = []
+        for length in (2_000, 20_000):
+            text = dice.choice(["", "Here: ", '{"1": "']) + "".join(parts) * (length // len("".join(parts)))
+            started = time.process_time()
+            for reader in (read_object, read_list, read_prose):
+                with suppress(UnreadableError):
+                    reader(text)
+            took.append(time.process_time() - started)
+        # the square of ten times the length would be a hundred times as long
+        assert took[1] < 30 * took[0] + 0.1, "".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        ("I see a box. </think> A ball rolls.", "A ball rolls."),
+        ("<think>a</think> no <think>b</think> A ball rolls.", "A ball rolls."),
+        ("Hm. [/THINK] A ball rolls.", "A ball rolls."),
+        ("Hm.</seed:think> A ball rolls.", "A ball rolls."),
+        ("A ball\ud83d\0 rolls.\x1b", "A ball rolls."),
+    ],
+)
+def test_what_is_no_part_of_the_answer_goes(answer: str, left: str) -> None:
+    """With a closing tag alone, thoughts stood in 14 of 48 samples."""
+    assert read_prose(answer) == left
+
+
+@pytest.mark.parametrize("answer", ["<think> A ball rolls.", "A ball <thinking> rolls.", "A ball rolls.<|im_end|>"])
+def test_thoughts_that_cannot_be_told_from_the_answer_are_no_answer(answer: str) -> None:
+    with pytest.raises(UnreadableError, match="thoughts cannot be told"):
+        read_prose(answer)
+
+
+def test_an_answer_has_a_longest_length() -> None:
+    with pytest.raises(UnreadableError, match="200001 characters, more than 200000"):
+        read_prose("a" * 200_001)
+
+
+@pytest.mark.parametrize("answer", ["A ball, region 1.", "Object #2 rolls.", "It is label 3."])
+def test_a_region_that_is_named_by_a_number_is_no_prose(answer: str) -> None:
+    with pytest.raises(UnreadableError, match="by its index"):
+        read_prose(answer)
+
+
+ODD = {
+    "two braces": '{{"1": "a dog"}}',
+    "a set": "The regions {[1], [2]} are here.",
+    "digits": "1" * 5000,
+    "a key of digits": '{"' + "1" * 5000 + '": "a dog"}',
+    "lines": "Here:" + "\n" * 60_000 + "x",
+    "braces": "{a}" * 60_000,
+    "too many braces": "{a}" * 200_000,
+    "thoughts": "<think>" * 20_000,
+    "deep": "[" * 50_000,
+    "deep and closed": "[" * 2000 + "]" * 2000,
+    "a wide key": '{"' + " " * 50_000 + '": 1}',
+    "signs": "-" * 100_000 + "1",
+}
+
+
+@pytest.mark.parametrize("form", ODD)
+def test_an_odd_answer_is_unreadable_and_no_more(form: str) -> None:
+    """All of these ended in another exception, or not at all."""
+    started = time.process_time()
+    for reader in (read_object, read_list):
+        with pytest.raises(UnreadableError):
+            reader(ODD[form])
+    assert time.process_time() - started < 2

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chat_models import FAST, LIE, Fake, Reply, carry_out, counts, models, plainly, samples_in, unwatched, videos
+from chat_models import FAST, LIE, USUAL, Fake, Reply, carry_out, counts, models, plainly, samples_in, unwatched, videos
 from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES
 from datamodules.regvid.budget import Limits
@@ -260,9 +260,9 @@ def test_a_budget_stops_cleanly_and_a_larger_one_goes_on(tmp_path: Path) -> None
 def test_money_is_a_budget_too(tmp_path: Path) -> None:
     made, _ = models(price_in=1000.0, price_out=0.0)
     out = tmp_path / "out"
-    result = carry_out(out, made, videos(tmp_path / "data"), budget=Limits(money=0.75))
-    assert "regvid.budget.money, 0.75" in result.stopped
-    assert 0 < funnel(out)["total"]["money"] <= 0.75
+    result = carry_out(out, made, videos(tmp_path / "data", names=NAMES), budget=Limits(money=3.0))
+    assert "regvid.budget.money, 3" in result.stopped
+    assert 0 < funnel(out)["total"]["money"] <= 3.0
     with pytest.raises(DataError, match="no model has price_in"):
         carry_out(out, models()[0], videos(tmp_path / "data"), budget=Limits(money=1.0))
 
@@ -275,7 +275,7 @@ def test_videos_that_cannot_be_marked_are_dropped_and_counted(tmp_path: Path) ->
             raise video.error("17 frames are prompted, but 16 are sampled")
         return plainly(video)
 
-    options = Options(to=tmp_path / "out", models=models()[0], patience=FAST)
+    options = Options(to=tmp_path / "out", models=models()[0], **USUAL)
     result = Run(options, mark, STAGES).carry_out(data, unwatched)
     assert funnel(tmp_path / "out")["videos"]["dropped"] == {"… frames are prompted, but … are sampled": 2}
     assert "s/b-0" in result.unreadable
@@ -334,7 +334,7 @@ def test_faults_on_the_way_change_nothing(tmp_path: Path) -> None:
 def test_the_dry_run_makes_no_call_and_counts_them_right(tmp_path: Path) -> None:
     made, fakes = models(price_in=1.0)
     data = videos(tmp_path / "data", names=NAMES)
-    run = Run(Options(to=tmp_path / "out", models=made, patience=FAST), plainly, STAGES)
+    run = Run(Options(to=tmp_path / "out", models=made, **USUAL), plainly, STAGES)
     plan = run.plan(data)
     assert sum(counts(fakes).values()) == 0
     assert not (tmp_path / "out").exists()
@@ -353,7 +353,7 @@ def test_a_large_dry_run_looks_at_some(tmp_path: Path) -> None:
 
     data = videos(tmp_path / "data")
     many = replace(data, places=[place for _ in range(100) for place in data.places])
-    options = Options(to=tmp_path / "out", models=models()[0], patience=FAST)
+    options = Options(to=tmp_path / "out", models=models()[0], **USUAL)
     plan = Run(options, plainly, STAGES).plan(many)
     assert (plan.videos, plan.looked_at) == (300, dry_run.MOST_LOOKED_AT)
     assert plan.roles["describe"].calls > 0

@@ -12,7 +12,7 @@ import yaml
 
 import cli
 from chat_models import samples_in
-from datamodules.regvid.rehearsal.server import RehearsalServer
+from experiments.rehearsal.server import RehearsalServer
 from rehearsals import models, shapes_folder
 
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from datamodules.regvid.rehearsal.faults import Fault
+from experiments.rehearsal.faults import Fault
 
 
 @dataclass(frozen=True, slots=True)

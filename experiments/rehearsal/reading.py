@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 
 from datamodules.errors import DataError
-from datamodules.regvid.rehearsal.scenes import PixelBox
+from experiments.rehearsal.scenes import PixelBox
+
+_DESCRIPTION = r"^(?:Description: *|<description>\n)(.*?)\s*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,12 @@ def regions_of(text: str) -> list[tuple[int, str]]:
 
 def descriptions_in(text: str) -> list[str]:
     """All descriptions, none or more."""
-    return re.findall(r"(?m)^Description: *(.*?)\s*$", text)
+    return re.findall(_DESCRIPTION, text, re.MULTILINE)
 
 
 def description_of(text: str) -> str:
     """The one description."""
-    return _first(r"^Description: *(.*?)\s*$", text)[0]
+    return _first(_DESCRIPTION, text)[0]
 
 
 def box_of(prompt: Prompt, side: int) -> PixelBox:

@@ -19,16 +19,16 @@ from pycocotools.mask import toBbox
 
 from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import RegionJsonl
-from datamodules.regvid.rehearsal.api import TOKENS_PER_IMAGE
-from datamodules.regvid.rehearsal.claims import asked, read, truths
-from datamodules.regvid.rehearsal.faults import FAULTS, REFUSAL, Fault, FirstTries, RandomFaults
-from datamodules.regvid.rehearsal.reading import Prompt
-from datamodules.regvid.rehearsal.scenes import Scenes
-from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
 from datamodules.shapes.figure import SIDE
 from datamodules.shapes.writer import annotation_path
 from datamodules.types import Mask
+from experiments.rehearsal.api import TOKENS_PER_IMAGE
+from experiments.rehearsal.claims import asked, read, truths
+from experiments.rehearsal.faults import FAULTS, REFUSAL, Fault, FirstTries, RandomFaults
+from experiments.rehearsal.reading import Prompt
+from experiments.rehearsal.scenes import Scenes
+from experiments.rehearsal.server import RehearsalServer
+from experiments.rehearsal.truthful import TruthfulModels
 from rehearsals import SHOWN_SIDE, VIDEO, client, describe_prompt, models, region_lines, say, shapes_folder, text_of
 
 SCENES_LOOKED_AT = 20
@@ -183,7 +183,7 @@ def test_lies_are_false_and_as_many_as_asked_for(scenes: Scenes) -> None:
 
 
 def test_every_claim_has_its_own_sentence_and_question() -> None:
-    from datamodules.regvid.rehearsal import claims
+    from experiments.rehearsal import claims
 
     every = list(claims._every_claim())
     assert len(every) == len(set(every)) == 36 + 9 + 5 + 9 + 36 + 72 + 3
@@ -348,7 +348,7 @@ def test_the_account_counts_what_is_asked_again_after_an_answer(shapes: Path, sc
 
 def test_the_command_serves(shapes: Path) -> None:
     """As a process of its own, until it is stopped."""
-    command = [sys.executable, "-m", "datamodules.regvid.rehearsal", "--port=0", f"--shapes={shapes}", "--lies=0.2"]
+    command = [sys.executable, "-m", "experiments.rehearsal", "--port=0", f"--shapes={shapes}", "--lies=0.2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split(": ")[0]

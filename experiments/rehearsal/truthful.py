@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import DataError
-from datamodules.regvid.rehearsal.claims import SENTENCES, Claim, Topic, asked, inventions, read, truths
-from datamodules.regvid.rehearsal.reading import (
+from datamodules.shapes.figure import SIDE
+from experiments.rehearsal.claims import SENTENCES, Claim, Topic, asked, inventions, read, truths
+from experiments.rehearsal.reading import (
     Prompt,
     box_of,
     denied_in,
@@ -21,8 +22,7 @@ from datamodules.regvid.rehearsal.reading import (
     regions_of,
     video_of,
 )
-from datamodules.regvid.rehearsal.scenes import Scenes, Sight
-from datamodules.shapes.figure import SIDE
+from experiments.rehearsal.scenes import Scenes, Sight
 
 MOST_NEIGHBOURS = 1
 NEIGHBOURS_OF_AN_IMAGE = 3

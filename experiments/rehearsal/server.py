@@ -16,17 +16,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from datamodules.errors import DataError
-from datamodules.regvid.rehearsal.api import (
+from experiments.rehearsal.api import (
     ApiError,
     completion_of,
     parse_request,
     say,
     unknown_path,
 )
-from datamodules.regvid.rehearsal.exchanges import Exchange, Exchanges
-from datamodules.regvid.rehearsal.faults import BROKEN, SPOKEN, Fault, Faults, Flawless, spoil
-from datamodules.regvid.rehearsal.reading import subject_of
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
+from experiments.rehearsal.exchanges import Exchange, Exchanges
+from experiments.rehearsal.faults import BROKEN, SPOKEN, Fault, Faults, Flawless, spoil
+from experiments.rehearsal.reading import subject_of
+from experiments.rehearsal.truthful import TruthfulModels
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0

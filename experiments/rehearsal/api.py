@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image
 
 from datamodules.errors import DataError
-from datamodules.regvid.rehearsal.reading import Prompt
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
+from experiments.rehearsal.reading import Prompt
+from experiments.rehearsal.truthful import TruthfulModels
 
 TOKENS_PER_IMAGE = 85
 LOOKING = ("rehearsal-describe", "rehearsal-judge")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datamodules.regvid.rehearsal.faults import FAULTS, RandomFaults
-from datamodules.regvid.rehearsal.scenes import Scenes
-from datamodules.regvid.rehearsal.truthful import TruthfulModels
+from experiments.rehearsal.faults import FAULTS, RandomFaults
+from experiments.rehearsal.scenes import Scenes
+from experiments.rehearsal.truthful import TruthfulModels
 
 
 def add_options(parser: argparse.ArgumentParser, lies: float, faults: float) -> None:

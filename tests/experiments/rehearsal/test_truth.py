@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from datamodules.errors import DataError
-from datamodules.regvid.rehearsal.claims import inventions, truths
-from datamodules.regvid.rehearsal.measure import Verification, main, measure, measure_folder
-from datamodules.regvid.rehearsal.scenes import Scenes
-from datamodules.regvid.rehearsal.server import RehearsalServer
+from experiments.rehearsal.claims import inventions, truths
+from experiments.rehearsal.measure import Verification, main, measure, measure_folder
+from experiments.rehearsal.scenes import Scenes
+from experiments.rehearsal.server import RehearsalServer
 from rehearsals import SCENES, VIDEO, models, run, shapes_folder
 
 

@@ -1,4 +1,4 @@
-"""`python -m datamodules.regvid.rehearsal`: serves the stand-in models until it is stopped."""
+"""`python -m experiments.rehearsal`: serves the stand-in models until it is stopped."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import threading
 from collections.abc import Sequence
 
 from datamodules.errors import DataError
-from datamodules.regvid.rehearsal.server import RehearsalServer
-from datamodules.regvid.rehearsal.stand_ins import add_options, stand_ins
+from experiments.rehearsal.server import RehearsalServer
+from experiments.rehearsal.stand_ins import add_options, stand_ins
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m datamodules.regvid.rehearsal", description=__doc__)
+    parser = argparse.ArgumentParser("python -m experiments.rehearsal", description=__doc__)
     parser.add_argument("--port", type=int, default=8300, help="on the loopback; 0 for any free one (%(default)s)")
     add_options(parser, lies=0.0, faults=0.0)
     return parser

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m datamodules.regvid.rehearsal.measure runs/regvid/shapes --shapes data/shapes
+    python -m experiments.rehearsal.measure runs/regvid/shapes --shapes data/shapes
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 from datamodules.errors import DataError
 from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.regvid.output import REGIONS
-from datamodules.regvid.rehearsal.claims import Topic, read, truths
-from datamodules.regvid.rehearsal.scenes import Scenes
+from experiments.rehearsal.claims import Topic, read, truths
+from experiments.rehearsal.scenes import Scenes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def measure_folder(folder: Path, scenes: Scenes) -> Verification:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints precision and recall."""
-    parser = argparse.ArgumentParser("python -m datamodules.regvid.rehearsal.measure", description=__doc__)
+    parser = argparse.ArgumentParser("python -m experiments.rehearsal.measure", description=__doc__)
     parser.add_argument("folder", type=Path, help="what the pipeline wrote, with stand-in models")
     parser.add_argument("--shapes", type=Path, default=Path("data/shapes"), help="the built-in data set (%(default)s)")
     asked = parser.parse_args(arguments)

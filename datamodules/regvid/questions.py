@@ -1,0 +1,152 @@
+"""How one question becomes an answer that can be used: what was answered before, else a call, and another try."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from datamodules.errors import DataError
+from datamodules.regvid.accounts import Stage
+from datamodules.regvid.completions import LONGEST_REASON, ChatAnswer, answer_in
+from datamodules.regvid.journal import Entry, Filed, request_key
+from datamodules.regvid.models import CallError, ChatRequest, Models, RejectedError, Role
+from datamodules.regvid.parsing import UnreadableError, clean, one_line
+from datamodules.regvid.prompts import Prompts
+from datamodules.regvid.transport import Transport, WaitingError
+
+T = TypeVar("T")
+
+STAGE_OF: dict[Role, Stage] = {
+    "describe": "describe",
+    "split": "verify",
+    "judge": "verify",
+    "rewrite": "verify",
+    "instruct": "instruct",
+}
+
+
+class UnusableError(Exception):
+    """A question without a usable answer, after all attempts.
+
+    Args:
+        reason: Why, the same for all such cases.
+        detail: Why in this case.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """An answer that could be read.
+
+    Attributes:
+        value: What it says.
+        problems: What is wrong with parts of it; without any, no further attempt is made.
+    """
+
+    value: T
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class Questions:
+    """Puts the questions of a run.
+
+    Attributes:
+        models: Who is asked.
+        prompts: For the words of another attempt.
+        transport: Makes the calls.
+        stages: Whose calls may be made; of the others, what was answered before is read.
+    """
+
+    models: Models
+    prompts: Prompts
+    transport: Transport
+    stages: Collection[Stage]
+
+    async def ask(self, role: Role, video: str, request: ChatRequest, read: Callable[[str], Reading[T]]) -> T:
+        """The answer to a question, as `read` reads it: the first without a problem, else the best one.
+
+        Args:
+            role: Whose question it is.
+            video: What it is about.
+            request: The question; how it is sampled is up to the model.
+            read: Reads an answer; raises `UnreadableError` for one that is of no use at all. It runs in a thread, so
+                that no answer can keep others waiting, and whatever else it raises means the same.
+
+        Raises:
+            UnusableError: No answer can be used.
+            WaitingError: This run does not get it answered.
+        """
+        model = self.models.of(role)
+        asked = replace(request, max_tokens=model.max_tokens, temperature=model.temperature)
+        best: Reading[T] | None = None
+        problem = kind = ""
+        for attempt in range(self.transport.patience.attempts):
+            try:
+                filed = await self._answered(role, video, asked, attempt)
+            except RejectedError as error:
+                if not attempt:
+                    raise WaitingError(str(error)) from None
+                break  # asked for a longer answer, for one
+            answer = answer_in(filed.received)
+            try:
+                reading = await asyncio.to_thread(_read, answer, asked, read)
+            except UnreadableError as error:
+                problem, kind = _short(str(error)), error.kind
+            else:
+                if best is None or len(reading.problems) < len(best.problems):
+                    best = reading
+                if not reading.problems:
+                    break
+                problem = _short("; ".join(reading.problems))
+            self.transport.journal.dispute(filed, problem)
+            asked = self._asked_again(request, asked, answer, problem)
+        if best is None:
+            raise UnusableError(kind, problem)
+        return best.value
+
+    def _asked_again(self, request: ChatRequest, asked: ChatRequest, answer: ChatAnswer, problem: str) -> ChatRequest:
+        text = f"{request.text}\n\n{self.prompts.again(problem)}"
+        return replace(asked, text=text, max_tokens=asked.max_tokens * (2 if answer.cut else 1))
+
+    async def _answered(self, role: Role, video: str, request: ChatRequest, attempt: int) -> Filed:
+        model = self.models.of(role)
+        entry = Entry(request_key(role, model, request, attempt), role, model.model, video, attempt)
+        for filed in self.transport.journal.find(entry.key):
+            try:
+                answer_in(filed.received)
+            except (CallError, DataError):
+                continue
+            return filed
+        if STAGE_OF[role] not in self.stages:
+            raise WaitingError(f"{STAGE_OF[role]} is not among the stages of this run")
+        return await self.transport.fetch(model, request, entry)
+
+
+def _read(answer: ChatAnswer, request: ChatRequest, read: Callable[[str], Reading[T]]) -> Reading[T]:
+    if answer.refusal:
+        raise UnreadableError(f"refused: {answer.refusal}", "refused")
+    if answer.problem:
+        raise UnreadableError(answer.problem)
+    if answer.cut:
+        raise UnreadableError(f"cut off at {request.max_tokens} tokens", "cut off")
+    if not answer.text.strip():
+        raise UnreadableError("empty", "empty")
+    try:
+        return read(answer.text)
+    except UnreadableError:
+        raise
+    except Exception as error:
+        # a reader that fails on an answer does so again in every run: the answer is kept, and asked for anew
+        raise UnreadableError(f"it cannot be read ({type(error).__name__})") from error
+
+
+def _short(problem: str) -> str:
+    return one_line(clean(problem))[:LONGEST_REASON]

@@ -1,0 +1,361 @@
+"""A run against a server that does what servers should not: what it costs, what is kept, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat_models import carry_out, videos
+from datamodules.errors import DataError
+from datamodules.regvid.budget import Limits
+from datamodules.regvid.journal import Journal
+from datamodules.regvid.run import Result
+from datamodules.regvid.transport import Patience
+from datamodules.regvid.videos import Videos
+from misbehaving import Asked, MisbehavingServer, Reply, proper
+
+QUICK = Patience(first_wait=0.01, longest_wait=0.02)
+NAMES = ("a", "b")
+MANY = tuple("abcdef")
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MisbehavingServer]:
+    with MisbehavingServer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Videos:
+    return videos(tmp_path_factory.mktemp("videos"), names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Videos:
+    return videos(tmp_path_factory.mktemp("many"), names=MANY)
+
+
+@pytest.fixture(scope="module")
+def calm(server: MisbehavingServer, data: Videos, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a run writes that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("calm")
+    server.behave(proper)
+    carry_out(folder, server.models(), data, patience=QUICK)
+    return (folder / "samples.jsonl").read_bytes()
+
+
+def run(folder: Path, server: MisbehavingServer, data: Videos, **options: Any) -> Result:
+    asked = {name: options.pop(name) for name in ("timeout", "api_key_env") if name in options}
+    return carry_out(folder, server.models(**asked), data, **{"patience": QUICK, **options})
+
+
+def samples(folder: Path) -> bytes:
+    return (folder / "samples.jsonl").read_bytes()
+
+
+def responses(folder: Path) -> list[bytes]:
+    """Every body in the journal."""
+    with Journal(folder / "journal.sqlite") as journal:
+        return [body for (body,) in journal._connection.execute("SELECT body FROM responses ORDER BY call")]
+
+
+def spent(folder: Path) -> int:
+    with Journal(folder / "journal.sqlite") as journal:
+        return journal.spent().tokens
+
+
+def at_first(role: str, **reply: Any) -> Callable[[Asked], Reply]:
+    """So at the first call of a role."""
+    return lambda asked: Reply(**reply) if asked.role == role and not asked.number else Reply()
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+KEY = "sk-never-to-be-seen"
+
+
+@pytest.mark.parametrize("end", ["\n", pytest.param("", marks=slow), pytest.param("\r\n", marks=slow)])
+def test_a_key_is_nowhere_but_in_the_header(
+    end: str, server: MisbehavingServer, data: Videos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGVID_KEY", KEY + end)
+    echo = json.dumps({"error": {"message": f"no such key {KEY}, {KEY!r}"}}).encode()
+    server.behave(at_first("judge", status=500, body=echo, headers={"X-Key": KEY}))
+    run(tmp_path, server, data, api_key_env="REGVID_KEY")
+    assert server.keys == {f"Bearer {KEY}"}
+    assert any(b"no such key ***" in body for body in responses(tmp_path))
+    assert not [path for path in tmp_path.iterdir() if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+ODD: dict[str, str] = {
+    "two braces": '{{"1": "a dog"}}',
+    "a set": "The regions {[1], [2]} are here.",
+    "digits": '{"1": ' + "1" * 5000 + "}",
+    "lines": "Here:" + "\n" * 60_000 + "x",
+    "braces": "{a}" * 200_000,
+}
+
+
+@pytest.mark.parametrize("form", ODD)
+@pytest.mark.parametrize("role", ["describe", pytest.param("split", marks=slow)])
+def test_one_odd_answer_is_unreadable_once(
+    role: str, form: str, server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """A parser that crashed on an answer did so on every restart, and one that took minutes blocked the run."""
+    server.behave(at_first(role, content=ODD[form]))
+    started = time.monotonic()
+    run(tmp_path, server, data)
+    assert time.monotonic() - started < 20
+    assert samples(tmp_path) == calm
+    assert any(ODD[form][:50].encode() in body for body in map(_unescaped, responses(tmp_path))), "it is kept"
+    server.behave(proper)
+    run(tmp_path, server, data)
+    assert not server.calls
+
+
+def _unescaped(body: bytes) -> bytes:
+    return str(json.loads(body)["choices"][0]["message"]["content"]).encode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("odd", ["\ud83d", pytest.param("\0", marks=slow), pytest.param("\x1b", marks=slow)])
+def test_what_no_file_can_hold_is_taken_out(odd: str, server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """Half a character failed when the next request was sent, and NUL reached the samples."""
+    told = json.dumps(dict.fromkeys("12", f"A{odd} ball rolls, it wears a hat, and it stops."))
+    server.behave(lambda asked: Reply(told) if asked.role == "describe" else Reply())
+    run(tmp_path, server, data)
+    assert b"A ball rolls" in samples(tmp_path)
+    assert json.dumps(odd).strip('"').encode() not in samples(tmp_path)
+
+
+USED: dict[str, dict[str, Any]] = {
+    "parts": {"content": [{"type": "text", "text": '{"1": "A ball rolls.", "2": "A box stands."}'}]},
+    "thoughts beside": {"message": {"reasoning_content": "Hm. {"}},
+    "closing tag alone": {"content": 'I see {"1": "no"}. </think>\n{"1": "A ball rolls.", "2": "A box stands."}'},
+    "usage is a list": {"usage": [1, 2]},
+    "usage is text": {"usage": "none"},
+}
+
+
+@pytest.mark.parametrize("form", ["parts", *(pytest.param(form, marks=slow) for form in list(USED)[1:])])
+def test_an_answer_in_another_shape_is_used(form: str, server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """Content as a list of parts: 24 calls paid, 0 samples, exit 0; thoughts stood in 14 of 48 samples."""
+    server.behave(lambda asked: Reply(**USED[form]) if asked.role == "describe" else Reply())
+    run(tmp_path, server, data)
+    assert server.calls["describe"] == len(NAMES), "none was asked for again"
+    assert samples(tmp_path).count(b"detailed") >= 2 * len(NAMES)
+    assert b"I see" not in samples(tmp_path) and b"Hm." not in samples(tmp_path)
+
+
+STREAM = b'data: {"choices": [{"delta": {"content": "%s"}}]}\n\ndata: [DONE]\n\n'
+PAID: dict[str, dict[str, Any]] = {
+    "html": {"body": b"<html>gone</html>"},
+    "no choices": {"body": b'{"choices": []}'},
+    "a stream of talk": {"body": STREAM % b"Well."},
+    "a bad byte": {"body": b'{"choices": [{"message": {"content": "\xff"}}]}'},
+    "empty": {"body": b""},
+    "a tool": {"content": "", "message": {"tool_calls": [{"id": "1"}]}},
+    "thoughts alone": {"content": "", "message": {"reasoning_content": "Hm."}},
+    "a thought left over": {"content": "<think> Hm."},
+}
+
+
+@pytest.mark.parametrize("form", ["html", *(pytest.param(form, marks=slow) for form in list(PAID)[1:])])
+def test_what_was_paid_for_is_kept(
+    form: str, server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """Bodies of unknown shape were thrown away, and asked for seven times."""
+    server.behave(at_first("describe", **PAID[form]))
+    run(tmp_path, server, data)
+    assert samples(tmp_path) == calm
+    assert server.calls["describe"] == len(NAMES) + 1
+    assert len(responses(tmp_path)) == server.calls.total()
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_paid_twice(
+    server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    server.behave(proper)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            shutil, "disk_usage", lambda path: usage._replace(free=0 if server.calls.total() > 5 else 2**40)
+        )
+        with pytest.raises(DataError, match="the disk is full, 0 MiB are free"):
+            run(tmp_path, server, data)
+    assert len(responses(tmp_path)) == server.calls.total() < 16
+    run(tmp_path, server, data)
+    assert samples(tmp_path) == calm
+    assert max(server.requests.values()) == 1
+
+
+# --- the budget -----------------------------------------------------------------------------------------------------
+
+
+def late(asked: Asked) -> Reply:
+    """Half of all answers come when nobody waits any more."""
+    return Reply(wait=0.5 if asked.number % 2 else 0.0)
+
+
+BILLS: dict[str, tuple[Callable[[Asked], Reply], int, dict[str, Any]]] = {
+    "dear pictures": (proper, 2833, {}),
+    "late": (late, 85, {"timeout": 0.25}),
+    "thoughts in the total alone": (lambda asked: Reply(hidden=random.Random(asked.text).randrange(3000)), 85, {}),
+    "negative": (lambda asked: Reply(usage={"prompt_tokens": -500, "completion_tokens": -9}), 85, {}),
+    "nothing counted": (lambda asked: Reply(usage=None), 85, {}),
+}
+
+
+@pytest.mark.parametrize("concurrency", [32, pytest.param(8, marks=slow)])
+@pytest.mark.parametrize("kind", BILLS)
+def test_the_bill_stays_within_the_limit(
+    kind: str, concurrency: int, server: MisbehavingServer, many: Videos, tmp_path: Path
+) -> None:
+    """Of 100,000 tokens 124,731 were billed at concurrency 8, and 206,117 at 32; and the journal said less."""
+    behaviour, image, options = BILLS[kind]
+    server.behave(behaviour, image)
+    limit = 20_000
+    result = run(tmp_path, server, many, budget=Limits(tokens=limit), concurrency=concurrency, **options)
+    time.sleep(options.get("timeout", 0.0))
+    assert server.calls.total() >= 3
+    assert server.bill <= limit
+    assert server.bill <= spent(tmp_path) <= limit
+    assert result.stopped == "" or "regvid.budget.tokens, 20000" in result.stopped
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_killed_runs_say_what_they_have_cost(
+    kills: int, server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """Six kill -9: billed 245,263, journal 234,007."""
+    server.behave(lambda asked: Reply(wait=0.02))
+    dice = random.Random(kills)
+    for _ in range(kills):
+        aim = server.calls.total() + dice.randint(1, 4)
+        child = os.fork()
+        if not child:
+            try:
+                run(tmp_path, server, data)
+            finally:
+                os._exit(0)
+        while server.calls.total() < aim and os.waitpid(child, os.WNOHANG) == (0, 0):
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    time.sleep(0.1)
+    assert spent(tmp_path) >= server.bill
+    run(tmp_path, server, data)
+    assert samples(tmp_path) == calm
+    assert spent(tmp_path) >= server.bill
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+def failing(status: int, error: Any = "", **headers: str) -> Reply:
+    return Reply(status=status, body=json.dumps({"error": error}).encode(), headers=headers)
+
+
+OF_THE_SETUP: dict[str, Reply] = {
+    "402": failing(402, {"message": "no credit"}),
+    "another field": failing(400, {"message": "use max_completion_tokens", "param": "max_tokens"}),
+    "302": failing(302, Location="https://elsewhere.example"),
+    "quota": failing(429, {"message": "quota", "code": "insufficient_quota"}),
+}
+
+
+@pytest.mark.parametrize("kind", OF_THE_SETUP)
+def test_a_wrong_setup_stops_at_once(kind: str, server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """All but the last were bad content: the video was done, with 0 samples and exit 0; the last took 53 calls."""
+    server.behave(lambda asked: OF_THE_SETUP[kind])
+    with pytest.raises(DataError, match=r"model describe at 127\.0\.0\.1 with no key: status"):
+        run(tmp_path, server, data)
+    assert server.calls.total() == 1
+
+
+def test_too_long_a_context_lets_its_video_wait(
+    server: MisbehavingServer, data: Videos, many: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """Nothing is dropped for it, and what fits is done."""
+    long = failing(400, {"message": "maximum context length", "code": "context_length_exceeded"})
+    server.behave(lambda asked: long if asked.role == "describe" and asked.number == 1 else Reply())
+    result = run(tmp_path, server, data, concurrency=1)
+    assert result.funnel.waiting == {"describe": 1}
+    assert result.funnel.samples == 6 and not result.funnel.dropped
+    assert not run(tmp_path, server, data).waits
+    assert samples(tmp_path) == calm
+    server.behave(lambda asked: long)
+    result = run(tmp_path / "all", server, many)
+    assert "5 calls in a row got no answer, the last one: status 400: maximum context length" in result.stopped
+    assert server.calls.total() == 5
+
+
+def test_filtered_videos_stop_nothing(server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """A content filter on the first videos stopped every restart at the same place: the refusal is the answer."""
+    filtered = failing(400, {"message": "policy", "code": "content_filter"})
+    server.behave(lambda asked: filtered if asked.role == "describe" and "s/b-0" not in asked.text else Reply())
+    result = run(tmp_path, server, data)
+    assert not result.stopped and not result.waits
+    assert result.funnel.dropped["describe", "region", "refused"] == 2 * (len(NAMES) - 1)
+    assert result.funnel.samples == 6
+    before = server.calls.total()
+    run(tmp_path, server, data)
+    assert server.calls.total() == before
+
+
+@pytest.mark.parametrize("role", ["describe", pytest.param("split", marks=slow)])
+def test_a_run_that_comes_to_nothing_is_an_error(
+    role: str, server: MisbehavingServer, data: Videos, tmp_path: Path
+) -> None:
+    server.behave(lambda asked: Reply("I would rather not.") if asked.role == role else Reply())
+    with pytest.raises(DataError, match="nothing is left of 4 regions, the most frequent reason: "):
+        run(tmp_path, server, data)
+    assert samples(tmp_path) == b""
+
+
+class Limited:
+    """Takes so many calls in any second of its own, which is shorter than one."""
+
+    def __init__(self, calls: int, second: float) -> None:
+        self.calls, self.second = calls, second
+        self.taken: list[float] = []
+        self.refused = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, asked: Asked) -> Reply:
+        with self.lock:
+            at = time.monotonic()
+            self.taken = [other for other in self.taken if other > at - self.second]
+            if len(self.taken) >= self.calls:
+                self.refused += 1
+                return failing(429, {"message": "slow down"}, **{"Retry-After": f"{self.second}"})
+            self.taken.append(at)
+            return Reply()
+
+
+def test_a_server_with_a_rate_is_borne(server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path) -> None:
+    """At concurrency 32 the run ended after 9 s with nothing done; `test_pace.py` has the pace itself."""
+    limited = Limited(5, 0.2)
+    server.behave(limited)
+    run(tmp_path, server, data, concurrency=32)
+    assert samples(tmp_path) == calm
+    assert limited.refused < 0.3 * (server.calls.total() - limited.refused)
+
+
+def test_a_server_that_wants_a_day_is_not_waited_for(server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    server.behave(lambda asked: failing(429, {"message": "tomorrow"}, **{"Retry-After": "86400"}))
+    result = run(tmp_path, server, data)
+    assert "the server wants 86400 s without calls: status 429: tomorrow" in result.stopped
+    assert server.calls.total() == 1
