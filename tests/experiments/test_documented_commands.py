@@ -26,7 +26,9 @@ def small(command: Documented) -> bool:
 
 
 PLANNED = [
-    pytest.param(command, id=f"{command.file}-{number}", marks=[] if command.options == SMALLEST else [pytest.mark.slow])
+    pytest.param(
+        command, id=f"{command.file}-{number}", marks=[] if command.options == SMALLEST else [pytest.mark.slow]
+    )
     for number, command in enumerate(COMMANDS)
     if not models(command) & NEEDS_A_CHECKPOINT
 ]
