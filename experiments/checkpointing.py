@@ -28,9 +28,25 @@ class RunCheckpoint(ModelCheckpoint):
         super().__init__(folder, save_last=True, save_top_k=0, enable_version_counter=False)
         self.every = every
         self.termination = termination
+        self._logged: int | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Says that no batch has begun: Lightning has counted the next one already, and would go on behind it."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        progress["is_last_batch"] &= progress["current"]["ready"] == progress["current"]["completed"]
+        for counts in (progress["total"], progress["current"]):
+            counts["ready"] = counts["completed"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remembers how many steps loggers have been told of."""
+        self._logged = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Saves, if it is time; ends the run after that, if it is asked to."""
+        if self._logged is not None:
+            # where a validation was due before the checkpoint, Lightning counts a step that it does not run
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._logged
+            self._logged = None
         ends = self.termination.agreed(trainer)
         if trainer.global_step and (ends or trainer.global_step % self.every == 0):
             self._save(trainer)

@@ -225,6 +225,8 @@ def main(arguments: Sequence[str]) -> None:
     """
     # a worker's share of tiny data is the user's decision
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # the data module goes on where the checkpoint was
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
     # scores are gathered from all ranks before they are logged
     warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist=True")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
