@@ -103,6 +103,7 @@ class RegionDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.video_backend = video_backend
+        self._restored: int | None = None
 
     def _check_split(self) -> None:
         size = self.micro_batch_size
@@ -117,17 +118,41 @@ class RegionDataModule(LightningDataModule):
             for source in sources.values():
                 source.prepare()
 
+    def state_dict(self) -> dict[str, int]:
+        """Of a checkpoint: the samples that the running epoch has behind it, and those of a step, over all ranks."""
+        return {"consumed": self._consumed(), "step_samples": self._step_samples}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on behind the samples that were consumed, on as many ranks or others.
+
+        Raises:
+            DataError: A step of this training would have more samples, or fewer.
+        """
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        before, now, ranks = state["step_samples"], self._step_samples, self._world_size
+        if before != now:
+            share = (
+                f"set data.batch_size to {before // ranks}" if before % ranks == 0 else "take another number of them"
+            )
+            raise DataError(
+                f"the checkpoint's steps are of {before} samples, these of {now}, data.batch_size {self.batch_size} on "
+                f"{ranks} ranks: {share}, or begin a new run from its weights by --model.init_from"
+            )
+        self._restored = state["consumed"]
+
     def train_dataloader(self) -> DataLoader[Any]:
         """This rank's stream, an optimiser step an item; a resumed run goes on in the middle of its epoch."""
         sources = self._named("train")
         lengths = {name: len(source) for name, source in sources.items()}
         shares = self.weights or lengths
         stream = SampleStream(list(sources.values()), [shares[name] for name in sources], self.seed)
-        step_samples = self.batch_size * self._world_size
+        step_samples = self._step_samples
         epoch_size = (self.epoch_size or sum(lengths.values())) // step_samples * step_samples
         if not epoch_size:
             raise DataError(f"{sum(lengths.values())} training samples do not fill one batch of {step_samples}")
-        consumed = self._consumed() % epoch_size
+        consumed = (self._consumed() if self._restored is None else self._restored) % epoch_size
+        self._restored = None
         if self.token_budget is not None:
             steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank)
             whole = TrainSampler(stream, epoch_size, consumed=consumed)
@@ -197,9 +222,14 @@ class RegionDataModule(LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
+    @property
+    def _step_samples(self) -> int:
+        """Samples of a step, over all ranks."""
+        return self.batch_size * self._world_size
+
     def _consumed(self) -> int:
-        """Samples of the running epoch that a restored run has behind it, over all ranks."""
+        """Samples of the running epoch that a run has behind it, over all ranks."""
         assert self.trainer is not None
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         batches: int = progress.processed
-        return batches * self.batch_size * self._world_size
+        return batches * self._step_samples

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import namespace_to_dict
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -19,6 +20,7 @@ from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.config.interpolation import interpolated
 from experiments.config.run_parser import RunParser
+from experiments.recipe import recipe
 from experiments.reporting import Report
 from experiments.termination import Termination
 from experiments.tracking.costs import Costs
@@ -26,7 +28,7 @@ from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_fo
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
 from experiments.tracking.run_tags import command_tag, place, run_tags
-from experiments.tracking.training_run import training_run
+from experiments.tracking.training_run import check_not_lost, training_run
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
@@ -127,7 +129,7 @@ class RegionCLI(LightningCLI):
         kwargs["callbacks"] = [
             *(trainer.callbacks or []),
             termination,
-            RunCheckpoint(folder, run.save_every, termination),
+            RunCheckpoint(folder, run.save_every, termination, self._recipe),
             Costs(),
             Report(run.pictures, min(run.pictures, 4)),
         ]
@@ -148,6 +150,8 @@ class RegionCLI(LightningCLI):
         resumed = training and self.config_init[self.subcommand].ckpt_path is not None
         store = Store(store_address(run.root, run.tracking_uri))
         run_id = training_run(store, run.experiment, folder) if run.join or resumed else None
+        if training and run_id is not None and self.config_init[self.subcommand].ckpt_path == "last":
+            check_not_lost(store, run_id, folder / "checkpoints" / "last.ckpt")
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
         # what a run began with stays its own, but for its place, which may have been moved
@@ -162,6 +166,10 @@ class RegionCLI(LightningCLI):
             run_id,
             skip_logged=training,
         )
+
+    def _recipe(self) -> dict[str, str]:
+        """What decides the training, of the configuration as it was given."""
+        return recipe(namespace_to_dict(self.config[self.subcommand]))
 
     def _checkpoint(self, folder: Path) -> Path | None:
         """Where the weights that the run is about lie: those it makes, or those it evaluates."""

@@ -22,8 +22,8 @@ from lightning_modules.planning.step import Step, make_batch
 from lightning_modules.planning.weightless import Autocast, prepare
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.combinations import check_options, check_strategy
-from lightning_modules.training.precision import check_precision
 from lightning_modules.training.layers import layers_of, run_again
+from lightning_modules.training.precision import check_precision
 from lightning_modules.training.sharding import FullySharded
 
 if TYPE_CHECKING:

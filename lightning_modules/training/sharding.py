@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from datamodules.errors import DataError
-from lightning_modules.checkpoints.files import WRITING, beside_place, move_into_place
+from lightning_modules.checkpoints.files import WRITING, beside_place, bytes_of, move_into_place, room_for
 from lightning_modules.checkpoints.sharded import sharded_names
 from lightning_modules.checkpoints.weights import compare_names
 from lightning_modules.training.layers import layers_of
@@ -71,16 +71,26 @@ class FullySharded(ModelParallelStrategy):
         fully_shard(backbone, **options)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
-        """Every process writes beside the place; the first one moves the whole there when all are done."""
+        """Every process writes beside the place; the first one moves the whole there when all are done.
+
+        Raises:
+            DataError: The disk is full.
+        """
         path = Path(self.broadcast(filepath))
         if self.is_global_zero:
             beside_place(path)
         self.barrier()
-        super().save_checkpoint(checkpoint, path.with_name(path.name + WRITING), storage_options)
+        with room_for(self._needed(checkpoint), path):
+            super().save_checkpoint(checkpoint, path.with_name(path.name + WRITING), storage_options)
         self.barrier()
         if self.is_global_zero:
             move_into_place(path)
         self.barrier()
+
+    def _needed(self, checkpoint: dict[str, Any]) -> int:
+        """Bytes of a checkpoint, all processes together; what replicas share is written once."""
+        held = self.reduce(torch.tensor(bytes_of(checkpoint), device=self.root_device), reduce_op="sum")
+        return int(held) // (self.replicas if self.save_distributed_checkpoint else 1)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads each process's share, whatever the number of processes was that wrote it.

@@ -38,9 +38,9 @@ class Positions:
 class Numbers(RegionDataModule):
     """The real order of samples, and nothing read for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int = BATCH) -> None:
         source = cast(Any, Ten())
-        super().__init__(train={"ten": source}, val={"ten": source}, batch_size=BATCH, num_workers=0)
+        super().__init__(train={"ten": source}, val={"ten": source}, batch_size=batch_size, num_workers=0)
 
     def _dataset(self, split: str) -> Any:
         return Positions()

@@ -16,8 +16,8 @@ from lightning_modules.planning.measuring import LiveMemory, evaluation, trainin
 from lightning_modules.planning.step import make_batch
 from lightning_modules.planning.weightless import Weightless
 from lightning_modules.region_module import Part, RegionModule
-from lightning_modules.training.lora import LoraOptions
 from lightning_modules.training.layers import layers_of, run_again
+from lightning_modules.training.lora import LoraOptions
 
 TOLERANCE = 0.02  # what is no activation but lives on: positions, masks, what the model has looked up
 

@@ -30,9 +30,9 @@ from lightning_modules.planning.plan import assembled
 from lightning_modules.planning.step import Step, make_batch
 from lightning_modules.planning.weightless import Autocast, prepare
 from lightning_modules.region_module import RegionModule
+from lightning_modules.training.layers import layers_of, run_again
 from lightning_modules.training.lora import LoraOptions
 from lightning_modules.training.losses import pass_losses, step_counts
-from lightning_modules.training.layers import layers_of, run_again
 
 MODELS = Path(__file__).parents[3] / "experiments" / "models"
 STAGE_1 = ("vision_tower", "language_model")
