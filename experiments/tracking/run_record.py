@@ -57,6 +57,8 @@ class RunRecord(SaveConfigCallback):
         assert trainer.state.fn is not None
         command, folder = trainer.state.fn.value, Path(trainer.default_root_dir)
         tracked = [logger for logger in trainer.loggers if isinstance(logger, RunLogger)]
+        for run in tracked:
+            run.go_on()
         if command == "fit" and tracked:
             write_text(folder / RUN_ID, f"{tracked[0].run_id}\n")
         text = self.parser.dump(self.config, skip_none=False, skip_validation=True)  # it made the run
