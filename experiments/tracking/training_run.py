@@ -46,7 +46,7 @@ def check_not_lost(store: Store, run_id: str, checkpoint: Path) -> None:
     if step is not None and not checkpoint.exists():
         raise DataError(
             f"--ckpt_path last: there is no {checkpoint}, which MLflow run {run_id} saved at step {step}: bring it "
-            "back, or begin a new run: without --ckpt_path, or with another --run.name"
+            "back, delete that run, or begin a new one without --ckpt_path or with another --run.name"
         )
 
 
