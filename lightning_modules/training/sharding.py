@@ -90,7 +90,7 @@ class FullySharded(ModelParallelStrategy):
     def _needed(self, checkpoint: dict[str, Any]) -> int:
         """Bytes of a checkpoint, all processes together; what replicas share is written once."""
         held = self.reduce(torch.tensor(bytes_of(checkpoint), device=self.root_device), reduce_op="sum")
-        return int(held) // (self.replicas if self.save_distributed_checkpoint else 1)
+        return int(held) // (self.replicas if self._save_distributed_checkpoint else 1)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads each process's share, whatever the number of processes was that wrote it.
