@@ -119,8 +119,13 @@ class Prepared(VideoRegionModule):
 
     def __init__(self, setting: Setting) -> None:
         base = BaseModel(architecture=setting.architecture, tokenizer=BYTES, dtype=DTYPE)
-        layers = {"checkpoint_activations": setting.checkpointed, "compile_layers": setting.compiled}
-        super().__init__(base=base, prompt="plain", **layers, **OPTIONS[setting.method])
+        super().__init__(
+            base=base,
+            prompt="plain",
+            checkpoint_activations=setting.checkpointed,
+            compile_layers=setting.compiled,
+            **OPTIONS[setting.method],
+        )
         self.setting = setting
 
     def configure_model(self) -> None:

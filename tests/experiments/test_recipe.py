@@ -90,7 +90,8 @@ def on_rank(rank: int, ranks: int, batch_size: int, steps: int = 0) -> Numbers:
     """The data of one of several processes, `steps` into the first epoch."""
     data = Numbers(batch_size)
     progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=steps)))
-    loop, state = SimpleNamespace(epoch_loop=progress), SimpleNamespace(fn="fit")
+    epochs = SimpleNamespace(current=SimpleNamespace(processed=0))
+    loop, state = SimpleNamespace(epoch_loop=progress, epoch_progress=epochs), SimpleNamespace(fn="fit")
     data.trainer = cast(Any, SimpleNamespace(world_size=ranks, global_rank=rank, fit_loop=loop, state=state))
     return data
 
@@ -98,7 +99,7 @@ def on_rank(rank: int, ranks: int, batch_size: int, steps: int = 0) -> Numbers:
 def test_another_number_of_ranks_goes_on_behind_the_same_samples() -> None:
     """Positions were worked out from the new sizes: samples came again or were left out."""
     saved = on_rank(0, 1, BATCH, steps=3).state_dict()
-    assert saved == {"consumed": 3 * BATCH, "step_samples": BATCH}
+    assert saved == {"epoch": 0, "consumed": 3 * BATCH, "step_samples": BATCH}
     seen = []
     for rank in range(2):
         data = on_rank(rank, 2, BATCH // 2, steps=3)
@@ -106,6 +107,15 @@ def test_another_number_of_ranks_goes_on_behind_the_same_samples() -> None:
         seen += [batch.flatten().tolist() for batch in data.train_dataloader()]
     steps = [{*map(int, [*seen[step], *seen[step + 2]])} for step in range(2)]
     assert steps == [{7, 8}, {9, EPOCH}]
+
+
+def test_a_loader_whose_workers_begin_before_the_epoch_is_known_reads_that_epoch() -> None:
+    """In every epoch but the first a resumed training read the first one's samples again."""
+    data = on_rank(0, 1, BATCH)
+    data.load_state_dict({"epoch": 1, "consumed": 3 * BATCH, "step_samples": BATCH})
+    loader = data.train_dataloader()
+    cast(Any, loader.sampler).set_epoch(0)  # by Lightning, which has not restored its loops
+    assert [batch.flatten().tolist() for batch in loader] == [[17, 18], [19, 20]]
 
 
 @pytest.mark.parametrize(
