@@ -103,6 +103,7 @@ class RegionDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.video_backend = video_backend
+        self._restored: dict[str, int] | None = None
 
     def _check_split(self) -> None:
         size = self.micro_batch_size
@@ -117,22 +118,49 @@ class RegionDataModule(LightningDataModule):
             for source in sources.values():
                 source.prepare()
 
+    def state_dict(self) -> dict[str, int]:
+        """Of a checkpoint: the running epoch, the samples that it has behind it and those of a step, over all ranks."""
+        return {**self._progress(), "step_samples": self._step_samples}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on behind the samples that were consumed, on as many ranks or others.
+
+        Raises:
+            DataError: A step of this training would have more samples, or fewer.
+        """
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        before, now, ranks = state["step_samples"], self._step_samples, self._world_size
+        if before != now:
+            share = (
+                f"set data.batch_size to {before // ranks}" if before % ranks == 0 else "take another number of them"
+            )
+            raise DataError(
+                f"the checkpoint's steps are of {before} samples, these of {now}, data.batch_size {self.batch_size} on "
+                f"{ranks} ranks: {share}, or begin a new run from its weights by --model.init_from"
+            )
+        self._restored = state
+        # made before the checkpoint was read, where the length of the training has been asked for
+        self.trainer.fit_loop._combined_loader = None
+
     def train_dataloader(self) -> DataLoader[Any]:
         """This rank's stream, an optimiser step an item; a resumed run goes on in the middle of its epoch."""
         sources = self._named("train")
         lengths = {name: len(source) for name, source in sources.items()}
         shares = self.weights or lengths
         stream = SampleStream(list(sources.values()), [shares[name] for name in sources], self.seed)
-        step_samples = self.batch_size * self._world_size
+        step_samples = self._step_samples
         epoch_size = (self.epoch_size or sum(lengths.values())) // step_samples * step_samples
         if not epoch_size:
             raise DataError(f"{sum(lengths.values())} training samples do not fill one batch of {step_samples}")
-        consumed = self._consumed() % epoch_size
+        progress = self._restored or self._progress()
+        self._restored = None
+        consumed, epoch = progress["consumed"] % epoch_size, progress["epoch"]
         if self.token_budget is not None:
             steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank)
-            whole = TrainSampler(stream, epoch_size, consumed=consumed)
+            whole = TrainSampler(stream, epoch_size, consumed=consumed, first_epoch=epoch)
             return self._loader(steps, whole, step_samples, self._collate().groups)
-        sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, consumed)
+        sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, consumed, epoch)
         size = self.micro_batch_size
         collate = self._collate()
         return self._loader(
@@ -197,9 +225,14 @@ class RegionDataModule(LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
 
-    def _consumed(self) -> int:
-        """Samples of the running epoch that a restored run has behind it, over all ranks."""
+    @property
+    def _step_samples(self) -> int:
+        """Samples of a step, over all ranks."""
+        return self.batch_size * self._world_size
+
+    def _progress(self) -> dict[str, int]:
+        """The running epoch, and the samples that it has behind it, over all ranks."""
         assert self.trainer is not None
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        batches: int = progress.processed
-        return batches * self.batch_size * self._world_size
+        loop: Any = self.trainer.fit_loop
+        consumed = loop.epoch_loop.batch_progress.current.processed * self._step_samples
+        return {"epoch": loop.epoch_progress.current.processed, "consumed": consumed}

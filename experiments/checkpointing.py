@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
+from experiments.recipe import RECIPE, compare
 from experiments.termination import Termination
+from experiments.tracking.mlflow_runs import RunLogger
+from experiments.tracking.training_run import SAVED
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -22,15 +28,45 @@ class RunCheckpoint(ModelCheckpoint):
         folder: Where it lies.
         every: Optimiser steps from one to the next.
         termination: Knows whether the run is asked to end.
+        recipe: What the training is made of, once its data are prepared: a checkpoint of another is refused.
     """
 
-    def __init__(self, folder: Path, every: int, termination: Termination) -> None:
+    def __init__(
+        self, folder: Path, every: int, termination: Termination, recipe: Callable[[], dict[str, str]] | None = None
+    ) -> None:
         super().__init__(folder, save_last=True, save_top_k=0, enable_version_counter=False)
         self.every = every
         self.termination = termination
+        self._recipe = None if recipe is None else cache(recipe)
+        self._logged: int | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Says that no batch has begun: Lightning has counted the next one already, and would go on behind it."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        progress["is_last_batch"] &= progress["current"]["ready"] == progress["current"]["completed"]
+        for counts in (progress["total"], progress["current"]):
+            counts["ready"] = counts["completed"]
+        if self._recipe is not None:
+            checkpoint[RECIPE] = self._recipe()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuses another training's; remembers how many steps loggers have been told of.
+
+        Raises:
+            DataError: What decides the training has changed.
+        """
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        if self._recipe is not None and RECIPE in checkpoint:
+            compare(self._recipe(), checkpoint[RECIPE], trainer.ckpt_path)
+        self._logged = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Saves, if it is time; ends the run after that, if it is asked to."""
+        if self._logged is not None:
+            # where a validation was due before the checkpoint, Lightning counts a step that it does not run
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._logged
+            self._logged = None
         ends = self.termination.agreed(trainer)
         if trainer.global_step and (ends or trainer.global_step % self.every == 0):
             self._save(trainer)
@@ -53,3 +89,6 @@ class RunCheckpoint(ModelCheckpoint):
     def _save(self, trainer: Trainer) -> None:
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+            for logger in trainer.loggers:
+                if isinstance(logger, RunLogger) and trainer.is_global_zero:
+                    logger.experiment.set_tag(logger.run_id, SAVED, str(trainer.global_step))

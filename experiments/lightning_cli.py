@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import namespace_to_dict
 from lightning import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -22,6 +23,7 @@ from experiments.config.run_parser import RunParser
 from experiments.opening import Opening
 from experiments.progress import Progress
 from experiments.quiet import quieten
+from experiments.recipe import recipe
 from experiments.reporting import Report
 from experiments.termination import Termination
 from experiments.tracking.costs import Costs
@@ -29,7 +31,7 @@ from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_fo
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
 from experiments.tracking.run_tags import command_tag, place, run_tags
-from experiments.tracking.training_run import training_run
+from experiments.tracking.training_run import check_not_lost, training_run
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
@@ -108,7 +110,7 @@ class RegionCLI(LightningCLI):
             *(trainer.callbacks or []),
             *self._progress(),
             termination,
-            RunCheckpoint(folder, run.save_every, termination),
+            RunCheckpoint(folder, run.save_every, termination, self._recipe),
             Costs(),
             Opening(),
             Report(run.pictures, min(run.pictures, 4)),
@@ -139,6 +141,8 @@ class RegionCLI(LightningCLI):
         within = checkpoint is not None and checkpoint.resolve().is_relative_to(folder.resolve())
         joins = not training and within if run.join is None else run.join
         run_id = training_run(store, run.experiment, folder) if joins or resumed else None
+        if training and run_id is not None and self.config_init[self.subcommand].ckpt_path == "last":
+            check_not_lost(store, run_id, folder / "checkpoints" / "last.ckpt")
         if run.join and run_id is None:
             raise DataError(f"--run.join: there is no tracked training in {folder}")
         # what a run began with stays its own, but for its place, which may have been moved
@@ -153,6 +157,10 @@ class RegionCLI(LightningCLI):
             run_id,
             skip_logged=training,
         )
+
+    def _recipe(self) -> dict[str, str]:
+        """What decides the training, of the configuration as it was given."""
+        return recipe(namespace_to_dict(self.config[self.subcommand]))
 
     def _checkpoint(self, folder: Path) -> Path | None:
         """Where the weights that the run is about lie: those it makes, or those it evaluates."""

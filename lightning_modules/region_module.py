@@ -35,6 +35,7 @@ from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.training.combinations import check_numbers, check_options, check_strategy
 from lightning_modules.training.evaluation_losses import EvaluationLosses
 from lightning_modules.training.freezing import Part, freeze
+from lightning_modules.training.layers import compile_for_training, layers_of, run_again
 from lightning_modules.training.lora import LoraOptions, add_lora
 from lightning_modules.training.losses import pass_losses
 from lightning_modules.training.optimizers import OptimizerName, make_optimizer, warmup_cosine
@@ -68,6 +69,9 @@ class RegionModule(StepInPasses):
         init_from: Checkpoint of an earlier stage whose weights to start from.
         quantise: Keep the language model's linear layers in 4 (`nf4`) or 8 bits (`int8`); they no longer learn.
         lora: Adapters that learn in the language model's place.
+        checkpoint_activations: Keep a layer's input alone and run the layer again in the backward pass: less memory for
+            one more forward pass.
+        compile_layers: Compile the layers of tower and language model (`torch.compile`) for training.
         optimizer: `adamw`, or `adamw8bit` with its state in 8 bits.
         learning_rate: Peak, after the warm-up.
         betas: AdamW's.
@@ -82,7 +86,8 @@ class RegionModule(StepInPasses):
 
     default_num_frames = 1
     not_described: ClassVar[frozenset[str]] = frozenset(
-        {"base", "frozen", "init_from", "optimizer", "learning_rate", "betas", "weight_decay", "warmup", "evaluation"}
+        {"base", "frozen", "init_from", "checkpoint_activations", "compile_layers", "evaluation"}
+        | {"optimizer", "learning_rate", "betas", "weight_decay", "warmup"}
     )
     """Arguments that a checkpoint does not carry: how a model is trained and scored does not say what it is. A class of
     one's own may add to them."""
@@ -98,6 +103,8 @@ class RegionModule(StepInPasses):
         init_from: Path | None = None,
         quantise: Quantisation | None = None,
         lora: LoraOptions | None = None,
+        checkpoint_activations: bool = False,
+        compile_layers: bool = False,
         optimizer: OptimizerName = "adamw",
         learning_rate: float = 5e-5,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -116,6 +123,8 @@ class RegionModule(StepInPasses):
         self.init_from = init_from
         self.quantise: Quantisation | None = quantise
         self.lora = lora
+        self.checkpoint_activations = checkpoint_activations
+        self.compile_layers = compile_layers
         self.optimizer: OptimizerName = optimizer
         self.learning_rate = learning_rate
         self.betas = betas
@@ -155,8 +164,18 @@ class RegionModule(StepInPasses):
             self._start_from(self.init_from)
         else:
             self.adapt()
+        if learns:
+            self._prepare_layers()
         if self._trainer is not None and isinstance(self.trainer.strategy, FullySharded):
             self.trainer.strategy.shard(self.backbone)
+
+    def _prepare_layers(self) -> None:
+        """Before they are sharded: what is gathered for a layer is there while it runs, and runs again."""
+        for layer in layers_of(self.backbone):
+            if self.compile_layers:
+                compile_for_training(layer)
+            if self.checkpoint_activations:
+                run_again(layer)
 
     @property
     def _restored(self) -> bool:

@@ -13,6 +13,7 @@ from PIL import Image
 import cli
 from helpers import ARCHITECTURE, tokenizer_folder
 from lightning_modules import load
+from terminated import terminated
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,8 +50,9 @@ def test_fit_resume_and_export(tmp_path: Path, strategy: str, capsys: pytest.Cap
     """Two steps, two more from the last checkpoint, and a folder that answers."""
     arguments = options(tmp_path, strategy)
     checkpoint = tmp_path / "omni_rgpt" / "finetune" / "checkpoints" / "last.ckpt"
-    cli.main(["fit", *arguments, "--trainer.max_epochs=-1", "--trainer.max_steps=2"])
-    cli.main(["fit", *arguments, "--trainer.max_epochs=-1", "--trainer.max_steps=4", "--ckpt_path=last"])
+    arguments += ["--trainer.max_epochs=-1", "--trainer.max_steps=4"]
+    terminated(["fit", *arguments], step=2)
+    cli.main(["fit", *arguments, "--ckpt_path=last"])
     assert checkpoint.is_dir() == (strategy == "lora_fsdp2")
     cli.main(["export", f"--ckpt_path={checkpoint}", f"--to={tmp_path / 'out'}"])
     assert "model.safetensors" in capsys.readouterr().out

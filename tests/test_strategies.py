@@ -101,7 +101,7 @@ def assert_all_has_moved(folder: Path) -> dict[str, Any]:
     return found
 
 
-RECOMPUTED = "--trainer.strategy.init_args.checkpoint_activations=true"
+RECOMPUTED = "--model.checkpoint_activations=true"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ RECOMPUTED = "--trainer.strategy.init_args.checkpoint_activations=true"
     [
         ("pretrain", "single", ()),
         ("finetune", "single", ()),
-        ("finetune", "ddp", ()),
+        ("finetune", "ddp", (RECOMPUTED,)),
         ("finetune", "fsdp2", ()),
         ("finetune", "fsdp2", (RECOMPUTED,)),
         ("finetune", "lora_fsdp2", ()),

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from datamodules.batching.processor import Processed, RegionProcessor
 from datamodules.batching.sampling import Draw
 from datamodules.errors import DataError
+from datamodules.parent import end_with_parent
 from datamodules.prompting.choices import answered
 from datamodules.reading.checks import check_taught
 from datamodules.source import RegionSource
@@ -64,6 +65,7 @@ def begin_worker(number: int) -> None:
     Without such a function Lightning seeds workers by one of its own, and each would import it first, for seconds.
 
     A worker that gets SIGTERM, which schedulers send to every process, has `GRACE` seconds left: the run would fail by
-    a dead worker before it can save itself. Sooner than that it ends when the run has.
+    a dead worker before it can save itself. Sooner than that it ends when the run has, whatever ended it.
     """
+    end_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

@@ -123,18 +123,26 @@ class TrainSampler(DistributedSampler[Draw]):
         num_replicas: Ranks.
         rank: This rank; it takes every `num_replicas`-th sample, so a global batch is the same for any number.
         consumed: Positions of the running epoch that a resumed run has trained on already.
+        first_epoch: That epoch: a loader may be made, and its workers begin, before Lightning knows of it.
     """
 
     def __init__(
-        self, stream: SampleStream, epoch_size: int, num_replicas: int = 1, rank: int = 0, consumed: int = 0
+        self,
+        stream: SampleStream,
+        epoch_size: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        consumed: int = 0,
+        first_epoch: int = 0,
     ) -> None:
         super().__init__(range(epoch_size), num_replicas, rank, shuffle=False, drop_last=True)  # type: ignore[arg-type]  # its data set is never read
         self.stream = stream
         self.epoch_size = epoch_size
         self.consumed = consumed
+        self.first_epoch = first_epoch
 
     def __iter__(self) -> Iterator[Draw]:
-        first = self.epoch * self.epoch_size
+        first = max(self.epoch, self.first_epoch) * self.epoch_size
         start, self.consumed = first + self.consumed, 0
         stop = first + self.epoch_size
         stop -= (stop - start) % self.num_replicas

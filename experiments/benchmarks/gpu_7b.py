@@ -119,22 +119,19 @@ class Prepared(VideoRegionModule):
 
     def __init__(self, setting: Setting) -> None:
         base = BaseModel(architecture=setting.architecture, tokenizer=BYTES, dtype=DTYPE)
-        super().__init__(base=base, prompt="plain", **OPTIONS[setting.method])
+        super().__init__(
+            base=base,
+            prompt="plain",
+            checkpoint_activations=setting.checkpointed,
+            compile_layers=setting.compiled,
+            **OPTIONS[setting.method],
+        )
         self.setting = setting
 
     def configure_model(self) -> None:
-        """Makes the weights once, and the layers compiled or checkpointed."""
-        if hasattr(self, "backbone"):
-            return
+        """Makes the weights once."""
         with torch.device(self.setting.device):
             super().configure_model()
-        base = self.backbone.base
-        if self.setting.checkpointed and self.setting.method != "sharded":  # there it is the strategy's
-            base.language_model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]  # transformers'
-        if self.setting.compiled:
-            for layer in [*base.tower_layers, *base.decoder_layers]:
-                # the hooks around it, of checkpointing and sharding, stay as they are
-                layer.forward = torch.compile(layer.forward)
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -164,11 +161,10 @@ def train(setting: Setting) -> list[str]:
     outline = setting.without_weights()
     batch = make_batch(outline, setting.load).to(setting.device)
     times, steps = StepTimes(), WARM_UP + setting.steps
-    sharded = FullySharded(checkpoint_activations=setting.checkpointed, compute_dtype=DTYPE)
     trainer = Trainer(
         accelerator=setting.device,
         devices=1,
-        strategy=sharded if setting.method == "sharded" else "auto",
+        strategy=FullySharded(compute_dtype=DTYPE) if setting.method == "sharded" else "auto",
         precision="32-true" if setting.method == "sharded" else "bf16-mixed",  # sharding casts what it gathers
         max_steps=steps,
         callbacks=[times],

@@ -1,20 +1,19 @@
-"""Whether a killed training goes on exactly: `python -m experiments.benchmarks.killed_runs --kills 20`.
+"""Whether a killed training goes on exactly: `python -m experiments.benchmarks.killed_runs`.
 
 A small training of images and videos with a worker process is run once without a disturbance. Then the same command is
-killed (SIGKILL) again and again at random moments, wherever it is by then: importing, in the middle of an epoch, of a
-validation, of writing a checkpoint; and each time started again with `--ckpt_path last`. In the end weights, optimiser
-state and every series in MLflow but those of the machine and of time have to be those of the first run to the last bit.
+killed (SIGKILL) at 20 named places, one after the other, and each time started again with `--ckpt_path last`. In the
+end weights, optimiser state and every series in MLflow but those of the machine and of time have to be those of the
+first run to the last bit. So has every point on the way that MLflow was not given, since its run had one of that step.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import json
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,12 @@ from typing import Any
 import torch
 
 STEPS = 24
+KILLS = (
+    *(("step", 0), ("writing", 2), ("written", 2), ("moved", 2), ("loader", 3), ("logging", 4), ("validation", 5)),
+    *(("writing", 6), ("worker", 7), ("moved", 8), ("step", 9), ("validation", 10), ("moved", 10), ("written", 12)),
+    *(("logging", 14), ("validation", 15), ("loader", 16), ("moved", 20), ("step", 23), ("written", 24)),
+)
+"""Places, and the steps at which they are passed: a checkpoint every two, a validation every five, epochs of ten."""
 TIMED = ("system/", "cost/fit_seconds")  # what a machine does meanwhile is never the same
 KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
 OPTIONS = (
@@ -46,34 +51,30 @@ OPTIONS = (
 )
 
 
-def command(root: Path, options: Sequence[str] = ()) -> list[str]:
-    """The training, told to go on from what it finds."""
-    return [sys.executable, "cli.py", "fit", *OPTIONS, f"--run.root={root}", *options, "--ckpt_path=last"]
+def run(root: Path, options: Sequence[str] = (), place: str = "nowhere", step: int = 0) -> int:
+    """Runs the training, which goes on from what it finds, to its end or to a place; its exit code."""
+    command = ["fit", *OPTIONS, f"--run.root={root}", *options, "--ckpt_path=last"]
+    log = root.with_suffix(".log")
+    code = exit_code([place, str(step), str(root.with_suffix(".jsonl")), *command], log)
+    if place == "nowhere" and code:
+        raise RuntimeError(log.read_text()[-3000:])
+    return code
 
 
-def run(root: Path, options: Sequence[str] = ()) -> float:
-    """Runs to the end; how many seconds it took."""
-    start = time.perf_counter()
-    subprocess.run(command(root, options), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
+def exit_code(arguments: Sequence[str], log: Path) -> int:
+    """Of a process that runs `dying` with these arguments; what it prints goes into `log`."""
+    dying = [sys.executable, "-m", "experiments.benchmarks.dying", *arguments]
+    with log.open("w") as file:  # a pipe would be waited for as long as anything that it started holds it
+        return subprocess.run(dying, check=False, stdout=file, stderr=file).returncode
 
 
-def kill_again_and_again(root: Path, kills: int, seconds: float, seed: int, options: Sequence[str] = ()) -> int:
-    """Kills `kills` processes within `seconds` of their start, then lets one finish; how many had left a checkpoint."""
-    draw = random.Random(seed)
-    found = 0
-    for _ in range(kills):
-        found += (root / "killed" / "run" / "checkpoints" / "last.ckpt").is_file()
-        started = subprocess.Popen(
-            command(root, options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
-            started.wait(draw.uniform(0.2, 1.0) * seconds)
-        except subprocess.TimeoutExpired:
-            started.send_signal(signal.SIGKILL)
-            started.wait()
+def kill_again_and_again(root: Path, kills: Sequence[tuple[str, int]], options: Sequence[str] = ()) -> None:
+    """Kills the training at one place after the other, then lets it finish."""
+    for place, step in kills:
+        code = run(root, options, place, step)
+        # of a training whose worker was killed the rest ends by itself, with an error
+        assert code == -signal.SIGKILL or (place == "worker" and code > 0), f"{place} {step}: exit code {code}"
     run(root, options)
-    return found
 
 
 def state(root: Path) -> dict[str, Any]:
@@ -109,29 +110,35 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def compare(folder: Path, kills: int, seed: int, options: Sequence[str] = ()) -> str:
+def points(root: Path) -> set[tuple[int, str, float]]:
+    """Every point that was logged on the way: step, name and value."""
+    lines = map(json.loads, root.with_suffix(".jsonl").read_text().splitlines())
+    return {(step, name, value) for step, name, value in lines if not name.startswith(TIMED)}
+
+
+def compare(folder: Path, kills: Sequence[tuple[str, int]] = KILLS, options: Sequence[str] = ()) -> str:
     """The whole experiment in `folder`; the line to print."""
     whole, killed = folder / "whole", folder / "killed"
-    seconds = run(whole, options)
-    found = kill_again_and_again(killed, kills, seconds, seed, options)
+    run(whole, options)
+    kill_again_and_again(killed, kills, options)
     numbers = series(whole)
-    points = sum(map(len, numbers.values()))
+    count = sum(map(len, numbers.values()))
     weights = "equal" if same(state(whole), state(killed)) else "DIFFER"
     tracked = "equal" if numbers == series(killed) else "DIFFER"
+    again = "equal" if points(whole) == points(killed) else "DIFFER"
     return (
-        f"{kills} kills, {found} after a first checkpoint: weights and optimiser state {weights}, "
-        f"{points} points of {len(numbers)} series {tracked}\n"
+        f"{len(kills)} kills: weights and optimiser state {weights}, {count} points of {len(numbers)} series "
+        f"{tracked}, what was logged again {again}\n"
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints what came out; exit code 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="draws the moments (%(default)s)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=len(KILLS), help="the first of them (%(default)s)")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        line = compare(Path(folder), asked.kills, asked.seed)
+        line = compare(Path(folder), KILLS[: asked.kills])
     sys.stdout.write(line)
     if "DIFFER" in line:
         sys.exit(1)

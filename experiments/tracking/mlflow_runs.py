@@ -60,6 +60,7 @@ class RunLogger(MLFlowLogger):
         self.system_metrics = system_metrics
         self._monitor: SystemMetricsMonitor | None = None
         self._resumed = run_id is not None
+        self._gone_on = False
         self._skip_logged = self._resumed and skip_logged
         self._last_steps: dict[str, int] = {}
         self.store.client()  # makes it, or Lightning's client would, unguarded
@@ -86,16 +87,25 @@ class RunLogger(MLFlowLogger):
                 self._experiment_id = self.store.experiment(self._mlflow_client, self._experiment_name)
             with self.store.alone(), environment_kept():
                 _ = super().experiment
-                if self._resumed:
-                    self._go_on()
-            self._monitor = self._start_monitor()
+            if not self._resumed:
+                self._monitor = self._start_monitor()
         return self._mlflow_client
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Opens a run again that an earlier process began; until then, and if it never comes to it, it is as it was.
+
+        Rank 0 calls it, when what goes on has been accepted; the first number that is logged does so, too.
+        """
         from mlflow.entities import RunTag
 
-        self._mlflow_client.update_run(self._run_id, status="RUNNING")
-        self._mlflow_client.log_batch(self._run_id, tags=[RunTag(*item) for item in (self.tags or {}).items()])
+        if not self._resumed or self._gone_on:
+            return
+        self._gone_on = True
+        client = self.experiment
+        with self.store.alone():
+            client.update_run(self._run_id, status="RUNNING")
+            client.log_batch(self._run_id, tags=[RunTag(*item) for item in (self.tags or {}).items()])
+        self._monitor = self._start_monitor()
 
     def _start_monitor(self) -> SystemMetricsMonitor | None:
         if not self.system_metrics:
@@ -111,6 +121,7 @@ class RunLogger(MLFlowLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs what the run does not have yet."""
+        self.go_on()
         if self._skip_logged and step is not None:
             metrics = {name: value for name, value in metrics.items() if step > self._last_step(name)}
         if metrics:
@@ -126,6 +137,8 @@ class RunLogger(MLFlowLogger):
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
         """Closes the run; Lightning calls it at the end, on errors and on interrupts."""
+        if self._resumed and not self._gone_on:
+            return
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor = None

@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import Namespace, namespace_to_dict
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.trainer.states import TrainerFn
 
 from datamodules.files import write_text
 from experiments.run_files import CONFIGURATION, of_command
@@ -47,11 +48,26 @@ class RunRecord(SaveConfigCallback):
         # a run tracked in sqlite has no log_dir, which Lightning's own way insists on
         super().__init__(parser, config, config_filename, overwrite, multifile, save_to_log_dir=False)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Records any command but a training, whose checkpoint has to be accepted first."""
+        if stage != TrainerFn.FITTING.value:
+            super().setup(trainer, pl_module, stage)
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Records a training: all that it goes on from is loaded, also what is sharded."""
+        super().setup(trainer, pl_module, TrainerFn.FITTING.value)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where the sanity check is left out."""
+        super().setup(trainer, pl_module, TrainerFn.FITTING.value)
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called by Lightning, once and on rank 0, when the run has begun and its data are prepared."""
         assert trainer.state.fn is not None
         command, folder = trainer.state.fn.value, Path(trainer.default_root_dir)
         tracked = [logger for logger in trainer.loggers if isinstance(logger, RunLogger)]
+        for run in tracked:
+            run.go_on()
         if command == "fit" and tracked:
             write_text(folder / RUN_ID, f"{tracked[0].run_id}\n")
         text = self.parser.dump(self.config, skip_none=False, skip_validation=True)  # it made the run

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _TRAINING = f"{COMMAND}fit"
+SAVED = "checkpoint.step"  # tag of a run: the step of its last checkpoint
 
 
 def training_run(store: Store, experiment: str, folder: Path) -> str | None:
@@ -33,6 +34,20 @@ def training_run(store: Store, experiment: str, folder: Path) -> str | None:
             "--run.tracking_uri, or delete that file to track what follows in a new run"
         )
     return run_id
+
+
+def check_not_lost(store: Store, run_id: str, checkpoint: Path) -> None:
+    """Refuses to begin again in the run of a training that had come further.
+
+    Raises:
+        DataError: The run has saved a checkpoint, which is not there.
+    """
+    step = store.client().get_run(run_id).data.tags.get(SAVED)
+    if step is not None and not checkpoint.exists():
+        raise DataError(
+            f"--ckpt_path last: there is no {checkpoint}, which MLflow run {run_id} saved at step {step}: bring it "
+            "back, delete that run, or begin a new one without --ckpt_path or with another --run.name"
+        )
 
 
 def _is_there(client: MlflowClient, run_id: str) -> bool:

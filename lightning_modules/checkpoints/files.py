@@ -6,19 +6,26 @@ checkpoint before, never half of the next.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.tensor import DTensor
 
 from datamodules.errors import DataError
 
 EXPORTED = "regions.json"
 WRITING, REPLACED = ".writing", ".replaced"
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No room on the disk, in one's share of it, or for a file of that size."""
 
 
 def read_file(path: str | Path) -> Any:
@@ -42,9 +49,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
     """One file a checkpoint; the one before stays until the new one is complete on disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes beside `path`, waits for the disk, then replaces `path`."""
+        """Writes beside `path`, waits for the disk, then replaces `path`.
+
+        Raises:
+            DataError: The disk is full.
+        """
         beside = beside_place(Path(path))
-        with beside.open("wb") as file:
+        with room_for(bytes_of(checkpoint), Path(path)), beside.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
@@ -58,6 +69,60 @@ class WholeCheckpointIO(TorchCheckpointIO):
         if not isinstance(checkpoint, dict) or "pytorch-lightning_version" not in checkpoint:
             raise DataError(f"{path} is not a checkpoint of a training")
         return checkpoint
+
+
+def bytes_of(values: Any) -> int:
+    """What all tensors within nested values take on this process, each storage once; of shards, those it holds."""
+    return sum({storage.data_ptr(): storage.nbytes() for storage in _storages(values)}.values())
+
+
+def _storages(values: Any) -> Iterator[torch.UntypedStorage]:
+    if isinstance(values, torch.Tensor):
+        yield (values.to_local() if isinstance(values, DTensor) else values).untyped_storage()
+    elif isinstance(values, dict | list | tuple):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _storages(value)
+
+
+@contextmanager
+def room_for(needed: int, path: Path) -> Iterator[None]:
+    """Within it something is written beside `path`, which stays as it is if that fails; nothing else is left then.
+
+    Args:
+        needed: Bytes of it; where fewer are free, nothing is written.
+        path: What it shall become.
+
+    Raises:
+        DataError: The disk is full; the message has both numbers.
+    """
+    if shutil.disk_usage(path.parent).free < needed:
+        raise _full(needed, path)
+    try:
+        yield
+    except BaseException as error:
+        beside = path.with_name(path.name + WRITING)
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)  # which every rank does at once
+        else:
+            beside.unlink(missing_ok=True)
+        if any(isinstance(cause, OSError) and cause.errno in FULL for cause in _causes(error)):
+            raise _full(needed, path) from error
+        raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised beside: torch buries that of a file under that of an unfinished archive."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        if isinstance(found, CheckpointException):
+            yield from (failure for failure, _ in found.failures.values())
+        found = found.__cause__ or found.__context__
+
+
+def _full(needed: int, path: Path) -> DataError:
+    free = shutil.disk_usage(path.parent).free
+    return DataError(f"{path}: no room for a checkpoint of {needed:,} bytes, {free:,} are free")
 
 
 def beside_place(path: Path) -> Path:

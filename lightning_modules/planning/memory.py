@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from lightning_modules.training.sharding import sharded_layers
+from lightning_modules.training.layers import layers_of
 
 if TYPE_CHECKING:
     from lightning_modules.backbone import TokenMarkBackbone
@@ -139,7 +139,7 @@ def units_of(backbone: TokenMarkBackbone, travelling: torch.dtype | None = None)
         travelling: What weights travel as, while gradients are summed as float32; the weights' own if left out.
     """
     size = None if travelling is None else travelling.itemsize
-    layers = [list(layer.parameters()) for layer in sharded_layers(backbone)]
+    layers = [list(layer.parameters()) for layer in layers_of(backbone)]
     inside = {id(weight) for layer in layers for weight in layer}
     root = [weight for weight in backbone.parameters() if id(weight) not in inside]
     largest = max(layers, key=_bytes)

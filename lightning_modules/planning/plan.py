@@ -29,8 +29,9 @@ from lightning_modules.planning.step import Step, make_batch
 from lightning_modules.planning.weightless import Autocast, prepare
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.combinations import check_options, check_strategy
+from lightning_modules.training.layers import layers_of, run_again
 from lightning_modules.training.precision import check_precision
-from lightning_modules.training.sharding import FullySharded, checkpointed, sharded_layers
+from lightning_modules.training.sharding import FullySharded
 
 if TYPE_CHECKING:
     from datamodules.region_datamodule import RegionDataModule
@@ -129,8 +130,8 @@ class Plan:
     def _checkpointed(self) -> RegionModule:
         module = assembled(copy.deepcopy(self._run.model))
         self._ready(module)
-        for layer in sharded_layers(module.backbone):
-            checkpointed(layer)
+        for layer in layers_of(module.backbone):
+            run_again(layer)
         return module
 
     @property
@@ -163,7 +164,8 @@ def plan(
     if not isinstance(run.strategy, str):
         check_strategy(run.strategy, run.model.quantise, run.model.optimizer)
     sample = Step(1, run.data.num_frames, text_tokens, answer_tokens, regions, frame_size)
-    return Plan(run, layout_of(run.strategy, devices), sample)
+    layout = replace(layout_of(run.strategy, devices), checkpointed=run.model.checkpoint_activations)
+    return Plan(run, layout, sample)
 
 
 def _nothing(*_: Any, **__: Any) -> AbstractContextManager[None]:
@@ -194,7 +196,7 @@ def layout_of(strategy: str | Strategy, devices: int) -> Layout:
             raise DataError(f"{devices} devices cannot hold {strategy.replicas} replicas of equal size")
         shards, dtype = devices // strategy.replicas, strategy.compute_dtype
         travelling = None if dtype is None else getattr(torch, dtype)
-        return Layout(devices, shards, strategy.checkpoint_activations, travelling=travelling)
+        return Layout(devices, shards, travelling=travelling)
     single = isinstance(strategy, SingleDeviceStrategy)
     named = isinstance(strategy, str) and (strategy == "auto" or strategy.startswith("ddp"))
     if not (named or single or isinstance(strategy, DDPStrategy)) or (single and devices > 1):

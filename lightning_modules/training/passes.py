@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 
@@ -47,9 +48,11 @@ class StepInPasses(LightningModule):
                 "tokens of a step, which its batches do not know: set data.batch_size to the samples of a step and "
                 "split it by data.micro_batch_size or data.token_budget"
             )
+        self._seed = torch.initial_seed()
 
     def training_step(self, batch: RegionBatch | StepBatch, batch_idx: int) -> torch.Tensor:
         """L = L_LM + alpha * L_guide of one optimiser step; Lightning runs backward through its last pass."""
+        self._seed_step()
         passes = [batch] if isinstance(batch, RegionBatch) else batch
         counts = step_counts(passes)
         self.optimizers().zero_grad()  # type: ignore[union-attr]  # one optimiser
@@ -61,6 +64,11 @@ class StepInPasses(LightningModule):
         shares = self._shares(passes[-1], counts) + earlier
         self._log_step(shares.detach(), passes)
         return shares[0]
+
+    def _seed_step(self) -> None:
+        """What a step draws, as dropout does, depends on the step alone: a training that goes on draws it again."""
+        place = [self._seed, self.trainer.global_step, self.trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
 
     def optimizer_zero_grad(self, *_: Any) -> None:
         """Keeps the gradients of the passes before the last, after which Lightning calls it."""

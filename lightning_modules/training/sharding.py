@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import nn
 
 from datamodules.errors import DataError
-from lightning_modules.checkpoints.files import WRITING, beside_place, move_into_place
+from lightning_modules.checkpoints.files import WRITING, beside_place, bytes_of, move_into_place, room_for
 from lightning_modules.checkpoints.sharded import sharded_names
 from lightning_modules.checkpoints.weights import compare_names
+from lightning_modules.training.layers import layers_of
 
 if TYPE_CHECKING:
     from lightning_modules.backbone import TokenMarkBackbone
@@ -25,8 +24,6 @@ class FullySharded(ModelParallelStrategy):
     Args:
         replicas: Copies of the model. 1 shards over all processes; the number of nodes shards within a node, so that
             weights travel over the fast links only and gradients alone between the nodes (hybrid sharding).
-        checkpoint_activations: Keep a layer's input alone and run the layer again in the backward pass: less memory for
-            one more forward pass.
         compute_dtype: What layers compute in and weights travel in, while weights that learn, gradients' sums and
             optimiser state are float32; buffers keep their type. Each weight's own type if left out.
         save_distributed_checkpoint: Every process writes its shards; without it rank 0 gathers one file.
@@ -39,7 +36,6 @@ class FullySharded(ModelParallelStrategy):
     def __init__(
         self,
         replicas: int = 1,
-        checkpoint_activations: bool = False,
         compute_dtype: Literal["bfloat16", "float16"] | None = None,
         save_distributed_checkpoint: bool = True,
         timeout: float = 1800.0,
@@ -53,7 +49,6 @@ class FullySharded(ModelParallelStrategy):
             timeout=timedelta(seconds=timeout),
         )
         self.replicas = replicas
-        self.checkpoint_activations = checkpoint_activations
         self.compute_dtype = compute_dtype
 
     def setup_environment(self) -> None:
@@ -71,23 +66,31 @@ class FullySharded(ModelParallelStrategy):
         if self.compute_dtype is not None:
             dtype = getattr(torch, self.compute_dtype)
             options["mp_policy"] = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-        for layer in sharded_layers(backbone):
-            if self.checkpoint_activations:
-                checkpointed(layer)
+        for layer in layers_of(backbone):
             fully_shard(layer, **options)
         fully_shard(backbone, **options)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
-        """Every process writes beside the place; the first one moves the whole there when all are done."""
+        """Every process writes beside the place; the first one moves the whole there when all are done.
+
+        Raises:
+            DataError: The disk is full.
+        """
         path = Path(self.broadcast(filepath))
         if self.is_global_zero:
             beside_place(path)
         self.barrier()
-        super().save_checkpoint(checkpoint, path.with_name(path.name + WRITING), storage_options)
+        with room_for(self._needed(checkpoint), path):
+            super().save_checkpoint(checkpoint, path.with_name(path.name + WRITING), storage_options)
         self.barrier()
         if self.is_global_zero:
             move_into_place(path)
         self.barrier()
+
+    def _needed(self, checkpoint: dict[str, Any]) -> int:
+        """Bytes of a checkpoint, all processes together; what replicas share is written once."""
+        held = self.reduce(torch.tensor(bytes_of(checkpoint), device=self.root_device), reduce_op="sum")
+        return int(held) // (self.replicas if self._save_distributed_checkpoint else 1)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads each process's share, whatever the number of processes was that wrote it.
@@ -109,16 +112,3 @@ class FullySharded(ModelParallelStrategy):
             return self.device_mesh["data_parallel"]
         shape = (self.replicas, self.world_size // self.replicas)
         return init_device_mesh(self.device_mesh.device_type, shape, mesh_dim_names=("replicate", "shard"))
-
-
-def sharded_layers(backbone: TokenMarkBackbone) -> Iterator[nn.Module]:
-    """The units of sharding and of activation checkpointing: the layers of tower and language model."""
-    yield from backbone.base.tower_layers
-    yield from backbone.base.decoder_layers
-
-
-def checkpointed(layer: nn.Module) -> None:
-    """Has a layer keep its input alone, and run again in the backward pass."""
-    from torch.distributed._composable import checkpoint
-
-    checkpoint(layer)

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 
 import cli
 from small_run import write_small
+from terminated import terminated
 
 ROOT = Path(__file__).parents[2]
 COSTS = {"fit_seconds", "parameters", "trainable_parameters"}
@@ -65,15 +66,19 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
 ) -> None:
     """They were two of the same name, of which one had no scores, without a dataset.
 
-    Tags, costs, files; a repeated test counts anew, a resumed training goes on, also where its file was lost."""
+    Tags, costs, files; a repeated test counts anew, a resumed training goes on, also where its file was lost. With
+    other options, or without the checkpoint it had saved, it went on as well, and nothing told.
+    """
     line = options(small, tmp_path, "x,seed=0")
     tags = {"seed": "0", "factor/model.region_encoder": "none, both", "mlflow.parentRunId": "p"}
     assert "no tracked training" in refused(["test", *line, "--run.join=true"], capsys)
-    cli.main(["fit", *line, f"--run.tags={json.dumps(tags)}"])
+    folder = tmp_path / "tracked" / "x,seed=0"
+    terminated(["fit", *line, f"--run.tags={json.dumps(tags)}"], step=1)
+    (folder / "mlflow_run").unlink()
+    cli.main(["fit", *line, "--ckpt_path=last"])
     for _ in range(2):
         cli.main(["test", *line, "--ckpt_path=last", '--run.tags={"tested": "yes"}'])
 
-    folder = tmp_path / "tracked" / "x,seed=0"
     (run,) = runs(tmp_path)
     assert (run.info.run_name, run.info.status) == ("x,seed=0", "FINISHED")
     expected = {
@@ -108,13 +113,15 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
     assert "root/image/test.jsonl" in data["sources"]["test/shapes"]["files"]
     assert artifact(tmp_path, run, "environment.json", tmp_path)["cpus"] == os.cpu_count()
 
-    (folder / "mlflow_run").unlink()
-    cli.main(["fit", *line, "--trainer.max_steps=3", "--ckpt_path=last"])
-    (resumed,) = runs(tmp_path)
-    seconds = client(tmp_path).get_metric_history(resumed.info.run_id, "cost/fit_seconds")
-    assert [point.step for point in seconds] == [2, 3]
-    assert seconds[1].value > seconds[0].value
-    assert resumed.data.tags["mlflow.parentRunId"] == "p"
+    said = refused(["fit", *line, "--trainer.max_steps=3", "--model.learning_rate=1", "--ckpt_path=last"], capsys)
+    assert f"{folder}/checkpoints/last.ckpt cannot be gone on with" in said
+    assert ": model.learning_rate 0.003 -> 1.0; trainer.max_steps 2 -> 3. Give" in said
+    (folder / "checkpoints" / "last.ckpt").unlink()
+    said = refused(["fit", *line, "--ckpt_path=last"], capsys)
+    assert f"no {folder}/checkpoints/last.ckpt, which MLflow run {run.info.run_id} saved at step 2" in said
+    (left,) = runs(tmp_path)
+    assert (left.info.run_id, left.info.status) == (run.info.run_id, "FINISHED")
+    assert "max_steps: 2" in (folder / "config.yaml").read_text()
 
 
 def test_a_store_that_was_deleted_is_one_line(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

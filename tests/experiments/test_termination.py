@@ -9,32 +9,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from lightning import Callback, LightningModule, Trainer
 
 import cli
 from experiments.benchmarks.killed_runs import same, state
 from experiments.termination import EXIT_CODE
 from small_run import write_small
+from terminated import terminated
 
 ROOT = Path(__file__).parents[2]
-
-
-class Terminate(Callback):
-    """Sends SIGTERM to the own process in the middle of a step, or of an evaluation."""
-
-    def __init__(self, step: int = 0) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_test_batch_start(self, *_: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +41,13 @@ def line(small: str, root: Path, *more: str) -> list[str]:
     return [*files, *run, "--trainer.limit_val_batches=0", *more]
 
 
-def terminated(arguments: list[str], step: int = 0) -> None:
-    callback = [f"--trainer.callbacks={__name__}.Terminate", f"--trainer.callbacks.step={step}"]
-    with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, *callback])
-    assert stop.value.code == EXIT_CODE == 143
-
-
 def test_a_training_is_saved_first_and_goes_on_exactly(
     small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It ended with exit code 0 and an older checkpoint, so that a test of it looked like any other."""
     long = ["--trainer.max_steps=6", "--trainer.max_epochs=-1"]
     cli.main(["fit", *line(small, tmp_path / "whole", *long)])
+    assert EXIT_CODE == 143
     terminated(["fit", *line(small, tmp_path / "ended", *long)], step=3)
     assert "ended by SIGTERM after step 3; --ckpt_path last goes on" in capsys.readouterr().err
     assert state(tmp_path / "ended")["global_step"] == 3

@@ -14,7 +14,7 @@ from datamodules import VideoRegionDataModule
 from datamodules.errors import DataError
 from datamodules.types import RegionSample
 from helpers import WAYS, Listed, make_batch, marks, sample, tiny_module, way_name
-from lightning_modules import ImageRegionModule, NoRegionEncoder, RegionEncoder, ask, load
+from lightning_modules import ImageRegionModule, LoraOptions, NoRegionEncoder, RegionEncoder, ask, load
 from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.losses import pass_losses, step_counts
@@ -90,15 +90,25 @@ def test_two_samples_are_learnt_by_heart(tmp_path: Path) -> None:
     assert answers == ["a cat on [1]!", "two dogs"]
 
 
-def test_resume_continues_the_losses(tmp_path: Path) -> None:
-    """Stopped after 4 of 9 steps, in the middle of the second epoch, and resumed: bit for bit the same losses."""
-    whole = train(fresh(tmp_path / "a"), tmp_path / "whole", 9, SAMPLES)
+@pytest.mark.parametrize("lora", [None, LoraOptions(rank=2, dropout=0.5)])
+def test_resume_continues_the_losses(lora: LoraOptions | None, tmp_path: Path) -> None:
+    """Stopped after 4 of 9 steps, in the middle of the second epoch, and resumed: bit for bit the same losses.
+
+    What dropout hid was another, and another again each time.
+    """
+
+    def seeded(name: str, seed: int = 0) -> RegionModule:
+        module = fresh(tmp_path / name, seed=seed, lora=lora)
+        torch.manual_seed(1)
+        return module
+
+    whole = train(seeded("a"), tmp_path / "whole", 9, SAMPLES)
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     saved = ModelCheckpoint(tmp_path / "saved", every_n_train_steps=4, save_top_k=-1, filename="{step}")
-    train(fresh(tmp_path / "b"), tmp_path / "first", 9, SAMPLES, callbacks=[saved])
+    train(seeded("b"), tmp_path / "first", 9, SAMPLES, callbacks=[saved])
     checkpoint = tmp_path / "saved" / "step=4.ckpt"
-    resumed = train(fresh(tmp_path / "c", seed=5), tmp_path / "second", 9, SAMPLES, ckpt_path=checkpoint)
+    resumed = train(seeded("c", seed=5), tmp_path / "second", 9, SAMPLES, ckpt_path=checkpoint)
     assert resumed == whole[4:]
 
 

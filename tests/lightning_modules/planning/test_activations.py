@@ -16,8 +16,8 @@ from lightning_modules.planning.measuring import LiveMemory, evaluation, trainin
 from lightning_modules.planning.step import make_batch
 from lightning_modules.planning.weightless import Weightless
 from lightning_modules.region_module import Part, RegionModule
+from lightning_modules.training.layers import layers_of, run_again
 from lightning_modules.training.lora import LoraOptions
-from lightning_modules.training.sharding import checkpointed, sharded_layers
 
 TOLERANCE = 0.02  # what is no activation but lives on: positions, masks, what the model has looked up
 
@@ -82,8 +82,8 @@ def test_checkpointing_keeps_the_inputs_of_layers() -> None:
     outline, batch, real, same = twins("llava", frozen=())
     plain = training(outline, batch, precision)
     for module in (outline, real):
-        for layer in sharded_layers(module.backbone):
-            checkpointed(layer)
+        for layer in layers_of(module.backbone):
+            run_again(layer)
     held = training(outline, batch, precision)
     rows, patches = batch.input_ids.numel(), 2 * 4 * 17
     inputs = 2 * rows * 32 * 4 + 2 * patches * 16 * 4  # two layers each, which autograd does not count as saved

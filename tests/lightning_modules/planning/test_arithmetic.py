@@ -30,9 +30,9 @@ from lightning_modules.planning.plan import assembled
 from lightning_modules.planning.step import Step, make_batch
 from lightning_modules.planning.weightless import Autocast, prepare
 from lightning_modules.region_module import RegionModule
+from lightning_modules.training.layers import layers_of, run_again
 from lightning_modules.training.lora import LoraOptions
 from lightning_modules.training.losses import pass_losses, step_counts
-from lightning_modules.training.sharding import checkpointed, sharded_layers
 
 MODELS = Path(__file__).parents[3] / "experiments" / "models"
 STAGE_1 = ("vision_tower", "language_model")
@@ -105,8 +105,8 @@ def test_checkpointing_runs_the_layers_that_gradients_pass_once_more(frozen: Any
     outline, batch, real, same = twins("llava", frozen=frozen)
     works, plain = arithmetic(outline, batch), sum(counted(real, same))
     for module in (outline, real):
-        for layer in sharded_layers(module.backbone):
-            checkpointed(layer)
+        for layer in layers_of(module.backbone):
+            run_again(layer)
     works = with_recomputed(works, arithmetic(outline, batch))
     assert sum(counted(real, same)) - plain == pytest.approx(recomputed(works, "whole"), rel=1e-3)
     again = {work.part: work.again for work in works}

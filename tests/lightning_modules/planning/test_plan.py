@@ -43,9 +43,9 @@ def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
 def sharded(tmp_path: Path) -> str:
     """A configuration's strategy fragment."""
     path = tmp_path / "sharded.yaml"
-    options = {"replicas": 1, "checkpoint_activations": True}
-    strategy = {"class_path": "lightning_modules.training.sharding.FullySharded", "init_args": options}
-    path.write_text(yaml.safe_dump({"trainer": {"strategy": strategy}}))
+    strategy = {"class_path": "lightning_modules.training.sharding.FullySharded", "init_args": {"replicas": 1}}
+    model = {"init_args": {"checkpoint_activations": True}}
+    path.write_text(yaml.safe_dump({"trainer": {"strategy": strategy}, "model": model}))
     return str(path)
 
 
@@ -256,7 +256,7 @@ def test_8_bit_adamw_has_no_square_roots() -> None:
         ("ddp", 2, Layout(2, buckets=True)),
         (DDPStrategy(gradient_as_bucket_view=True), 2, Layout(2)),
         (FullySharded(), 8, Layout(8, 8)),
-        (FullySharded(replicas=2, checkpoint_activations=True), 8, Layout(8, 4, checkpointed=True)),
+        (FullySharded(replicas=2), 8, Layout(8, 4)),
         (FullySharded(compute_dtype="bfloat16"), 8, Layout(8, 8, travelling=torch.bfloat16)),
     ],
 )
@@ -265,7 +265,8 @@ def test_a_strategy_says_how_the_model_lies_on_the_devices(strategy: Any, device
 
 
 def test_the_configured_step_decides_what_fits() -> None:
-    assert plan(run(FullySharded(checkpoint_activations=True)), 2).moment == AGAIN
+    for strategy in ("auto", "ddp", FullySharded()):
+        assert plan(run(strategy, checkpoint_activations=True), 2).moment == AGAIN
     planned = plan(run(), 1)
     assert planned.moment == KEPT
     memory = planned.memory
