@@ -1,4 +1,4 @@
-"""A word tokenizer of the data set's own text: under 150 words, one token each."""
+"""A word tokenizer of the data set's own text: under 500 words, most of them made up, one token each."""
 
 from __future__ import annotations
 

@@ -13,7 +13,12 @@ from tracking.tiny_run import TinyModule, loader
 from experiments.opening import Opening, validations
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-TESTED_AT_ONCE = {"ablations/base/shapes.yaml", "ablations/base/vcr-7b.yaml", "regvid/train_on_shapes.yaml"}
+TESTED_AT_ONCE = {
+    "ablations/base/from_base.yaml",
+    "ablations/base/shapes.yaml",
+    "ablations/base/vcr-7b.yaml",
+    "regvid/train_on_shapes.yaml",
+}
 """Points of sweeps: their `test` comes right after, and nothing is chosen by a validation."""
 
 

@@ -42,7 +42,12 @@ def calm(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Calm:
     return Calm(files, asked)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+SLOW = ("rate_limit", "timeout")  # they wait
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.slow) if fault in SLOW else fault for fault in FAULTS]
+)
 def test_every_first_answer_goes_wrong(fault: Fault, shapes: Path, calm: Calm, tmp_path: Path) -> None:
     """What can be read is not asked for again; what cannot is, once; and what arrived is in the journal."""
     # one time-out takes longer than all other calls together

@@ -506,7 +506,7 @@ def test_other_data_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_texts_come_back_from_their_tokens(data: Path) -> None:
-    """Of over 2,000 texts of scenes the tokenizer has not seen, in well under 150 words."""
+    """Of over 2,000 texts of scenes the tokenizer has not seen, in under 500 words, most of them made up."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(data / "tokenizer")
@@ -521,7 +521,7 @@ def test_texts_come_back_from_their_tokens(data: Path) -> None:
         ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         assert tokenizer.unk_token_id not in ids, text
         assert tokenizer.decode(ids, skip_special_tokens=True) == " ".join(text.split())
-    assert len(tokenizer) < 150
+    assert len(tokenizer) < 500
 
 
 def test_the_tokenizer_reads_what_people_type(data: Path) -> None:
