@@ -155,12 +155,14 @@ class RegionModule(StepInPasses):
             check_precision(self.trainer.precision)
         tokenizer = load_tokenizer(self.base)
         base = load_base(self.base, tokenizer)
-        # what is laid on visual tokens has to be seen beside them, which may be a hundred times as large as words
-        size = max(base.word_size(), base.visual_size())  # while all of it is of one type
+        scale = self.region_encoder.make().scale
+        if scale is None:
+            # what is laid on visual tokens has to be seen beside them, which may be a hundred times as large as words;
+            # it is measured while the whole base is of one type
+            scale = max(base.word_size(), base.visual_size())
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
-        encoder = self.backbone.region_encoder
-        encoder.rescale(size if encoder.scale is None else encoder.scale)
+        self.backbone.region_encoder.rescale(scale)
         if self.init_from is not None and not self._restored:
             self._start_from(self.init_from)
         else:
