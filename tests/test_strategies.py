@@ -127,7 +127,7 @@ def test_all_that_learns_moves(stage: str, strategy: str, more: tuple[str, ...],
     assert (tmp_path / "omni_rgpt" / stage / "checkpoints" / "last.ckpt").exists()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_all_that_learns_moves_in_replicas(shapes: Path, tmp_path: Path) -> None:
     """`hybrid`, in two processes that hold a replica each."""
     placed = ["--trainer.devices=2", "--trainer.strategy.init_args.replicas=2", "--data.batch_size=2"]

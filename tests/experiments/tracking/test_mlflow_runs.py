@@ -121,6 +121,7 @@ def test_system_metrics_end_with_the_run(root: Path, tmp_path: Path, monkeypatch
     assert logger._monitor is None
 
 
+@pytest.mark.slow
 def test_two_ddp_processes_are_one_run_and_share_a_fresh_store_with_another_command(tmp_path: Path) -> None:
     """Three processes open one store for the first time, at once; migrating it used to be a race."""
     finish(*start_ranks(2, run_tiny, tmp_path, "ddp", 2), start(run_tiny, tmp_path, "alone", 1))

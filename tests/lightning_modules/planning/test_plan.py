@@ -98,7 +98,7 @@ def test_13b_on_eight_devices_is_printed(sharded: str, capsys: pytest.CaptureFix
     assert "fits into 141 GiB" in printed
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_what_does_not_fit_is_named_without_the_weights() -> None:
     """Full fine-tuning of 13B with a copy on every device of 180 GiB: AdamW's state is where it ends.
 
