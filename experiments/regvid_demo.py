@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from datamodules.errors import DataError
 from datamodules.regvid.output import SAMPLES
 from experiments.rehearse import parser, rehearse
+from experiments.terminal import run_script
 
 TRAINING = "experiments/regvid/train_on_shapes.yaml"
 
@@ -29,8 +29,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    run_script(main)

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.regvid.models import ROLES
@@ -25,6 +24,7 @@ from experiments.commands.regvid import main as regvid
 from experiments.rehearsal.measure import measure_folder
 from experiments.rehearsal.server import RehearsalServer
 from experiments.rehearsal.stand_ins import add_options, stand_ins
+from experiments.terminal import run_script
 
 CONFIG = "experiments/regvid/shapes.yaml"
 TOKENIZER = "tokenizer"
@@ -96,8 +96,4 @@ def _funnel(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    run_script(main)

@@ -46,7 +46,8 @@ def _relation(scene: Scene, rng: Rng) -> Question | None:
 
 def _which(scene: Scene, rng: Rng) -> Question | None:
     """Which of the places holds a figure; places that hold two are left out."""
-    figures = [figure for figure in alone(scene, phrases.start) if figure in alone(scene, _name)]
+    named = alone(scene, _name)
+    figures = [figure for figure in alone(scene, phrases.start) if figure in named]
     if len(figures) < 2:
         return None
     order = [figures[int(number)] for number in rng.permutation(len(figures))]

@@ -7,9 +7,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from datamodules.errors import DataError
 from experiments.rehearsal.server import RehearsalServer
 from experiments.rehearsal.stand_ins import add_options, stand_ins
+from experiments.terminal import run_script
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,8 +33,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    run_script(main)

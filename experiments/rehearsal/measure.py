@@ -20,6 +20,7 @@ from datamodules.reading.jsonl_index import JsonlIndex
 from datamodules.regvid.output import REGIONS
 from experiments.rehearsal.claims import Topic, read, truths
 from experiments.rehearsal.scenes import Scenes
+from experiments.terminal import run_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,4 @@ def _share(part: int, whole: int) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except DataError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    run_script(main)

@@ -96,7 +96,7 @@ class Kept(Logger):
         super().__init__()
         self.points: list[tuple[int, str, float]] = []
 
-    name = version = None  # type: ignore[assignment]
+    name = version = None  # type: ignore[assignment]  # Lightning's are properties
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """None."""

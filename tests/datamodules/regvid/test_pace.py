@@ -26,8 +26,8 @@ class Hurried(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready and self._scheduled:  # type: ignore[attr-defined]  # the loop's own
-            self.jumped = max(self.jumped, self._scheduled[0].when())  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
+            self.jumped = max(self.jumped, self._scheduled[0].when())  # type: ignore[attr-defined]  # the loop's own
+        super()._run_once()  # type: ignore[misc]  # the loop's own
 
 
 def hurried(work: Coroutine[Any, Any, Any]) -> None:
