@@ -100,6 +100,19 @@ class TokenMarkBackbone(nn.Module):
             guide = self.guide(visual.to(self.guide.classifier.weight.dtype))
         return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.encoded.marks)
 
+    @torch.no_grad()
+    def visual_squares(self, batch: RegionBatch) -> torch.Tensor:
+        """(2,): the sum of the squares of all numbers in a batch's visual tokens, and how many numbers there are."""
+        read: list[torch.Tensor] = []
+        hook = self.region_encoder.register_forward_pre_hook(lambda _, args: read.append(args[1]))
+        try:
+            self(batch)
+        finally:
+            hook.remove()
+        (visual,) = read
+        squares = visual.float().square()
+        return torch.stack([squares.sum(), squares.new_tensor(squares.numel())])
+
     def _check_marks(self, encoded: EncodedRegions) -> None:
         """Refuses an encoder that leaves the guide head nothing to learn."""
         if encoded.marks is None:

@@ -42,6 +42,7 @@ from lightning_modules.training.optimizers import OptimizerName, make_optimizer,
 from lightning_modules.training.passes import StepInPasses
 from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
 from lightning_modules.training.quantisation import Quantisation, quantise
+from lightning_modules.training.ranks import sum_over_ranks
 from lightning_modules.training.sharding import FullySharded
 from metrics import Evaluation, Prediction, Score
 
@@ -155,14 +156,12 @@ class RegionModule(StepInPasses):
             check_precision(self.trainer.precision)
         tokenizer = load_tokenizer(self.base)
         base = load_base(self.base, tokenizer)
-        scale = self.region_encoder.make().scale
-        if scale is None:
-            # what is laid on visual tokens has to be seen beside them, which may be a hundred times as large as words;
-            # it is measured while the whole base is of one type
-            scale = max(base.word_size(), base.visual_size())
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
-        self.backbone.region_encoder.rescale(scale)
+        encoder = self.backbone.region_encoder
+        size = base.word_size() if encoder.scale is None else encoder.scale
+        encoder.rescale(size)
+        self._grows_from = size if encoder.scale is None and self.init_from is None else None
         if self.init_from is not None and not self._restored:
             self._start_from(self.init_from)
         else:
@@ -225,6 +224,21 @@ class RegionModule(StepInPasses):
         return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
 
     # --- training ---------------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: RegionBatch | StepBatch, batch_idx: int) -> None:
+        """Before the first step of all, what is told of regions grows to the size of the visual tokens.
+
+        What is laid on these has to be seen beside them, and in a trained base they may be a hundred times as large as
+        words; how large only pictures show.
+        """
+        if self.trainer.global_step or self._grows_from is None:
+            return
+        passes = [batch] if isinstance(batch, RegionBatch) else batch
+        squares, numbers = sum_over_ranks(torch.stack([self.backbone.visual_squares(part) for part in passes]).sum(0))
+        if numbers:
+            times = float((squares / numbers).sqrt()) / self._grows_from
+            self.backbone.region_encoder.rescale(max(1.0, times))
+            self._grows_from = None
 
     def _log_step(self, losses: torch.Tensor, passes: StepBatch) -> None:
         size = sum(map(len, passes))

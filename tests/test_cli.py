@@ -201,6 +201,20 @@ def test_print_config_keeps_what_is_overridden(capsys: pytest.CaptureFixture[str
     assert config["model"]["init_args"]["region_encoder"]["init_args"]["num_marks"] == 7
 
 
+def test_a_key_deep_within_a_dictionary_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """All else of `text_config` was gone without a word: a model of 7B was trained in place of the small one."""
+    written = yaml.safe_load((EXPERIMENTS / "shapes_base.yaml").read_text())["model"]["init_args"]["base"]
+    expected = written["architecture"]
+    expected["text_config"]["num_hidden_layers"] = 2
+    expected["text_config"]["rope_parameters"] = {"rope_theta": 100.0}
+    text = "--model.base.architecture.text_config"
+    changed = [f"{text}.num_hidden_layers=2", f"{text}.rope_parameters.rope_theta", "100.0"]
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--config=experiments/shapes_base.yaml", *changed, "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["init_args"]["base"]["architecture"] == expected
+
+
 def test_help_imports_nothing_heavy() -> None:
     """`--help`, of a command of Lightning's too, and the list of commands need neither torch nor lightning."""
     heavy = {"torch", "lightning", "transformers"}

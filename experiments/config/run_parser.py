@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from datamodules.errors import DataError, nearest
+from experiments.config.nested_keys import merge_nested_keys
 from experiments.config.parsers import UNKNOWN, unknown_option
 
 CONFIG = ("--config", "-c")
@@ -31,6 +32,7 @@ class RunParser(LightningArgumentParser):
     """Lightning's, with errors of one line; options are named in full."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        merge_nested_keys()
         super().__init__(*arguments, **options, allow_abbrev=False)
 
     def parse_args(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Namespace:  # type: ignore[override]  # jsonargparse's

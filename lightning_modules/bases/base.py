@@ -159,11 +159,6 @@ class Base(ABC):
         ids = torch.linspace(0, words.num_embeddings - 1, min(words.num_embeddings, 4096), device=self.model.device)
         return float(words(ids.long()).float().square().mean().sqrt())
 
-    @torch.no_grad()
-    def visual_size(self) -> float:
-        """Root mean square of the numbers of a visual token as the language model reads it, of a blank frame."""
-        return float(self.blank().float().square().mean().sqrt())
-
     def unused_parameters(self) -> list[nn.Parameter]:
         """Weights that no gradient ever reaches, whatever is trained."""
         return []

@@ -13,7 +13,7 @@ class NoRegionEncoder(RegionEncoder):
     """The control: a placeholder says that there is a region, nothing says which.
 
     Args:
-        scale: Size of what stands there when training begins, root mean square; that of the base's words if left out.
+        scale: Size of what stands there when training begins, root mean square; as that of a Token Mark if left out.
     """
 
     somewhere: nn.Parameter
@@ -27,9 +27,9 @@ class NoRegionEncoder(RegionEncoder):
         self.somewhere = nn.Parameter(torch.randn(width))
 
     @torch.no_grad()
-    def rescale(self, size: float) -> None:
+    def rescale(self, times: float) -> None:
         """By the vector itself."""
-        self.somewhere.mul_(size)
+        self.somewhere.mul_(times)
 
     def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
         """The same learned vector at every placeholder."""

@@ -37,8 +37,8 @@ class RegionEncoder(nn.Module, ABC):
 
     Attributes:
         num_marks: M, classes of regions for the guide head; 0 for an encoder that has none.
-        scale: Size of what it puts in place of words when training begins; None for the size of the base's
-            visual tokens or words, whichever is larger.
+        scale: Size of what it puts in place of words when training begins; None for the size of the visual tokens
+            of the first batch or of the base's words, whichever is larger.
     """
 
     num_marks: int = 0
@@ -56,12 +56,8 @@ class RegionEncoder(nn.Module, ABC):
         """The part that works on data; by default a placeholder for every region, and pixels as they are."""
         return Pointing()
 
-    def rescale(self, size: float) -> None:
-        """Brings what it puts in place of words, of size 1 when it is built, to another size.
-
-        Args:
-            size: Root mean square of its numbers.
-        """
+    def rescale(self, times: float) -> None:
+        """Makes what it puts in place of words so many times as large; its root mean square is 1 when it is built."""
 
     @abstractmethod
     def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:

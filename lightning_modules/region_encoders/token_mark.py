@@ -20,8 +20,8 @@ class TokenMark(RegionEncoder):
     Args:
         num_marks: M; the most regions a sample can have.
         mark_dim: C, width of a mark.
-        scale: Size of a mark before the language model, root mean square, when training begins; that of the base's
-            visual tokens, or of its words if these are larger, if left out.
+        scale: Size of a mark before the language model, root mean square, when training begins; that of the visual
+            tokens of the first batch, or of the base's words if these are larger, if left out.
 
     Raises:
         DataError: There are no marks, or they have no width.
@@ -45,9 +45,9 @@ class TokenMark(RegionEncoder):
         nn.init.normal_(self.projection.weight, std=self.mark_dim**-0.5)
 
     @torch.no_grad()
-    def rescale(self, size: float) -> None:
+    def rescale(self, times: float) -> None:
         """By the projection: marks stay unit normal."""
-        self.projection.weight.mul_(size)
+        self.projection.weight.mul_(times)
 
     def draw(self, batch: RegionBatch) -> torch.Tensor:
         """Draws a mark for every region, without replacement within a sample.

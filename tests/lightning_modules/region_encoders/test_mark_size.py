@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import Trainer
 
-from helpers import ARCHITECTURE, tokenizer_folder
+from datamodules import ImageRegionDataModule
+from helpers import ARCHITECTURE, Listed, make_batch, sample, tokenizer_folder
 from lightning_modules import BaseModel, ImageRegionModule
 from lightning_modules.region_encoders import TokenMark
+
+SAMPLES = (sample("a"), sample("bb"), sample("ccc"), sample("dddd"))
 
 
 def module(folder: Path, checkpoint: Path | None = None, scale: float | None = None) -> ImageRegionModule:
@@ -18,9 +22,26 @@ def module(folder: Path, checkpoint: Path | None = None, scale: float | None = N
         if checkpoint is None
         else BaseModel(checkpoint=str(checkpoint))
     )
-    made = ImageRegionModule(base=base, region_encoder=TokenMark(8, 16, scale), prompt="plain")
+    encoder = TokenMark(8, 16, scale)
+    made = ImageRegionModule(base=base, region_encoder=encoder, prompt="plain", learning_rate=1e-9, warmup=0.0)
     made.configure_model()
     return made
+
+
+def trained(made: ImageRegionModule, steps: int, resumed: Path | None = None) -> Trainer:
+    """So slowly that nothing is learnt; a step is of two micro-batches of one sample."""
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    train = {"train": Listed(*SAMPLES)}
+    data = ImageRegionDataModule(train=train, batch_size=2, micro_batch_size=1, epoch_size=4, num_workers=0)
+    trainer.fit(made, data, ckpt_path=resumed, weights_only=False)
+    return trainer
 
 
 def size(numbers: torch.Tensor) -> float:
@@ -32,6 +53,12 @@ def mark_size(made: ImageRegionModule) -> float:
     assert isinstance(encoder, TokenMark)
     with torch.no_grad():
         return size(encoder.projection(torch.randn(4096, encoder.mark_dim)))
+
+
+@torch.no_grad()
+def visual_size(made: ImageRegionModule) -> float:
+    pixels = make_batch(made, *SAMPLES).inputs["pixel_values"]
+    return size(torch.cat(list(made.backbone.base.core.get_image_features(pixels).pooler_output)))
 
 
 @pytest.mark.parametrize("larger", ["visual tokens", "words"])
@@ -49,7 +76,14 @@ def test_marks_are_as_large_as_what_they_stand_beside(larger: str, tmp_path: Pat
     llava.save_pretrained(tmp_path / "base")
     made.renderer.tokenizer.save_pretrained(tmp_path / "base")
     again = module(tmp_path, tmp_path / "base")
-    visual, word = again.backbone.base.visual_size(), again.backbone.base.word_size()
+    visual, word = visual_size(again), again.backbone.base.word_size()
     assert (visual > 5 * word) == (larger == "visual tokens")
+    trainer = trained(again, steps=1)
     assert mark_size(again) == pytest.approx(max(visual, word), rel=0.2)
-    assert mark_size(module(tmp_path, tmp_path / "base", scale=0.5)) == pytest.approx(0.5, rel=0.2)
+    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+    resumed = module(tmp_path, tmp_path / "base")
+    trained(resumed, steps=2, resumed=tmp_path / "stopped.ckpt")
+    assert mark_size(resumed) == pytest.approx(max(visual, word), rel=0.2)
+    own = module(tmp_path, tmp_path / "base", scale=0.5)
+    trained(own, steps=1)
+    assert mark_size(own) == pytest.approx(0.5, rel=0.2)
