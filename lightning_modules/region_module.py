@@ -167,6 +167,7 @@ class RegionModule(StepInPasses):
         else:
             self.adapt()
         if learns:
+            self.backbone.train()  # what is read from a checkpoint comes without dropout
             self._prepare_layers()
         if self._trainer is not None and isinstance(self.trainer.strategy, FullySharded):
             self.trainer.strategy.shard(self.backbone)

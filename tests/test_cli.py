@@ -124,6 +124,23 @@ def test_coco_regions_runs(tmp_path: Path) -> None:
     assert scored["classify/accuracy"]["n"] == 8
 
 
+def test_own_images_and_videos_run(shapes: Path, tmp_path: Path) -> None:
+    """One file of both; what it trains answers."""
+    records = []
+    for kind, name in (("image", "image"), ("video", "video")):
+        for line in (shapes / kind / "test.jsonl").read_text().splitlines()[:2]:
+            record = json.loads(line)
+            records.append({**record, name: str(shapes / kind / record[name])})
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    options = ["--config=experiments/region_jsonl.yaml", f"--vars.train={file}", f"--vars.val={file}"]
+    options.append(f"--run.root={tmp_path}")
+    cli.main(["fit", *options, *SMALL])
+    cli.main(["test", *options, "--data.num_workers=0", "--ckpt_path=last"])
+    folder = tmp_path / "region_jsonl" / "token_mark"
+    assert len((folder / "predictions.jsonl").read_text().splitlines()) == len(records)
+
+
 @pytest.mark.parametrize("size", ["7b", "13b"])
 def test_the_stages_of_the_paper_run_with_a_small_model(size: str, shapes: Path, tmp_path: Path) -> None:
     """pretrain and finetune with a model fragment of the paper, whose base alone is exchanged."""
@@ -148,6 +165,7 @@ def test_every_configuration_is_run_by_a_test() -> None:
     run |= {path.name for path in (EXPERIMENTS / "strategies").glob("*.yaml")}  # tests/test_strategies.py
     run |= {path.name for path in (EXPERIMENTS / "regvid").glob("*.yaml")}  # tests/datamodules/regvid
     run |= {path.name for path in (EXPERIMENTS / "ablations").rglob("*.yaml")}  # tests/experiments/test_ablations.py
+    run |= {"region_jsonl.yaml"}
     run |= {"shapes_base.yaml"}  # tests/experiments/test_shapes_base.py
     found = {path.name for path in EXPERIMENTS.rglob("*.yaml") if "stand_ins" not in path.parts}  # prompts
     assert found == run

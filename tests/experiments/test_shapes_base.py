@@ -63,6 +63,13 @@ def test_its_visual_tokens_are_much_larger_than_its_words() -> None:
     assert (base.word_size(), float(pictures.square().mean().sqrt())) == pytest.approx((2.2, 170.0), rel=0.02)
 
 
+def test_it_begins_to_train_with_its_dropout() -> None:
+    """transformers reads a checkpoint in eval mode, which Lightning keeps."""
+    module = ImageRegionModule(base=BaseModel(checkpoint=str(SHIPPED)), prompt="plain")
+    module.configure_model()
+    assert all(part.training for part in module.modules())
+
+
 @pytest.mark.slow
 def test_its_command_makes_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first losses of a short run are those of the run that is shipped."""
