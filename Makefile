@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 # two processes: more would start more Java machines than they save
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: help install quickstart regvid-demo test test-slow mutants lint types format clean
+.PHONY: help install quickstart regvid-demo test test-slow mutants docs lint types format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test-slow: $(INSTALLED)  ## All tests, the slow ones too, and three times as man
 mutants: $(INSTALLED)  ## Mistakes in the core that no test notices, an hour
 	$(BIN)/python tests/mutation
 
+docs: $(INSTALLED)  ## The pages of docs/, into site/; a broken link is an error
+	$(BIN)/zensical build --strict --config-file mkdocs.yml
+
 lint: $(INSTALLED)  ## Style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +49,4 @@ format: $(INSTALLED)  ## Put the source in order
 	$(BIN)/ruff format .
 
 clean:  ## Remove what training and testing wrote
-	rm -rf runs data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs data site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

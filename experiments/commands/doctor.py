@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test", "predict")
 
 def main(arguments: Sequence[str]) -> None:
     """Prints every problem, then how many there are of each kind; exit code 1 if there is one."""
-    asked, rest = _parser().parse_known_args(arguments)
+    asked, rest = parser().parse_known_args(arguments)
     from rich.console import Console
 
     from datamodules.checkup import Checkup, pick
@@ -120,18 +120,21 @@ def _print_tables(found: Mapping[str, Sequence[Finding]], console: Console) -> N
         console.print(table)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser() -> argparse.ArgumentParser:
+    """The command's options, but for those of the configuration."""
+    arguments = CommandParser(
         prog="python cli.py doctor",
         description=__doc__,
         epilog="The rest as for fit: --config, --data..., --vars...",
     )
-    parser.add_argument("--split", action="append", choices=SPLITS, help="may be given several times; all but predict")
-    parser.add_argument("--draw", type=count, default=0, metavar="N", help="pictures of N samples a source")
-    parser.add_argument("--to", type=Path, default=Path("runs/doctor"), help="folder of the pictures (%(default)s)")
-    parser.add_argument(
+    arguments.add_argument(
+        "--split", action="append", choices=SPLITS, help="may be given several times; all but predict"
+    )
+    arguments.add_argument("--draw", type=count, default=0, metavar="N", help="pictures of N samples a source")
+    arguments.add_argument("--to", type=Path, default=Path("runs/doctor"), help="folder of the pictures (%(default)s)")
+    arguments.add_argument(
         "--side", type=positive, default=336, help="side of the square in pixels that regions are laid on (%(default)s)"
     )
-    parser.add_argument("--workers", type=count, default=0, help="processes that look; 0 looks in this one")
-    parser.add_argument("--no_media", dest="media", action="store_false", help="read the records, decode no frame")
-    return parser
+    arguments.add_argument("--workers", type=count, default=0, help="processes that look; 0 looks in this one")
+    arguments.add_argument("--no_media", dest="media", action="store_false", help="read the records, decode no frame")
+    return arguments

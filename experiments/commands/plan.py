@@ -27,7 +27,7 @@ PEAK_FLOPS = {"h100": 989e12, "h200": 989e12, "a100": 312e12}
 
 def main(arguments: Sequence[str]) -> None:
     """Prints the plan; exit code 1 if something does not fit."""
-    asked, rest = _parser().parse_known_args(arguments)
+    asked, rest = parser().parse_known_args(arguments)
     from rich.console import Console
 
     from experiments.config.run import configured_run
@@ -140,27 +140,30 @@ def _print_fit(moments: dict[str, dict[str, float]], capacity: float, console: C
     return fits
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser() -> argparse.ArgumentParser:
+    """The command's options, but for those of the configuration."""
+    arguments = CommandParser(
         prog="python cli.py plan",
         description=__doc__,
         epilog="The rest as for fit: --config, --model..., --data..., --trainer..., --vars...",
     )
-    parser.add_argument("--devices", type=positive, default=1, help="GPUs of the run (%(default)s)")
-    parser.add_argument("--device-memory", type=amount, required=True, metavar="GIB", help="memory of one of them")
-    parser.add_argument("--text-tokens", type=positive, default=200, help="of a sample, answer included (%(default)s)")
-    parser.add_argument("--answer-tokens", type=positive, default=60, help="those of them to learn (%(default)s)")
-    parser.add_argument("--regions", type=positive, default=1, help="regions of a sample (%(default)s)")
-    parser.add_argument(
+    arguments.add_argument("--devices", type=positive, default=1, help="GPUs of the run (%(default)s)")
+    arguments.add_argument("--device-memory", type=amount, required=True, metavar="GIB", help="memory of one of them")
+    arguments.add_argument(
+        "--text-tokens", type=positive, default=200, help="of a sample, answer included (%(default)s)"
+    )
+    arguments.add_argument("--answer-tokens", type=positive, default=60, help="those of them to learn (%(default)s)")
+    arguments.add_argument("--regions", type=positive, default=1, help="regions of a sample (%(default)s)")
+    arguments.add_argument(
         "--frame-size",
         type=_size,
         default=(720, 1280),
         metavar="HEIGHTxWIDTH",
         help="of a frame in pixels (720x1280); it matters where a base has more tokens for larger frames",
     )
-    parser.add_argument("--device", choices=sorted(PEAK_FLOPS), default="h100", help="whose speed (%(default)s)")
-    parser.add_argument("--device-flops", type=amount, help="products of another device, FLOP a second")
-    return parser
+    arguments.add_argument("--device", choices=sorted(PEAK_FLOPS), default="h100", help="whose speed (%(default)s)")
+    arguments.add_argument("--device-flops", type=amount, help="products of another device, FLOP a second")
+    return arguments
 
 
 def _size(text: str) -> tuple[int, int]:

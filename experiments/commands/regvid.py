@@ -38,7 +38,7 @@ class Configured(NamedTuple):
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the stages and writes what they come to; `DataError` for what cannot be read, reached or written."""
-    asked, rest = _parser().parse_known_args(arguments)
+    asked, rest = parser().parse_known_args(arguments)
     if asked.report is not None:
         from datamodules.regvid.output import SAMPLES
         from experiments.visualize.instruction_report import report
@@ -128,21 +128,22 @@ def _stages(text: str) -> tuple[Stage, ...]:
     return tuple(stage for stage in STAGES if stage in named)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser() -> argparse.ArgumentParser:
+    """The command's options, but for those of the configuration."""
+    arguments = CommandParser(
         prog="python cli.py regvid",
         description=__doc__,
         epilog="The rest is configuration: --config, --data..., --mark..., --regvid..., --vars...",
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--stages",
         type=_stages,
         default=STAGES,
         metavar="NAMES",
         help=f"whose models may be called, of {','.join(STAGES)}; of the others, what was answered before is read",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost of each role; no call")
-    parser.add_argument(
+    arguments.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost of each role; no call")
+    arguments.add_argument(
         "--report",
         type=Path,
         nargs="?",
@@ -150,5 +151,5 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="count the samples of a file, or else of the configured run, and draw some of them; no call",
     )
-    parser.add_argument("--to", type=Path, metavar="DIR", help="folder of the report, else beside the samples")
-    return parser
+    arguments.add_argument("--to", type=Path, metavar="DIR", help="folder of the report, else beside the samples")
+    return arguments

@@ -20,7 +20,7 @@ SPLITS = ("train", "val", "test", "predict")
 
 def main(arguments: Sequence[str]) -> None:
     """Writes every source of a split into a folder of its own; `DataError` for what cannot be read or written."""
-    asked, rest = _parser().parse_known_args(arguments)
+    asked, rest = parser().parse_known_args(arguments)
     chunk_bytes = parse_bytes(asked.chunk_bytes)
     from rich.console import Console
 
@@ -56,23 +56,24 @@ class _Progress:
         return track(steps, f"{self.name}: {stage}", total, console=self.console, transient=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser() -> argparse.ArgumentParser:
+    """The command's options, but for those of the configuration."""
+    arguments = CommandParser(
         prog="python cli.py shard",
         description=__doc__,
         epilog="The rest as for fit: --config, --data..., --vars...",
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--to", required=True, metavar="DIR", help="folder, or s3://bucket/prefix; a source is put in DIR/SPLIT/NAME"
     )
-    parser.add_argument("--split", choices=SPLITS, default="train", help="whose sources are written (%(default)s)")
-    parser.add_argument(
+    arguments.add_argument("--split", choices=SPLITS, default="train", help="whose sources are written (%(default)s)")
+    arguments.add_argument(
         "--media",
         choices=get_args(Form),
         default="compressed",
         help="files as they are, or the frames that data.num_frames picks, without loss (%(default)s)",
     )
-    parser.add_argument("--chunk-bytes", default="64MB", metavar="SIZE", help="most bytes of a file (%(default)s)")
-    parser.add_argument("--workers", type=count, default=0, help="processes that write; 0 writes in this one")
-    parser.add_argument("--endpoint", metavar="URL", help="S3-compatible server, if not AWS_ENDPOINT_URL's")
-    return parser
+    arguments.add_argument("--chunk-bytes", default="64MB", metavar="SIZE", help="most bytes of a file (%(default)s)")
+    arguments.add_argument("--workers", type=count, default=0, help="processes that write; 0 writes in this one")
+    arguments.add_argument("--endpoint", metavar="URL", help="S3-compatible server, if not AWS_ENDPOINT_URL's")
+    return arguments

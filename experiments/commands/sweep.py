@@ -25,7 +25,7 @@ INTERRUPTED = 130  # exit code
 
 def main(arguments: Sequence[str]) -> None:
     """Runs a sweep; options it does not know go to every point. Exits with 1 if a point has failed."""
-    asked, further = _parser().parse_known_args(arguments)
+    asked, further = parser().parse_known_args(arguments)
     _check_patience(asked)
     # not before: --help has to answer at once
     from experiments.sweeps.grid import Grid
@@ -114,27 +114,28 @@ def _check_patience(asked: argparse.Namespace) -> None:
         raise DataError(f"--patience {asked.patience}: at least {LEAST_PATIENCE} seconds")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser() -> argparse.ArgumentParser:
+    """The options, but for those of the configurations."""
+    arguments = CommandParser(
         prog="python cli.py sweep",
         usage="%(prog)s FILE [OPTIONS] [options of fit and test for every point]",
         description=__doc__,
         epilog="Started again, it goes on where it was; started on another machine too, both share the points. Every "
         "point is a fit and a test in processes of their own: --dry-run lists them.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="base configuration, factors, seeds and metric")
-    parser.add_argument("--workers", type=positive, default=1, help="points that run here at a time (%(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs (%(default)s)")
-    parser.add_argument(
+    arguments.add_argument("file", type=Path, metavar="FILE", help="base configuration, factors, seeds and metric")
+    arguments.add_argument("--workers", type=positive, default=1, help="points that run here at a time (%(default)s)")
+    arguments.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs (%(default)s)")
+    arguments.add_argument(
         "--storage", metavar="URL", help="database that machines share (sqlite:///ROOT/NAME/sweep.db, with a lock file)"
     )
-    parser.add_argument("--retry-failed", action="store_true", help="run points again that have failed")
-    parser.add_argument("--dry-run", action="store_true", help="list the command lines of all points, run none")
-    parser.add_argument(
+    arguments.add_argument("--retry-failed", action="store_true", help="run points again that have failed")
+    arguments.add_argument("--dry-run", action="store_true", help="list the command lines of all points, run none")
+    arguments.add_argument(
         "--patience",
         type=int,
         default=60,
         metavar="SECONDS",
         help="without a sign of life, before a point is taken over from a dead worker (%(default)s)",
     )
-    return parser
+    return arguments
