@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from datamodules.batching.collate import Collate
+from datamodules.batching.processor import Processed
 from datamodules.errors import DataError, at_least
 from datamodules.media.clips import media_at
 from datamodules.reading.likely_mistakes import likely_mistakes
 from datamodules.types import Geometry, Media, Pixels, Region, RegionSample, Turn
+from lightning_modules.generation.decoding import generate
+from lightning_modules.generation.streaming import Hear, StreamedAnswer
 from lightning_modules.region_module import RegionModule
+
+ASKED = "asked"
+"""The name of a sample that is asked about; marks are drawn by it."""
 
 
 def ask(
@@ -26,8 +32,12 @@ def ask(
     regions: Sequence[Region | Geometry],
     questions: str | Sequence[str],
     num_frames: int | None = None,
+    earlier: Sequence[Turn] = (),
+    hear: Hear = str,
 ) -> RegionSample:
     """Answers questions in turn, each with the earlier ones and the model's own answers before it.
+
+    What is answered depends on what is seen, and not on what a file is called. One thread at a time may ask a module.
 
     Args:
         module: From `lightning_modules.load`.
@@ -37,6 +47,8 @@ def ask(
             frame.
         questions: One or several.
         num_frames: Most frames of a clip; what the paper takes, four for a video module, if left out.
+        earlier: What was asked and answered before.
+        hear: Told the answers piece by piece while they are generated; `generation.streaming.streamed` yields them.
 
     Returns:
         The conversation: `sample.conversation[-1].answer` is the last answer.
@@ -52,18 +64,31 @@ def ask(
     if not asked or not all(question.strip() for question in asked):
         raise DataError(f"questions {asked}: at least one is needed, and text in each")
     marked = tuple(region if isinstance(region, Region) else Region.at(region) for region in regions)
-    collate = Collate(module.vision)
     process = module.processor(module.default_num_frames if num_frames is None else num_frames)
-    sample = RegionSample(str(media) if isinstance(media, str | Path) else "asked", _media(media), marked, ())
-    if doubts := likely_mistakes(replace(sample, conversation=tuple(map(Turn, asked)))):
+    origin = str(media) if isinstance(media, str | Path) else ""
+    sample = RegionSample(ASKED, _media(media), marked, tuple(earlier), origin=origin)
+    if doubts := likely_mistakes(replace(sample, conversation=(*earlier, *map(Turn, asked)))):
         warnings.warn(f"perhaps a mistake: {'; '.join(doubts)}", stacklevel=2)
     for question in asked:
         sample = replace(sample, conversation=(*sample.conversation, Turn(question)))
-        answer = module.answer(collate([process(sample)])).predictions[0].prediction
+        answer = StreamedAnswer(module.max_new_tokens, hear)
+        answer_all(module, [process(sample)], [answer])
         # a region that the model names is a mention from the next turn on
-        said = module.renderer.as_mentions(answer, len(marked))
-        sample = replace(sample, conversation=(*sample.conversation[:-1], Turn(question, said)))
+        sample = replace(sample, conversation=(*sample.conversation[:-1], Turn(question, answer.text)))
     return sample
+
+
+def answer_all(module: RegionModule, asked: Sequence[Processed], answers: Sequence[StreamedAnswer]) -> None:
+    """Answers the last turn of each as one batch.
+
+    Args:
+        module: Whose answers they are.
+        asked: What is asked, from `module.processor(...)`.
+        answers: Take what is said, one each.
+    """
+    batch = Collate(module.vision)(asked).to(module.device)
+    longest = max(answer.max_new_tokens for answer in answers)
+    generate(module.backbone, module.renderer, batch, longest, streamed=answers)
 
 
 def _media(given: Any) -> Media:

@@ -18,6 +18,7 @@ from datamodules.prompting.conversation import ConversationRenderer, Rendered
 from datamodules.types import RegionSample
 from lightning_modules.backbone import TokenMarkBackbone, Told
 from lightning_modules.generation.mentions import GeneratedMentions
+from lightning_modules.generation.streaming import FollowAnswers, StreamedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def generate(
     batch: RegionBatch,
     max_new_tokens: int,
     synced: bool = False,
+    streamed: Sequence[StreamedAnswer] = (),
 ) -> list[str]:
     """The most likely answers, greedily, one text a sample; of a region that is named the index alone.
 
@@ -65,20 +67,23 @@ def generate(
         batch: What is asked; only what stands before `prompt_lengths` is read.
         max_new_tokens: Most tokens of an answer.
         synced: Ranks wait for each other in every step, which sharded weights need.
+        streamed: One for each sample, which may end before `max_new_tokens`; or none, if nobody listens.
     """
     prompts = Prompts.of(batch)
     mentions = GeneratedMentions(renderer, batch.region_texts)
+    length, regions = prompts.ids.shape[1], [len(sample.regions) for sample in batch.samples]
     with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
         rows = backbone.model.generate(
             input_ids=prompts.ids,
             attention_mask=prompts.attention,
             **backbone.inputs(batch, prompts.ids),
-            logits_processor=[MentionProcessor(mentions, told, prompts.ids.shape[1])],
+            logits_processor=[MentionProcessor(mentions, told, length)],
+            stopping_criteria=[FollowAnswers(streamed, mentions, length, regions)] if streamed else None,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             synced_gpus=synced,
         )
-    generated = rows[:, prompts.ids.shape[1] :].tolist()
+    generated = rows[:, length:].tolist()
     return [renderer.decode(mentions.said(row, ids)) for row, ids in enumerate(generated)]
 
 

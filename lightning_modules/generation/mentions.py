@@ -41,7 +41,11 @@ class GeneratedMentions:
 
     def said(self, row: int, ids: list[int]) -> list[int]:
         """The tokens that the model has chosen itself: all but what it was shown."""
-        return [token for place, token in enumerate(ids) if self._due(self.shown[row], ids[:place]) == FREE]
+        return [token for place, token in enumerate(ids) if self.chosen(row, ids[: place + 1])]
+
+    def chosen(self, row: int, ids: list[int]) -> bool:
+        """Whether the model has chosen the last of these tokens itself, and was not shown it."""
+        return self._due(self.shown[row], ids[:-1]) == FREE
 
     def _due(self, shown: Sequence[Rendered], ids: list[int]) -> tuple[int, int]:
         """What follows `ids`: they end in an index and so many tokens of what is shown behind it."""

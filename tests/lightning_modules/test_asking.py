@@ -30,11 +30,13 @@ def test_a_text_is_one_question(module: RegionModule) -> None:
 
 
 def test_pictures_in_memory_are_media(module: RegionModule, tmp_path: Path) -> None:
-    """An array and PIL's picture answer as the same pixels in a file do, but for the name that draws the marks."""
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    """An array and PIL's picture answer as the same pixels in a file do; what a file was called drew other marks."""
+    for name in ("a.png", "b.png"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
     box, question = [Box((1, 2, 9, 9))], "What is <region>?"
     wanted = ask(module, Pixels(PICTURE[None]), box, question).conversation
-    for media in (PICTURE, PICTURE[None], Image.fromarray(PICTURE), Image.open(tmp_path / "a.png").convert("RGBA")):
+    opened = Image.open(tmp_path / "a.png").convert("RGBA")
+    for media in (PICTURE, PICTURE[None], Image.fromarray(PICTURE), opened, tmp_path / "a.png", tmp_path / "b.png"):
         assert ask(module, media, box, question).conversation == wanted
     video = ask(module, np.repeat(PICTURE[None], 6, 0), box, question, num_frames=3)
     assert isinstance(video.media, Pixels) and len(video.media.array) == 6

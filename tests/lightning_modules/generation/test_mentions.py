@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,8 @@ from datamodules.prompting.region_text import RegionText
 from datamodules.types import RegionSample, Turn
 from helpers import renderer, sample, tiny_module
 from lightning_modules import VideoRegionModule, ask
-from lightning_modules.generation.answering import Answered
 from lightning_modules.generation.mentions import FREE, GeneratedMentions
-from metrics import Prediction
+from lightning_modules.generation.streaming import FollowAnswers, StreamedAnswer
 from metrics.predictions import spell_regions
 from small_tokenizers import EVERY_KIND, KINDS, LOSSLESS, small_tokenizer
 
@@ -117,23 +117,23 @@ def test_further_turns_have_the_ids_of_training(
 ) -> None:
     """`ask` wrote an earlier answer with other ids than it was learnt and generated with."""
     small_tokenizer(kind).save_pretrained(tmp_path / "kind")
-    module = tiny_module(tmp_path, kind=VideoRegionModule)
+    module = tiny_module(tmp_path, kind=VideoRegionModule, max_new_tokens=99)
     module.renderer = renders = renderer(small_tokenizer(kind), "vicuna")
     learnt = sample(boxes=((0, 0, 8, 8), (8, 8, 16, 16)))
     turns = (Turn("which is left?", answer), Turn("is it?", "it is"))
     trained = module.processor(4)(RegionSample(learnt.id, learnt.media, learnt.regions, turns)).rendered
     asked: list[list[int]] = []
 
-    def say(batch: RegionBatch) -> Answered:
-        """The tokens that were learnt for this answer, as generation decodes them."""
+    def say(*given: object, streamed: Sequence[StreamedAnswer]) -> None:
+        """The tokens that were learnt for this answer, as generation hands them out."""
+        batch = next(one for one in given if isinstance(one, RegionBatch))
         asked.append(batch.input_ids[0, : int(batch.prompt_lengths)].tolist())
         ids = renders.answer(turns[len(asked) - 1].answer, batch.region_texts[0]).ids
-        text = renders.decode(GeneratedMentions(renders, batch.region_texts).said(0, ids))
-        return Answered(
-            [Prediction(id="a", task="answer", group="", prompt="", prediction=text, references=("",))], None
-        )
+        following = FollowAnswers(streamed, GeneratedMentions(renders, batch.region_texts), 0, [2])
+        for end in range(1, len(ids) + 1):
+            following(torch.tensor([ids[:end]]), None)
 
-    monkeypatch.setattr(module, "answer", say)
+    monkeypatch.setattr("lightning_modules.asking.generate", say)
     conversation = ask(module, learnt.media, learnt.regions, [turn.question for turn in turns]).conversation
     if kind != "words":  # every sign stands alone
         assert [turn.answer for turn in conversation] == [turn.answer for turn in turns]
