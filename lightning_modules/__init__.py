@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lightning_modules.checkpoints.export import export
     from lightning_modules.checkpoints.loading import load
     from lightning_modules.image_region import ImageRegionModule
+    from lightning_modules.looking import Looked, look
     from lightning_modules.region_encoders import (
         EncodedRegions,
         NoRegionEncoder,
@@ -29,6 +30,7 @@ __all__ = [
     "EncodedRegions",
     "FullySharded",
     "ImageRegionModule",
+    "Looked",
     "LoraOptions",
     "NoRegionEncoder",
     "RegionEncoder",
@@ -42,6 +44,7 @@ __all__ = [
     "ask",
     "export",
     "load",
+    "look",
 ]
 
 _PLACES = {
@@ -49,6 +52,7 @@ _PLACES = {
     "EncodedRegions": "region_encoders",
     "FullySharded": "training.sharding",
     "ImageRegionModule": "image_region",
+    "Looked": "looking",
     "LoraOptions": "training.lora",
     "NoRegionEncoder": "region_encoders",
     "RegionEncoder": "region_encoders",
@@ -62,6 +66,7 @@ _PLACES = {
     "ask": "asking",
     "export": "checkpoints.export",
     "load": "checkpoints.loading",
+    "look": "looking",
 }
 
 

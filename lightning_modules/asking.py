@@ -66,7 +66,7 @@ def ask(
     marked = tuple(region if isinstance(region, Region) else Region.at(region) for region in regions)
     process = module.processor(module.default_num_frames if num_frames is None else num_frames)
     origin = str(media) if isinstance(media, str | Path) else ""
-    sample = RegionSample(ASKED, _media(media), marked, tuple(earlier), origin=origin)
+    sample = RegionSample(ASKED, as_media(media), marked, tuple(earlier), origin=origin)
     if doubts := likely_mistakes(replace(sample, conversation=(*earlier, *map(Turn, asked)))):
         warnings.warn(f"perhaps a mistake: {'; '.join(doubts)}", stacklevel=2)
     for question in asked:
@@ -91,7 +91,7 @@ def answer_all(module: RegionModule, asked: Sequence[Processed], answers: Sequen
     generate(module.backbone, module.renderer, batch, longest, streamed=answers)
 
 
-def _media(given: Any) -> Media:
+def as_media(given: Any) -> Media:
     """What `ask` takes as media, as a sample has it."""
     if isinstance(given, str | Path):
         return media_at(given)

@@ -85,12 +85,7 @@ class TokenMarkBackbone(nn.Module):
     def forward(self, batch: RegionBatch) -> BackboneOutput:
         """One pass over whole conversations: logits of the supervised tokens, and the guide head's."""
         with self.telling(batch, batch.input_ids, batch.placeholder) as told:
-            hidden = self.base.core(
-                input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
-                **self.inputs(batch, batch.input_ids),
-                use_cache=False,  # a cache would grow a second time where layers run again in the backward pass
-            ).last_hidden_state
+            hidden = self.read(batch)
             supervised = batch.loss_mask[:, 1:]  # a token is predicted from the one before it
             logits = self.base.logits(hidden[:, :-1][supervised])
         guide = None
@@ -99,6 +94,16 @@ class TokenMarkBackbone(nn.Module):
             visual = hidden[self.base.is_visual(batch.input_ids)]
             guide = self.guide(visual.to(self.guide.classifier.weight.dtype))
         return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.encoded.marks)
+
+    def read(self, batch: RegionBatch) -> torch.Tensor:
+        """(B, L, D), the last hidden states of whole conversations; within `telling`."""
+        hidden: torch.Tensor = self.base.core(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            **self.inputs(batch, batch.input_ids),
+            use_cache=False,  # a cache would grow a second time where layers run again in the backward pass
+        ).last_hidden_state
+        return hidden
 
     @torch.no_grad()
     def visual_squares(self, batch: RegionBatch) -> torch.Tensor:
