@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datamodules.errors import DataError
 from datamodules.media.mask_picture import read_mask
-from datamodules.types import Box, Geometry, Region, RegionSample, Stroke
+from datamodules.types import Box, Geometry, Polygon, Region, RegionSample, Stroke
 from experiments.config.parsers import CommandParser, count, positive
 
 DRAWN = {".png", ".jpg", ".jpeg", ".pdf", ".svg"}
@@ -36,8 +36,23 @@ def parse_stroke(text: str) -> Stroke:
     return Stroke(tuple(points), radius)
 
 
+def parse_ring(text: str) -> Polygon:
+    """`10,20,80,20,45,90` -> the polygon of these corners."""
+    try:
+        ring = tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise DataError(f"--polygon {text}: numbers x,y,x,y,x,y,... are needed") from None
+    if len(ring) % 2 or len(ring) < 6:
+        raise DataError(f"--polygon {text}: {len(ring)} numbers, an even number of at least 6 is needed")
+    return Polygon((ring,))
+
+
 def _box(text: str) -> tuple[Callable[[str], Geometry], str]:
     return parse_box, text  # read later: argparse hides what a reader has to say
+
+
+def _polygon(text: str) -> tuple[Callable[[str], Geometry], str]:
+    return parse_ring, text
 
 
 def _mask(text: str) -> tuple[Callable[[str], Geometry], str]:
@@ -57,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
     media.add_argument("--video", type=Path, dest="media", help="a video, or a folder of frames")
     arguments.add_argument(
         "--box", type=_box, action="append", dest="regions", metavar="X0,Y0,X1,Y1", help="a region, in pixels"
+    )
+    arguments.add_argument(
+        "--polygon", type=_polygon, action="append", dest="regions", metavar="X,Y,...", help="a region, by its corners"
     )
     arguments.add_argument(
         "--point",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,38 +12,13 @@ from mlflow_server import serving
 from PIL import Image
 
 import cli
+from browsers import browser, shown  # noqa: F401  # a fixture
 from small_run import write_small
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-    from selenium.webdriver.remote.webelement import WebElement
 
 ROOT = Path(__file__).parents[3]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-SECONDS = 120
-
-
-@pytest.fixture
-def browser() -> Iterator[Chrome]:
-    """Chromium or Chrome: that of the environment's REGION_BROWSER, else one on the PATH, which has its driver too."""
-    pytest.importorskip("selenium")
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    program = os.environ.get("REGION_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("no Chromium or Chrome in REGION_BROWSER or on the PATH, or no chromedriver beside it")
-    options = ChromeOptions()
-    options.binary_location = program
-    for option in ("headless=new", "disable-gpu", "window-size=1600,1000", "no-first-run", "disable-sync"):
-        options.add_argument(f"--{option}")
-    for option in ("background-networking", "component-update"):  # nothing from outside
-        options.add_argument(f"--disable-{option}")
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # root has none
-    opened = Chrome(options, ChromeService(driver))
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture
@@ -67,18 +39,12 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
-def shown(browser: Chrome, path: str) -> WebElement:
-    """The element, when it is there."""
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.expected_conditions import visibility_of_element_located
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    found: WebElement = WebDriverWait(browser, SECONDS).until(visibility_of_element_located((By.XPATH, path)))
-    return found
-
-
 @pytest.mark.slow
-def test_a_sweeps_parent_shows_its_children_and_the_plot(swept: Path, browser: Chrome, tmp_path: Path) -> None:
+def test_a_sweeps_parent_shows_its_children_and_the_plot(
+    swept: Path,
+    browser: Chrome,  # noqa: F811
+    tmp_path: Path,
+) -> None:
     """In the list of runs, closed and opened, on the parent's page, and among its files."""
     client = MlflowClient(f"sqlite:///{swept / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("pointing")
