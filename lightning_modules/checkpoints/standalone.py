@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import DataError
+from lightning_modules.bases.loading import vision_settings
 from lightning_modules.bases.standalone import modeling_token_mark, processing_token_mark
 from lightning_modules.bases.standalone.processing_token_mark import VISION, TokenMarkProcessor
 from lightning_modules.class_spec import class_path
@@ -35,13 +35,11 @@ def check_standalone(module: RegionModule) -> None:
         raise DataError(f"transformers alone is told of regions by TokenMark, not by {class_path(encoder)}; {alone}")
     if base not in VISION:
         raise DataError(f"transformers alone is told of regions on {', '.join(VISION)}, not on {base}; {alone}")
-    changed = [name for name in ANSWERING if not _is_ours(module, name)]
+    changed = [
+        name for name in ANSWERING if not getattr(type(module), name).__module__.startswith("lightning_modules.")
+    ]
     if changed:
         raise DataError(f"{class_path(type(module))} has its own {changed[0]}, which transformers has not; {alone}")
-
-
-def _is_ours(module: RegionModule, name: str) -> bool:
-    return inspect.getmodule(getattr(type(module), name)).__name__.startswith("lightning_modules.")
 
 
 def settings(module: RegionModule) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def write_standalone(module: RegionModule, folder: Path) -> None:
         "auto_map": {"AutoProcessor": f"{Path(processing_token_mark.__file__).stem}.{TokenMarkProcessor.__name__}"},
         "processor_class": TokenMarkProcessor.__name__,
         "model_type": module.backbone.model.config.model_type,
-        "vision": module.describe()["vision"],
+        "vision": vision_settings(module.vision),
         "words": {**module.renderer.described(), "placeholder": module.vision.placeholder},
         "num_marks": encoder.num_marks,
         "num_frames": module.default_num_frames,

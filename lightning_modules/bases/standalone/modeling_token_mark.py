@@ -70,7 +70,8 @@ class TokenMarkMixin:
     @classmethod
     def is_custom_code(cls) -> bool:
         """As of the base's class: the weights have the names that it reads and writes."""
-        custom: bool = cls.__bases__[1].is_custom_code()  # type: ignore[attr-defined]
+        base = cls.__mro__[cls.__mro__.index(TokenMarkMixin) + 1]
+        custom: bool = base.is_custom_code()  # type: ignore[attr-defined]  # of transformers
         return custom
 
     def _take_regions(self, _: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -146,7 +147,7 @@ class TokenMarkMixin:
         return inputs
 
 
-class Mentions(LogitsProcessor):  # type: ignore[misc]  # untyped there
+class Mentions(LogitsProcessor):
     """Lets a region's placeholder follow its complete index, such as `[12]`, and nothing else.
 
     Args:
@@ -205,7 +206,7 @@ class Mentions(LogitsProcessor):  # type: ignore[misc]  # untyped there
 # --- bases ----------------------------------------------------------------------------------------------------------
 
 
-class MergingProjector(LlavaMultiModalProjector):  # type: ignore[misc]  # untyped there
+class MergingProjector(LlavaMultiModalProjector):
     """Two linear layers on the features of k x k neighbouring patches side by side; with k = 1 LLaVA-1.5's.
 
     Tokens before the patches are dropped. Where k does not divide the G patches of a side, the last row and column of
@@ -241,7 +242,7 @@ class MergingProjector(LlavaMultiModalProjector):  # type: ignore[misc]  # untyp
         return padded.view(frames, width, g, k, g, k).permute(0, 2, 4, 3, 5, 1).reshape(frames, g * g, k * k * width)
 
 
-class LlavaWithProjector(LlavaForConditionalGeneration):  # type: ignore[misc]  # untyped there
+class LlavaWithProjector(LlavaForConditionalGeneration):
     """LLaVA with a projector that merges patches; it sees all that the tower has."""
 
     def __init__(self, config: LlavaConfig) -> None:
@@ -251,7 +252,7 @@ class LlavaWithProjector(LlavaForConditionalGeneration):  # type: ignore[misc]  
         self.post_init()
 
 
-class TokenMarkLlava(TokenMarkMixin, LlavaForConditionalGeneration):  # type: ignore[misc]  # untyped there
+class TokenMarkLlava(TokenMarkMixin, LlavaForConditionalGeneration):
     """Regions on LLaVA-1.5, and on any tower and decoder in its form."""
 
 
@@ -259,5 +260,5 @@ class TokenMarkLlavaWithProjector(TokenMarkMixin, LlavaWithProjector):
     """Regions on LLaVA's form with merged patches."""
 
 
-class TokenMarkQwen3VL(TokenMarkMixin, Qwen3VL):  # type: ignore[misc]  # untyped there
+class TokenMarkQwen3VL(TokenMarkMixin, Qwen3VL):
     """Regions on Qwen3-VL."""

@@ -39,17 +39,17 @@ Geometry = Mapping[str, Any]
 
 
 class Run(NamedTuple):
-    """What stands for a picture in the prompt: a special token, `count` times, or plain text such as a timestamp.
+    """What stands for a picture in the prompt: a special token, `repeats` times, or plain text such as a timestamp.
 
     Attributes:
         text: Of it.
-        count: How often.
+        repeats: How often.
         special: Whether it is a special token.
         kind: What it stands for: 1 for a visual token of an image, 2 of a video, 0 for none.
     """
 
     text: str
-    count: int = 1
+    repeats: int = 1
     special: bool = True
     kind: int = 0
 
@@ -455,7 +455,7 @@ def _written(tokenizer: Any, marks: Sequence[str], placeholder: str) -> str:
 # --- the processor --------------------------------------------------------------------------------------------------
 
 
-class TokenMarkProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped there
+class TokenMarkProcessor(ProcessorMixin):
     """Pictures or videos, regions and questions in, tensors out.
 
     Args:
@@ -522,11 +522,11 @@ class TokenMarkProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped there
             raise ValueError("text is needed: a question, or a list of them")
         if isinstance(text, str):
             asked = [(images, videos, regions, text)]
+        elif any(isinstance(marked, Mapping) for marked in regions):
+            raise ValueError(f"{len(text)} questions: regions are a list for each of them")
         else:
-            missing = [None] * len(text)
-            asked = list(
-                zip(images or missing, videos or missing, regions or [()] * len(text), text, strict=True)  # type: ignore[arg-type]
-            )
+            pictures = [[None] * len(text) if given is None else given for given in (images, videos)]
+            asked = list(zip(*pictures, regions or [()] * len(text), text, strict=True))
         return self._batch(
             [self._sample(_frames(one, clip), marked, [question], name) for one, clip, marked, question in asked],
             return_tensors,
@@ -634,9 +634,9 @@ class TokenMarkProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped there
             prompt.template(frame.before_picture)
         for run in runs:
             if run.special:
-                prompt.token(words.ids[run.text], run.count, kind=run.kind)
+                prompt.token(words.ids[run.text], run.repeats, kind=run.kind)
             else:
-                prompt.text(run.text * run.count)
+                prompt.text(run.text * run.repeats)
         for number, text in enumerate(turns):
             if number % 2:
                 self._answer(prompt, frame.before_answer + text, regions)

@@ -53,7 +53,7 @@ def test_what_the_hub_refuses_is_one_line(hub: Hub, tmp_path: Path) -> None:
     assert hub.visible["ann/other"]["visibility"] == "public"
     with pytest.raises(DataError, match=r"on the hub is no model of this framework: it has no regions\.json"):
         load("ann/other")
-    with pytest.raises(DataError, match="^no model at 'ann/gone': 404"):
+    with pytest.raises(DataError, match=r"^no model at 'ann/gone': 404"):
         load("ann/gone")
     hub.refused = 403
     with pytest.raises(DataError, match="model is written, but cannot be uploaded to 'ann/other': 403 Forbidden"):

@@ -22,6 +22,7 @@ from pycocotools import mask as coco_mask
 from test_region_modules import SAMPLES, asked, module_of
 from torch import nn
 
+from datamodules.batching.batch import RegionBatch
 from datamodules.batching.processor import Processed
 from datamodules.batching.visual_processor import Run
 from datamodules.errors import DataError
@@ -30,11 +31,12 @@ from datamodules.regions.placement import run_length_code
 from datamodules.types import Box, Geometry, Mask, Pixels, Polygon, Region, RegionSample, Turn
 from drawn import drawn_sample, text_alone
 from helpers import make_batch, processor, renderer, tiny_module, tokenizer_folder
-from lightning_modules import RoiFeature, VideoRegionModule, ask, export
+from lightning_modules import RoiFeature, VideoRegionModule, ask, export, load
 from lightning_modules.bases.llava import IMAGE
 from lightning_modules.bases.standalone import modeling_token_mark, processing_token_mark
 from lightning_modules.bases.standalone.processing_token_mark import TokenMarkProcessor
 from lightning_modules.checkpoints.standalone import check_standalone
+from lightning_modules.generation.answering import Answered
 from lightning_modules.generation.decoding import Prompts
 from lightning_modules.region_module import RegionModule
 from small_tokenizers import KINDS, small_tokenizer
@@ -179,12 +181,12 @@ def test_every_base_that_is_known(name: str, tmp_path: Path) -> None:
 
 def test_in_bfloat16(tmp_path: Path) -> None:
     """The base is of the type asked for; marks and their projection stay float32."""
-    module = tiny_module(tmp_path, dtype="bfloat16").eval()
-    folder = exported(module, tmp_path)
+    folder = exported(tiny_module(tmp_path, dtype="bfloat16"), tmp_path)
     model, _ = opened(folder)
     assert model.dtype == torch.bfloat16
     assert {weight.dtype for weight in model.region_encoder.parameters()} == {torch.float32}
-    assert_same_model(module, folder, [without_polygons(drawn_sample(Random(2), "a", 3))])
+    samples = [without_polygons(drawn_sample(Random(2), name, 3)) for name in "ab"]
+    assert_same_model(load(tmp_path / "last.ckpt"), folder, samples)
     half = export(tmp_path / "last.ckpt", tmp_path / "half", dtype="float16")
     assert opened(half)[0].lm_head.weight.dtype == torch.float16
 
@@ -298,17 +300,18 @@ def _named(text: str, regions: int) -> str:
 # --- what cannot be -------------------------------------------------------------------------------------------------
 
 
+class Own(VideoRegionModule):
+    """It answers in its own way."""
+
+    def answer(self, batch: RegionBatch) -> Answered:
+        return super().answer(batch)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"region_encoder": RoiFeature()},
-            "told of regions by TokenMark, not by lightning_modules.RoiFeature; --frame",
-        ),
-        (
-            {"kind": type("Own", (VideoRegionModule,), {"answer": None})},
-            "has its own answer, which transformers has not",
-        ),
+        ({"region_encoder": RoiFeature()}, r"TokenMark, not by lightning_modules\.RoiFeature; --framework_only"),
+        ({"kind": Own}, r"Own has its own answer, which transformers has not; --framework_only"),
     ],
 )
 def test_what_the_files_do_not_know_is_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -342,6 +345,7 @@ PICTURE = np.zeros((10, 20, 3), np.uint8)
         ({"videos": PICTURE[None]}, "an image and a video"),
         ({"text": None}, "text is needed"),
         ({"return_tensors": "np"}, "return_tensors is 'np'"),
+        ({"text": ["<region>"], "images": [PICTURE]}, "1 questions: regions are a list for each of them"),
     ],
 )
 def test_bad_input_is_one_error(tiny: tuple[RegionModule, Path], given: dict[str, Any], message: str) -> None:
