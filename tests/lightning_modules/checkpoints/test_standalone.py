@@ -30,6 +30,7 @@ from datamodules.prompting.prompt_styles import PromptName
 from datamodules.regions.placement import run_length_code
 from datamodules.types import Box, Geometry, Mask, Pixels, Polygon, Region, RegionSample, Turn
 from drawn import drawn_sample, text_alone
+from experiments.model_card import write_card
 from helpers import make_batch, processor, renderer, tiny_module, tokenizer_folder
 from lightning_modules import RoiFeature, VideoRegionModule, ask, export, load
 from lightning_modules.bases.llava import IMAGE
@@ -365,7 +366,7 @@ def test_generate_needs_the_tokenizer_where_there_are_regions(tiny: tuple[Region
 # --- without this framework -----------------------------------------------------------------------------------------
 
 PROGRAM = """
-import json, sys
+import json, re, sys
 class Nothing:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"lightning_modules", "datamodules", "metrics", "experiments", "lightning", "shapely"}:
@@ -386,19 +387,22 @@ said = [processor.answers(one.generate(**inputs, **options), inputs)[0] for one 
 beams = model.generate(**inputs, **{**options, "num_beams": 2})
 with torch.no_grad():
     logits = model(**inputs).logits
+[program] = re.findall(r"```python\\n(.*?)```", open(f"{place}/README.md").read(), re.DOTALL)[:1]
+exec(program, {"frames": np.zeros((6, 100, 100, 3), np.uint8)})
 print(json.dumps({"said": said, "kind": type(model).__name__, "logits": logits[0, -1].tolist()}))
 """
 
 
 @pytest.mark.slow
 def test_transformers_alone_answers_alike(tiny: tuple[RegionModule, Path], tmp_path: Path) -> None:
-    """In a process that cannot import this framework, and after saving what it has opened."""
+    """In a process that cannot import this framework, after saving what it has opened, and as the card says."""
     module, folder = tiny
+    write_card(folder, folder.parent / "last.ckpt")
     known = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
     settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder)],
-        cwd=tmp_path,
+        [sys.executable, "-c", PROGRAM, folder.name],
+        cwd=folder.parent,
         env={**known, **settings},
         capture_output=True,
         text=True,
