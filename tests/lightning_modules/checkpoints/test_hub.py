@@ -16,6 +16,7 @@ from helpers import tiny_module
 from hub import Hub, running_hub
 from lightning_modules import ImageRegionModule, load
 from lightning_modules.checkpoints.hub import fetched, push
+from lightning_modules.checkpoints.reading import read
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def test_a_pushed_model_is_loaded_by_its_name(hub: Hub, tmp_path: Path, capsys: 
     assert type(again) is ImageRegionModule
     ours = module.state_dict()
     assert all(torch.equal(weight, ours[name]) for name, weight in again.state_dict().items())
+    assert read("ann/marks")["state_dict"].keys() == ours.keys()  # what `init_from` starts from
     assert not list(fetched("ann/marks").glob("*.py"))  # what is not run is not fetched
 
 
