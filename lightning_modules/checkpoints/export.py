@@ -63,7 +63,7 @@ def export(
     return target
 
 
-def _write(module: RegionModule, folder: Path, base_only: bool, alone: bool) -> None:
+def _write(module: RegionModule, folder: Path, base_only: bool = False, alone: bool = True) -> None:
     model = module.backbone.model
     for name in SETTINGS:  # of a base that was exported itself
         vars(model.config).pop(name, None)
