@@ -1,4 +1,4 @@
-"""The training commands of README and of the configurations' headers, with the devices that they are for."""
+"""The commands of README and of the configurations' headers; those that train with the devices that they are for."""
 
 from __future__ import annotations
 
@@ -31,9 +31,19 @@ class Documented(NamedTuple):
 
 def documented() -> list[Documented]:
     """Every one, once; those with `...` or `--config A` in place of options are patterns and not commands."""
-    files = [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments").rglob("*.yaml"))]
-    found = {one[1:]: one for file in files for one in _commands(file)}
+    found = {one[1:]: one for file in _files() for one in _commands(file)}
     return list(found.values())
+
+
+def documented_options(command: str) -> list[list[str]]:
+    """What follows another command's name, each time that it is written with options."""
+    pattern = re.compile(rf"cli\.py {command} (-[^`\n]+)")
+    texts = ["\n".join(_paragraphs(file)) for file in _files()]
+    return [shlex.split(options, comments=True) for text in texts for options in pattern.findall(text)]
+
+
+def _files() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments").rglob("*.yaml"))]
 
 
 def _commands(file: Path) -> Iterator[Documented]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datamodules.batching.visual_processor import Run
 from datamodules.errors import DataError
 from datamodules.prompting.placeholders import PLACEHOLDER, mentions
-from datamodules.prompting.prompt_styles import Frame, PromptStyle
+from datamodules.prompting.prompt_styles import FixedStyle, Frame, PromptStyle
 from datamodules.prompting.region_text import RegionText
 from datamodules.prompting.text_encoding import Before, TextEncoder
 from datamodules.types import RegionSample
@@ -244,6 +244,15 @@ class ConversationRenderer:
         return self._index.sub(
             lambda said: f"<region{_number(said)}>" if _number(said) < num_regions else said[0], answer
         )
+
+    def described(self) -> dict[str, Any]:
+        """How conversations are written, as plain data, for a reader without this class.
+
+        `style`: the words of a fixed style, None for the tokenizer's chat template. `begin`: ids before all. `index`:
+        the pattern of how a region is said. `lead`: what is read before an answer that was not said.
+        """
+        style = asdict(self.style) if isinstance(self.style, FixedStyle) else None
+        return {"style": style, "begin": self._before_all, "index": self._index.pattern, "lead": self._lead}
 
     @property
     def end_ids(self) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from lightning_modules.bases.architecture_names import check_names
 from lightning_modules.bases.byte_tokenizer import BYTES, byte_tokenizer
 from lightning_modules.bases.decoders import check_rope
 from lightning_modules.bases.places import check_place, from_pretrained_arguments, is_gguf
-from lightning_modules.checkpoints.files import is_exported
+from lightning_modules.checkpoints.files import ON_THE_BASE, is_exported
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -318,25 +320,39 @@ def _checked(kind: Any, name: str, dtype: str) -> Any:
     The kind of checkpoint is read first: transformers would build a whole default model for a wrong one.
     """
     config = config_at(name)
+    exported = is_exported(Path(name))
     try:
-        model, report = kind.from_pretrained(
-            **from_pretrained_arguments(name),
-            **_dequantised(name),
-            dtype=getattr(torch, dtype),
-            output_loading_info=True,
-        )
+        with _without_report() if exported else nullcontext():  # of what is put on the base, which is read elsewhere
+            model, report = kind.from_pretrained(
+                **from_pretrained_arguments(name),
+                **_dequantised(name),
+                dtype=getattr(torch, dtype),
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise DataError(f"cannot load a {config.model_type} from {name!r}: {_first_line(error)}") from None
     wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if wrong:
         raise DataError(f"{name!r} is no whole {config.model_type}: {len(wrong)} weights missing: {wrong[:3]}")
-    surplus = sorted(report["unexpected_keys"])
-    if surplus and is_exported(Path(name)):  # published checkpoints may hold more than is asked for
+    surplus = sorted(key for key in report["unexpected_keys"] if not key.startswith(ON_THE_BASE))
+    if surplus and exported:  # published checkpoints may hold more than is asked for
         raise DataError(f"{name!r} has {len(surplus)} unexpected weights: {surplus[:3]}")
     if is_gguf(name):  # what still says that it is quantised keeps it from being saved
         model.hf_quantizer = None
         vars(model.config).pop("quantization_config", None)
     return model
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Within it transformers does not list weights that it has no place for."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _dequantised(name: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Models on disk: what is written beside the weights, files that are whole, loading, export."""
+"""Models on disk: what is written beside the weights, files that are whole, loading, export, the hub."""

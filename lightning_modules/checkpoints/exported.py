@@ -1,4 +1,4 @@
-"""The folder of an exported model, read: the base's own files as transformers has them, and `regions.*` beside them."""
+"""The folder of an exported model, read: a base's files as transformers has them, and `regions.json` beside them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from datamodules.errors import DataError
 from lightning_modules.bases.loading import (
@@ -19,16 +18,15 @@ from lightning_modules.bases.loading import (
     load_tokenizer,
     tokenizer_files,
 )
-from lightning_modules.checkpoints.files import EXPORTED
+from lightning_modules.checkpoints.files import EXPORTED, ON_THE_BASE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lightning_modules.bases.base import Base
 
-WEIGHTS = "regions.safetensors"
 MODEL = "model."
-"""How the names of the base's weights begin in the backbone; all others are in `WEIGHTS`."""
+"""How the names of the base's weights begin in the backbone."""
 
 
 class Exported(NamedTuple):
@@ -68,7 +66,7 @@ def read_exported(folder: Path) -> Exported:
     description = _read_description(folder)
     origin = BaseModel(checkpoint=str(folder), dtype=_dtype(folder), vision=description["vision"])
     tokenizer = load_tokenizer(origin)
-    return Exported(description, origin, tokenizer, load_base(origin, tokenizer), _read_weights(folder / WEIGHTS))
+    return Exported(description, origin, tokenizer, load_base(origin, tokenizer), _read_weights(folder))
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -86,8 +84,14 @@ def _dtype(folder: Path) -> str:
     return str(config_at(str(folder)).dtype or torch.float32).removeprefix("torch.")
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """What is put on the base: it stands among the base's weights, whose names all begin otherwise."""
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                names = [name for name in file.keys() if name.startswith(ON_THE_BASE)]  # noqa: SIM118  # no dictionary
+                found.update({name: file.get_tensor(name) for name in names})
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from None
+    return found

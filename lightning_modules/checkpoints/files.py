@@ -23,6 +23,9 @@ from torch.distributed.tensor import DTensor
 from datamodules.errors import DataError
 
 EXPORTED = "regions.json"
+ON_THE_BASE = ("region_encoder.", "guide.")
+"""How the names of what is put on a base begin among an exported folder's weights."""
+
 WRITING, REPLACED = ".writing", ".replaced"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No room on the disk, in one's share of it, or for a file of that size."""

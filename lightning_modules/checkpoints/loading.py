@@ -11,8 +11,9 @@ import torch
 from lightning_modules.bases import family_of
 from lightning_modules.bases.loading import BaseModel, build, load_visual_processor, tokenizer_from_files
 from lightning_modules.checkpoints.description import DESCRIPTION, lora_options, plain_weights
-from lightning_modules.checkpoints.exported import MODEL, WEIGHTS, read_exported
+from lightning_modules.checkpoints.exported import MODEL, read_exported
 from lightning_modules.checkpoints.files import is_exported
+from lightning_modules.checkpoints.hub import fetched
 from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
 from lightning_modules.class_spec import class_at, make, make_described
@@ -23,18 +24,20 @@ PLAIN = {"quantise": None, "lora": None}
 
 
 def load(path: Path | str) -> RegionModule:
-    """The model of a checkpoint, on the CPU and ready to answer; nothing but the file is needed.
+    """The model of a checkpoint, on the CPU and ready to answer; nothing but it is needed.
 
     The base's weights are of the base's data type, also those that have learnt in float32, as `export` writes them.
 
     Args:
-        path: A checkpoint file, the folder of a sharded checkpoint, or a folder that `export` has written.
+        path: A checkpoint file, the folder of a sharded checkpoint, a folder that `export` has written, or `user/name`,
+            the repository of the Hugging Face hub that one was pushed to.
 
     Raises:
         DataError: Not a checkpoint of this framework, or one whose weights do not fit what it says of itself.
     """
-    if is_exported(Path(path)):
-        return _load_exported(Path(path))
+    place = fetched(path)
+    if is_exported(place):
+        return _load_exported(place)
     checkpoint = read(path)
     module = _build(checkpoint[DESCRIPTION], str(path))
     module.adapt()
@@ -86,7 +89,7 @@ def _load_exported(folder: Path) -> RegionModule:
     module = _made(described, exported.origin, str(folder))
     vision = load_visual_processor(exported.origin, base.model.config)
     module.assemble(base, exported.tokenizer, vision, learns=False)
-    compare(region_weights(module), exported.weights, str(folder / WEIGHTS))
+    compare(region_weights(module), exported.weights, str(folder))
     module.backbone.load_state_dict(exported.weights, strict=False)  # the base's own were compared by its loading
     return module.eval()
 

@@ -12,20 +12,22 @@ from datamodules.errors import DataError
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.exported import read_exported
 from lightning_modules.checkpoints.files import is_exported, read_file
+from lightning_modules.checkpoints.hub import fetched
 from lightning_modules.checkpoints.sharded import read_sharded
 from lightning_modules.checkpoints.weights import compare
 
 
 def read(path: Path | str) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU: a file, the folder of a sharded one, or one that `export` has written.
+    """What a checkpoint holds, on the CPU: a file, the folder of a sharded one, or what `export` has written.
 
     Raises:
         DataError: Nothing is there, it is damaged, or not of this framework.
     """
-    if is_exported(Path(path)):
-        exported = read_exported(Path(path))
+    place = fetched(path)
+    if is_exported(place):
+        exported = read_exported(place)
         return {DESCRIPTION: exported.described(), "state_dict": exported.state()}
-    checkpoint = read_sharded(Path(path)) if Path(path).is_dir() else read_file(path)
+    checkpoint = read_sharded(place) if place.is_dir() else read_file(place)
     if not isinstance(checkpoint, dict) or DESCRIPTION not in checkpoint or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of this framework: it has no {DESCRIPTION!r}")
     return checkpoint

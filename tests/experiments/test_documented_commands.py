@@ -1,4 +1,4 @@
-"""Every documented training command fits on the devices that it is documented for, by our own `plan`."""
+"""Every documented training fits on the devices that it is documented for, by our own `plan`; others are parsed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import cli
-from documented import ROOT, Documented, documented
+from documented import ROOT, Documented, documented, documented_options
+from experiments.commands import ask, export
 
 NEEDS_A_CHECKPOINT = {"llava-onevision-7b", "gemma-4-e4b", "molmo2-8b"}
 """Their files say that plan needs the checkpoint on this machine: no test has it."""
@@ -42,6 +43,16 @@ def test_commands_are_found() -> None:
     assert options >= {f"experiments/strategies/{path.name}" for path in (ROOT / "experiments/strategies").glob("*")}
     devices = {(command.devices, command.memory) for command in COMMANDS}
     assert {(1, 141.0), (1, 48.0), (8, 80.0), (8, 48.0), (16, 48.0), (64, 40.0)} <= devices
+
+
+def test_documented_exports_and_questions_are_parsed() -> None:
+    exports, questions = documented_options("export"), documented_options("ask")
+    for options in exports:
+        export.parser().parse_args(options)
+    for options in questions:
+        ask.parser().parse_args(options)
+    assert {"--push", "--dtype", "--license", "--base_only"} <= {name for options in exports for name in options}
+    assert {"--image", "--video"} <= {name for options in questions for name in options}
 
 
 @pytest.mark.parametrize("command", PLANNED)

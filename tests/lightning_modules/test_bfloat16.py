@@ -32,6 +32,7 @@ from helpers import make_batch
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.bases.loading import build
 from lightning_modules.checkpoints.description import DESCRIPTION
+from lightning_modules.checkpoints.files import ON_THE_BASE
 from lightning_modules.region_module import RegionModule
 from processes import finish, start_ranks
 
@@ -151,7 +152,8 @@ def test_a_checkpoint_and_its_export_agree(base: Path, tmp_path: Path) -> None:
     for name, weight in ours.items():
         assert weight.dtype == theirs[name].dtype and torch.equal(weight, theirs[name]), name
     assert {weight.dtype for weight in loaded.backbone.model.parameters()} == {torch.bfloat16}
-    assert {weight.dtype for weight in load_file(folder / "regions.safetensors").values()} == {torch.float32}
+    weights = load_file(folder / "model.safetensors")
+    assert {weights[name].dtype for name in weights if name.startswith(ON_THE_BASE)} == {torch.float32}
     assert torch.equal(said(loaded), said(exported))
     alone = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
     torch.testing.assert_close(said(loaded), said_by(alone, make_batch(loaded, long_sample())), **CLOSE)
