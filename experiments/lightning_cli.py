@@ -185,6 +185,9 @@ class RegionCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """The configuration alone says what the model is; a checkpoint's own options never override it."""
 
+    def _add_instantiators(self) -> None:
+        """None: Lightning's write the whole configuration and read it again, for hyperparameters of checkpoints."""
+
 
 class Parsed(RegionCLI):
     """A command line read to its end, its values filled in, and nothing made of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from unittest import mock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # no certificates: each client would read all of the system's
 
 import pytest
 import torch
@@ -24,10 +26,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # tiny models only lose by a second thread, and sums come out the same everywhere
 torch.set_num_threads(1)
 
+# until all tests are imported: what that makes stays
+gc.disable()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first: at the end of the schedule one process would wait for it."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported is searched for garbage no more, which took half a second each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

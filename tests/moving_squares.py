@@ -6,7 +6,7 @@ with nothing in the middle: a swapped axis, a box counted from 1 or a frame too 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,10 @@ def assert_on_pixels(sample: RegionSample, colours: Sequence[str], min_iou: floa
     """
     assert len(sample.regions) == len(colours), sample
     compared = 0
+    frames = _frames(sample.media, {number for region in sample.regions for number in region.track})
     for region, colour in zip(sample.regions, colours, strict=True):
         for number, geometry in region.track.items():
-            frame = _frame(sample.media, number)
+            frame = frames[number]
             square = np.abs(frame.astype(int) - COLOURS[colour]).max(-1) < 40
             if geometry is None:
                 assert not square.any(), f"{sample.id}: {colour} is on frame {number}"
@@ -139,8 +140,11 @@ def assert_on_pixels(sample: RegionSample, colours: Sequence[str], min_iou: floa
     return compared
 
 
-def _frame(media: Media, number: int) -> NDArray[np.uint8]:
-    return read_clip(media, 1, [number]).pixels[0]
+def _frames(media: Media, numbers: Set[int]) -> dict[int, NDArray[np.uint8]]:
+    if not numbers:
+        return {}
+    clip = read_clip(media, len(numbers), sorted(numbers))
+    return dict(zip(clip.frames, clip.pixels, strict=True))
 
 
 def _coverage(geometry: Geometry, height: int, width: int) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ IMPORTED = [
     *("lightning_modules.planning.plan", "lightning_modules.checkpoints.export", "metrics.evaluation"),
     *("datamodules.regvid.run", "datamodules.regvid.openai_model", "datamodules.shapes", "openai", "peft", "mlflow"),
     *("mlflow.store.tracking.sqlalchemy_store", "rich.table", "torch.distributed.fsdp", "torch.distributed.checkpoint"),
-    *("transformers.models.llava.modeling_llava", "transformers.models.clip.modeling_clip"),
+    *("transformers.models.llava.modeling_llava", "transformers.models.clip.modeling_clip", "frozen"),
 ]
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,6 +105,18 @@ def scene_samples(root: Path, seed: int, key: SceneKey) -> list[RegionSample]:
 
 def _manifest(seed: int, scenes: Mapping[str, int], kinds: Sequence[Kind]) -> dict[str, Any]:
     """What the files depend on."""
+    return {
+        "title": TITLE,
+        "format": FORMAT,
+        "seed": seed,
+        "scenes": dict(scenes),
+        "fingerprint": _fingerprint(seed, tuple(kinds)),
+    }
+
+
+@cache
+def _fingerprint(seed: int, kinds: tuple[Kind, ...]) -> str:
+    """Of some scenes, drawn once a process: every split of a data module asks for the same."""
     probe = hashlib.sha256()
     for kind in kinds:
         for index in range(8):
@@ -112,13 +124,7 @@ def _manifest(seed: int, scenes: Mapping[str, int], kinds: Sequence[Kind]) -> di
             frames, _ = render(make_scene(scene_rng(seed, key.split, kind, index), kind))
             probe.update(frames.tobytes())
             probe.update(_lines(Path(), seed, key).encode())
-    return {
-        "title": TITLE,
-        "format": FORMAT,
-        "seed": seed,
-        "scenes": dict(scenes),
-        "fingerprint": probe.hexdigest()[:16],
-    }
+    return probe.hexdigest()[:16]
 
 
 def _manifest_in(root: Path) -> object:

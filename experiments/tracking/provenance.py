@@ -60,7 +60,9 @@ def environment() -> dict[str, Any]:
 @cache
 def packages() -> dict[str, str]:
     """Everything installed, name -> version, as `pip freeze` lists it."""
-    found = {package.metadata["Name"]: package.version for package in metadata.distributions()}
+    # a package's metadata are read anew each time that they are asked for
+    described = (package.metadata for package in metadata.distributions())
+    found = {package["Name"]: package["Version"] for package in described}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
-from lightning_modules.bases.loading import build
+from lightning_modules.bases import loading
+from lightning_modules.bases.loading import BaseModel, build
+from processes import finish, start
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 
@@ -17,37 +21,36 @@ ARCHITECTURE = {
     "vision_config": {"image_size": 16, "patch_size": 8, "hidden_size": 32, "num_attention_heads": 2},
     "text_config": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 6, "vocab_size": 4096},
 }
-LOAD = """
-import sys, threading, time
-from lightning_modules.bases import loading
 
-def anonymous():
-    lines = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+
+def anonymous() -> int:
+    """Bytes that are this process's own."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines["RssAnon"].split()[0]) * 1024
 
-def watch():
-    while True:
-        peak[0] = max(peak[0], anonymous())
-        time.sleep(0.0005)
 
-places = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-from transformers import AutoModelForCausalLM, CLIPVisionModel  # what is imported later would count as weights
-before = anonymous()
-peak = [before]
-threading.Thread(target=watch, daemon=True).start()
-base = loading.BaseModel(**places, dtype="bfloat16")
-model = loading._checkpoint(base.checkpoint, base.dtype) if base.checkpoint else loading._join(
-    base.vision_tower, base.language_model, {}, base.dtype)
-print(peak[0] - before, sum(weight.nbytes for weight in model.parameters()))
-"""
+def load(places: dict[str, str], found: Path) -> None:
+    """Loads in bfloat16 and writes what it took at most, beside the bytes of the weights."""
+    from transformers import AutoModelForCausalLM, CLIPVisionModel  # noqa: F401 - imported later it counts as weights
 
+    before = anonymous()
+    peak = before
 
-def loading(**places: Path) -> tuple[int, int]:
-    """Bytes of its own that a process took at most while it loaded in bfloat16, and those of the weights."""
-    arguments = [str(part) for place in places.items() for part in place]
-    done = subprocess.run([sys.executable, "-c", LOAD, *arguments], capture_output=True, text=True, check=True)
-    most, weights = done.stdout.split()[-2:]
-    return int(most), int(weights)
+    def watch() -> None:
+        nonlocal peak
+        while True:
+            peak = max(peak, anonymous())
+            time.sleep(0.0005)
+
+    threading.Thread(target=watch, daemon=True).start()
+    base = BaseModel(**places, dtype="bfloat16")  # type: ignore[arg-type]  # places are texts
+    if base.checkpoint:
+        model = loading._checkpoint(base.checkpoint, base.dtype)
+    else:
+        assert base.vision_tower and base.language_model
+        model = loading._join(base.vision_tower, base.language_model, {}, base.dtype)
+    weights = sum(weight.nbytes for weight in model.parameters())
+    found.write_text(json.dumps([peak - before, weights]))
 
 
 @pytest.mark.parametrize("origin", ["clip and llama", pytest.param("llava", marks=pytest.mark.slow)])
@@ -61,6 +64,7 @@ def test_loading_takes_the_memory_of_the_weights_once(origin: str, tmp_path: Pat
         CLIPVisionModel(model.config.vision_config).save_pretrained(tmp_path / "tower")
         LlamaForCausalLM(model.config.text_config).save_pretrained(tmp_path / "decoder", max_shard_size="20MB")
         places = {"vision_tower": tmp_path / "tower", "language_model": tmp_path / "decoder"}
-    most, weights = loading(**places)
+    finish(start(load, {name: str(place) for name, place in places.items()}, tmp_path / "found"))
+    most, weights = json.loads((tmp_path / "found").read_text())
     assert weights > 60 * 2**20
     assert most < 1.35 * weights  # two copies would be 2
