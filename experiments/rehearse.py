@@ -45,6 +45,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(program, description="Run the pipeline on built-in videos with stand-in models.")
     made.add_argument("--to", type=Path, default=Path("runs/regvid/shapes"), help="folder of the data (%(default)s)")
     made.add_argument("--videos", type=int, default=96, help="scenes of its validation split (%(default)s)")
+    made.add_argument("--verdicts", type=int, default=1, help="of the judge, before a claim is removed (%(default)s)")
     add_options(made, lies=0.2, faults=0.05)
     return made
 
@@ -61,6 +62,7 @@ def rehearse(asked: argparse.Namespace) -> None:
     source = {"shapes": {"class_path": "datamodules.shapes.ShapesFiles", "init_args": files}}
     with RehearsalServer(models, faults, retry_after=_RETRY_AFTER) as server:
         options = [f"--vars.server={server.base_url}", f"--regvid.to={asked.to}", f"--data.train={json.dumps(source)}"]
+        options.append(f"--regvid.checks.verdicts={asked.verdicts}")
         regvid([f"--config={CONFIG}", *options, *HASTE])
         calls = len(server.exchanges)
     train_tokenizer(asked.to / TOKENIZER, further=_texts(asked.to / SAMPLES))

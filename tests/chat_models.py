@@ -25,6 +25,7 @@ from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.questions import Questions
 from datamodules.regvid.run import Result, Run
 from datamodules.regvid.transport import Patience, Transport
+from datamodules.regvid.verify import Checks
 from datamodules.regvid.videos import Videos, gather
 from datamodules.regvid.wanted import Wanted
 from datamodules.types import Box, Region, RegionSample
@@ -39,7 +40,12 @@ ANY = Wanted(least_words=1)
 FAST = Patience(retries=2, first_wait=0.0, longest_wait=0.0)
 LIE = "it wears a hat"
 
-USUAL: dict[str, Any] = {"patience": FAST, "templates": NAMING, "wanted": ANY}
+USUAL: dict[str, Any] = {
+    "patience": FAST,
+    "templates": NAMING,
+    "wanted": ANY,
+    "checks": Checks(instructions=False),
+}
 """Options of a run on these models."""
 
 
@@ -74,14 +80,13 @@ def properly(role: Role, text: str) -> str:
     if role == "describe":
         return json.dumps({index: f"A {noun} rolls, {LIE}, and it stops." for index, noun in regions})
     if role == "split":
-        parts = ("rolls", LIE, "it stops.")
+        parts = re.split(r", (?:and )?", _described(text))
         return json.dumps([{"claim": part, "question": f"Is it true: {part}?"} for part in parts])
     if role == "judge":
         asked = re.findall(r"^(\d+)\. (.+)$", text, re.M)
         return json.dumps({number: "definitely no" if LIE in question else "unsure" for number, question in asked})
     if role == "rewrite":
-        said = re.findall(r"^<description>\n(.+)$", text, re.M)
-        return str(said[0]).replace(f", {LIE},", "")
+        return _described(text).replace(", and", " and")
     talk = {
         index: {
             "summary": f"A {noun} rolls.",
@@ -90,6 +95,11 @@ def properly(role: Role, text: str) -> str:
         for index, noun in regions
     }
     return json.dumps(talk)
+
+
+def _described(text: str) -> str:
+    said: list[str] = re.findall(r"^<description>\n(.+)$", text, re.M)
+    return said[0]
 
 
 def models(script: Script | None = None, **fields: Any) -> tuple[Models, dict[Role, Fake]]:
@@ -110,7 +120,8 @@ def write_videos(folder: Path, names: Sequence[str] = ("a", "b", "c"), nouns: Se
             picture = np.full((20, 24, 3), 10 * clip + frame, np.uint8)
             Image.fromarray(picture).save(folder / f"{name}{frame}.png")
         for number, noun in enumerate(nouns):
-            region = {"box": [8 * number, 2, 8 * number + 6, 10], "category": noun}
+            x, y = 8 * (number % 3), 2 + number // 3 / 10
+            region = {"box": [x, y, x + 6, y + 8], "category": noun}
             record = {
                 "id": f"{name}-{number}",
                 "frames": [f"{name}0.png", f"{name}1.png"],

@@ -58,13 +58,33 @@ def surrounding(masks: torch.Tensor, width: int) -> torch.Tensor:
         masks: (N, H, W) bool.
         width: In pixels.
     """
+    around = torch.zeros_like(masks)
+    for mask, found in zip(masks, around, strict=True):
+        # far from the region there is nothing to look for, and of many regions each is a small part of the picture
+        near = extent_of(mask.numpy(), width + 1)
+        if near is not None:
+            found[near] = _surrounding(mask[near], width)
+    return around
+
+
+def extent_of(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice] | None:
+    """The rows and columns of a mask (H, W) and of a margin as far as the picture goes; None if it is empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return None
+    down, across = (slice(max(line[0] - margin, 0), line[-1] + margin + 1) for line in (rows, columns))
+    return down, across
+
+
+def _surrounding(mask: torch.Tensor, width: int) -> torch.Tensor:
+    """The same of one mask (H, W); where it touches what it was cut to, that is the picture's edge."""
     reach = 2 * width + 1
     # along one axis after the other, which costs 2 * reach looks at each pixel instead of their square
-    across = F.max_pool2d(masks.float(), (1, reach), stride=1, padding=(0, width))
-    grown = F.max_pool2d(across, (reach, 1), stride=1, padding=(width, 0)) > 0
-    edge = torch.ones_like(masks)
-    edge[:, width:-width, width:-width] = False
-    return (grown & ~masks) | (masks & edge)
+    across = F.max_pool2d(mask[None].float(), (1, reach), stride=1, padding=(0, width))
+    grown = F.max_pool2d(across, (reach, 1), stride=1, padding=(width, 0))[0] > 0
+    edge = torch.ones_like(mask)
+    edge[width:-width, width:-width] = False
+    return (grown & ~mask) | (mask & edge)
 
 
 def in_stripes(areas: torch.Tensor, width: int) -> torch.Tensor:
@@ -74,10 +94,17 @@ def in_stripes(areas: torch.Tensor, width: int) -> torch.Tensor:
         areas: (N, H, W) bool.
         width: Of a stripe, in pixels.
     """
-    rank, count = areas.cumsum(0) - 1, areas.sum(0)
     rows, columns = (torch.arange(extent) for extent in areas.shape[-2:])
+    # one area after the other: a sum or a cumulative one over N is many times slower
+    count, rank = (torch.zeros(areas.shape[-2:], dtype=torch.int32) for _ in range(2))
+    for area in areas:
+        count += area
     turn = ((rows.unsqueeze(1) + columns) // width) % count.clamp(min=1)
-    return areas & (rank == turn)
+    apart = torch.zeros_like(areas)
+    for area, own in zip(areas, apart, strict=True):
+        torch.logical_and(area, rank == turn, out=own)
+        rank += area
+    return apart
 
 
 def _luminance(colour: Colour) -> float:

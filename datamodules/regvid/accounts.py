@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 Stage: TypeAlias = Literal["describe", "verify", "instruct"]
@@ -20,22 +20,29 @@ NOT_SEEN = "not seen"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One part of a description that can be true or false by itself.
+    """Something said of a region that can be true or false by itself.
 
     Attributes:
-        text: The part.
+        text: It: words of the description, or a summary, or a question and its answer.
         question: The closed question that checks it.
         grade: What the judge says; None before it was asked.
+        again: What it says to the same in other words; None if it was not asked a second time.
     """
 
     text: str
     question: str
     grade: Grade | None = None
+    again: Grade | None = None
 
     @property
     def denied(self) -> bool:
-        """Whether the frames contradict it."""
-        return self.grade == DENIED
+        """Whether the frames contradict it, every time that the judge was asked."""
+        return self.grade == DENIED and self.again in (None, DENIED)
+
+    def record(self) -> Mapping[str, Any]:
+        """As JSON."""
+        verdicts = {"grade": self.grade, "again": self.again, "denied": self.denied}
+        return {"claim": self.text, "question": self.question, **verdicts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +51,17 @@ class Dropped:
 
     Attributes:
         stage: Where it was lost.
-        what: `region`, or the sort of sample.
+        what: `region`, the sort of sample, or a part of one.
         reason: Why, without the numbers and names that differ from case to case.
         detail: Why, with them.
+        answer: The last answer that could not be used, as it came; no more than its beginning if it is long.
     """
 
     stage: Stage
     what: str
     reason: str
     detail: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class Account:
         verified: The description without what was denied.
         summary: In one sentence.
         conversation: Questions about the region and answers.
+        checked: The summary and the turns of the conversation as they were made, graded.
         dropped: What was lost on the way, and why.
     """
 
@@ -85,6 +95,7 @@ class Account:
     verified: str | None = None
     summary: str | None = None
     conversation: tuple[Exchange, ...] = ()
+    checked: tuple[Claim, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
     @property
@@ -92,22 +103,17 @@ class Account:
         """Whether the region itself is still in."""
         return all(item.what != "region" for item in self.dropped)
 
-    def record(self, video: str) -> Mapping[str, Any]:
+    def record(self, video: str) -> dict[str, Any]:
         """As JSON, under the video's id."""
-        claims = [{"claim": claim.text, "question": claim.question, "grade": claim.grade} for claim in self.claims]
-        turns = [{"question": turn.question, "answer": turn.answer} for turn in self.conversation]
-        dropped = [
-            {"stage": item.stage, "what": item.what, "reason": item.reason, "detail": item.detail}
-            for item in self.dropped
-        ]
         return {
             "video": video,
             "index": self.index,
             "noun": self.noun,
             "description": self.description,
-            "claims": claims,
+            "claims": [claim.record() for claim in self.claims],
             "verified": self.verified,
             "summary": self.summary,
-            "conversation": turns,
-            "dropped": dropped,
+            "conversation": [asdict(turn) for turn in self.conversation],
+            "checked": [claim.record() for claim in self.checked],
+            "dropped": [asdict(item) for item in self.dropped],
         }

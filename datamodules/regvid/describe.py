@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from datamodules.regvid.accounts import NOT_SEEN, Account, Dropped
@@ -10,9 +12,11 @@ from datamodules.regvid.parsing import UnreadableError, read_object, seen
 from datamodules.regvid.questions import Questions, Reading, UnusableError
 from datamodules.regvid.wanted import Wanted
 
+_TOKENS_AROUND = 16  # index, quotation marks
+
 
 class Describe:
-    """One question a video: all its regions on the marked frames.
+    """A question for as many regions of a video as an answer can hold, each time on the same marked frames.
 
     Args:
         questions: Puts them.
@@ -27,37 +31,41 @@ class Describe:
         """An account of each region, with its description or with the reason why there is none.
 
         Raises:
-            WaitingError: The question is not answered in this run.
+            WaitingError: A question is not answered in this run.
         """
-        accounts = tuple(Account(index, noun) for index, noun in enumerate(video.nouns, start=1))
+        accounts = [Account(index, noun) for index, noun in enumerate(video.nouns, start=1)]
+        tokens = self.wanted.usual_tokens + _TOKENS_AROUND
+        return await self.questions.in_batches("describe", accounts, tokens, partial(self._described, video), _lost)
+
+    async def _described(self, video: MarkedVideo, accounts: Sequence[Account]) -> list[Account]:
         listed = "\n".join(f"[{account.index}] {account.noun}" for account in accounts)
         request = self.questions.prompts.ask(
             "describe", {"video": video.video_id, "regions": listed}, tuple(video.marked)
         )
-        try:
-            read = partial(_read, count=len(accounts), wanted=self.wanted)
-            said = await self.questions.ask("describe", video.video_id, request, read)
-        except UnusableError as error:
-            lost = Dropped("describe", "region", error.reason, error.detail)
-            return tuple(Account(account.index, account.noun, dropped=(lost,)) for account in accounts)
-        return tuple(_told(account, said) for account in accounts)
+        read = partial(_read, indices={account.index for account in accounts}, wanted=self.wanted)
+        reading = await self.questions.reading("describe", video.video_id, request, read)
+        return [_told(account, reading) for account in accounts]
 
 
-def _told(account: Account, said: dict[int, str | None]) -> Account:
-    if description := said.get(account.index):
-        return Account(account.index, account.noun, description)
-    reason = NOT_SEEN if account.index in said else "not described"
-    return Account(account.index, account.noun, dropped=(Dropped("describe", "region", reason),))
+def _told(account: Account, reading: Reading[dict[int, str | None]]) -> Account:
+    if description := reading.value.get(account.index):
+        return replace(account, description=description)
+    reason = NOT_SEEN if account.index in reading.value else "not described"
+    return replace(account, dropped=(Dropped("describe", "region", reason, answer=reading.answer),))
 
 
-def _read(answer: str, count: int, wanted: Wanted) -> Reading[dict[int, str | None]]:
+def _lost(account: Account, error: UnusableError) -> Account:
+    return replace(account, dropped=(Dropped("describe", "region", error.reason, error.detail, error.answer),))
+
+
+def _read(answer: str, indices: set[int], wanted: Wanted) -> Reading[dict[int, str | None]]:
     """The description of each region that the answer speaks of properly."""
     spoken = read_object(answer)
-    if strange := sorted(set(spoken) - set(range(1, count + 1))):
-        # numbers that are not on the frames may stand for others that are
-        raise UnreadableError(f"index {strange[0]} is none of 1 to {count}")
+    if strange := sorted(set(spoken) - indices):
+        # numbers that were not asked for may stand for others that were
+        raise UnreadableError(f"index {strange[0]} is none of {sorted(indices)}")
     said: dict[int, str | None] = {}
-    problems = [f"there is nothing about [{index}]" for index in range(1, count + 1) if index not in spoken]
+    problems = [f"there is nothing about [{index}]" for index in sorted(indices) if index not in spoken]
     for index, value in spoken.items():
         where = f"the description of [{index}]"
         try:

@@ -9,21 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
 from datamodules.regvid.completions import completion
 from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Received, Role, Usage
 from datamodules.regvid.pipeline import Outcome, Pipeline
-from datamodules.regvid.videos import Videos
+from datamodules.regvid.videos import Videos, spread
 
 MOST_LOOKED_AT = 32
 
-_CLAIMS, _TURNS = 8, 4
-_DESCRIPTION = " ".join(["word"] * 75)
-_SENTENCE = " ".join(["word"] * 15)
+_TURNS = 4
+_WORDS = [f"word{number}" for number in range(75)]
+_SENTENCES = [" ".join(_WORDS[first : first + 15]) for first in range(0, 75, 15)]
+_DESCRIPTION = ". ".join(map(str.capitalize, _SENTENCES)) + "."
+_CLAIMS = [" ".join(_WORDS[first : first + 9]) for first in range(0, 75, 9)]
 _QUESTION = "Is this part of the description true of the object?"
 _INDEX = re.compile(r"\[(\d+)\]")
-_ASKED = re.compile(rf"(\d+)\. {re.escape(_QUESTION)}")
+_NUMBER = re.compile(r"^(\d+)\. ", re.M)
+_FENCED = re.compile(r"<(description|questions)>\n(.*?)\n</", re.S)
 
 
 class Planned(NamedTuple):
@@ -90,8 +91,7 @@ def plan(pipeline: Pipeline, videos: Videos, most: int = MOST_LOOKED_AT) -> Plan
         videos: All of them.
         most: How many are looked at for it, spread evenly over all.
     """
-    places = np.linspace(0, len(videos) - 1, min(most, len(videos))).round().astype(int).tolist()
-    some = replace(videos, places=[videos.places[place] for place in places])
+    some = replace(videos, places=[videos.places[place] for place in spread(len(videos), most)])
     unreadable: list[str] = []
 
     def note(place: int, outcome: Outcome) -> None:
@@ -109,30 +109,33 @@ def _described(text: str) -> str:
 
 
 def _split(text: str) -> str:
-    return json.dumps([{"claim": " ".join(["part"] * 9), "question": _QUESTION}] * _CLAIMS)
+    return json.dumps([{"claim": claim, "question": _QUESTION} for claim in _CLAIMS])
 
 
 def _judged(text: str) -> str:
-    # one is denied, so that there is a rewriting to count
-    return json.dumps({number: "definitely no" if number == "1" else "probably yes" for number in _ASKED.findall(text)})
+    # one is denied, so that there is something to mend, and perhaps a second verdict
+    numbers = _NUMBER.findall(_fenced(text))
+    return json.dumps({number: "definitely no" if number == "1" else "probably yes" for number in numbers})
 
 
-def _rewritten(text: str) -> str:
-    return _DESCRIPTION
+def _fenced(text: str) -> str:
+    """What stands between the tags of a prompt; every template has them."""
+    found = _FENCED.search(text)
+    return found[2] if found else ""
 
 
 def _instructed(text: str) -> str:
     indices = _INDEX.findall(text)
     turns = {
-        index: [{"question": f"What is it that [{index}] does?", "answer": _SENTENCE}] * _TURNS for index in indices
+        index: [{"question": f"What is it that [{index}] does?", "answer": _SENTENCES[0]}] * _TURNS for index in indices
     }
-    return json.dumps({index: {"summary": _SENTENCE, "conversation": turns[index]} for index in indices})
+    return json.dumps({index: {"summary": _SENTENCES[0], "conversation": turns[index]} for index in indices})
 
 
 _ANSWERS: Mapping[Role, Callable[[str], str]] = {
     "describe": _described,
     "split": _split,
     "judge": _judged,
-    "rewrite": _rewritten,
+    "rewrite": _fenced,
     "instruct": _instructed,
 }

@@ -10,6 +10,7 @@ from typing import Any
 from datamodules.regvid.accounts import DENIED, GRADES, NOT_SEEN, STAGES, Account, Stage
 from datamodules.regvid.journal import Calls, Journal
 from datamodules.regvid.models import Usage
+from datamodules.regvid.quotations import Description
 
 
 @dataclass(slots=True)
@@ -49,10 +50,15 @@ class Funnel:
         count = self.counts
         if account.description is not None:
             count["describe", "described"] += 1
+            if account.claims:
+                description = Description(account.description)
+                count["verify", "words"] += len(description.words)
+                count["verify", "quoted"] += len(description.quoted(claim.text for claim in account.claims))
         for claim in account.claims:
             if claim.grade is not None:
                 count["verify", "claims"] += 1
                 count["verify", claim.grade] += 1
+                count["verify", "denied"] += claim.denied
         if account.verified is not None:
             count["verify", "verified"] += 1
             count["verify", "rewritten"] += account.verified != account.description
@@ -67,6 +73,8 @@ class Funnel:
         count["instruct", "brief"] += account.summary is not None
         count["instruct", "conversation"] += bool(account.conversation)
         count["instruct", "turns"] += len(account.conversation)
+        count["instruct", "checked"] += len(account.checked)
+        count["instruct", "denied"] += sum(claim.denied for claim in account.checked)
 
     def report(self, journal: Journal) -> Mapping[str, Any]:
         """All counts as JSON; calls are those of all runs on the journal."""
@@ -74,9 +82,10 @@ class Funnel:
         calls = journal.calls()
         waiting = {stage: self.waiting[stage] for stage in STAGES if self.waiting[stage]}
         grades = {grade: count["verify", grade] for grade in GRADES}
-        denied = {"denied": grades[DENIED], "unsure": grades["unsure"]}
-        passed = {name: count["verify", name] for name in ("rewritten", "verified")}
-        kinds = ("detailed", "brief", "conversation", "turns")
+        denied = count["verify", "denied"]
+        judged = {"denied": denied, "not denied again": grades[DENIED] - denied, "unsure": grades["unsure"]}
+        passed = {name: count["verify", name] for name in ("rewritten", "verified", "words", "quoted")}
+        kinds = ("detailed", "brief", "conversation", "turns", "checked", "denied")
         return {
             "videos": {
                 "found": self.videos,
@@ -90,7 +99,7 @@ class Funnel:
                 "not seen": self.dropped["describe", "region", NOT_SEEN],
                 "dropped": self._reasons("describe"),
             },
-            "verify": {"claims": count["verify", "claims"], "grades": grades, **denied, **passed}
+            "verify": {"claims": count["verify", "claims"], "grades": grades, **judged, **passed}
             | {"dropped": self._reasons("verify")},
             "instruct": {kind: count["instruct", kind] for kind in kinds} | {"dropped": self._reasons("instruct")},
             "calls": {role: _calls(calls[role]) for role in calls},

@@ -15,6 +15,9 @@ from datamodules.regvid.questions import Questions, Reading, UnusableError
 from datamodules.regvid.wanted import Wanted
 
 MOST_WORDS = 20
+_TOKENS = 400
+"""Of a summary and a conversation of five turns."""
+
 MENTION = re.compile(r"\[\s*(\d{1,4})\s*\]")
 _FOREIGN = re.compile(r"<\s*region\s*\d*\s*>|<image>", re.I)
 
@@ -28,7 +31,7 @@ class Talk(NamedTuple):
 
 
 class Instruct:
-    """One question a video: all its verified descriptions.
+    """A question for as many verified descriptions of a video as an answer can hold.
 
     Args:
         questions: Puts them.
@@ -43,34 +46,36 @@ class Instruct:
         """The accounts with summaries and conversations, or with the reason why there is none.
 
         Raises:
-            WaitingError: The question is not answered in this run.
+            WaitingError: A question is not answered in this run.
         """
         verified = [account for account in accounts if account.verified is not None]
         if not verified:
             return tuple(accounts)
+        made = await self.questions.in_batches("instruct", verified, _TOKENS, partial(self._made, video_id), _lost)
+        of = {account.index: account for account in made}
+        return tuple(of.get(account.index, account) for account in accounts)
+
+    async def _made(self, video_id: str, accounts: Sequence[Account]) -> list[Account]:
         listed = "\n".join(
             f"Region: [{account.index}] {account.noun}\n{fenced('description', str(account.verified))}"
-            for account in verified
+            for account in accounts
         )
         request = self.questions.prompts.ask("instruct", {"video": video_id, "regions": listed})
-        read = partial(_read, indices={account.index for account in verified}, wanted=self.wanted)
-        try:
-            talks = await self.questions.ask("instruct", video_id, request, read)
-        except UnusableError as error:
-            lost = dict.fromkeys(("brief", "conversation"), error.detail)
-            talks = {account.index: Talk(None, (), lost) for account in verified}
-            return tuple(_told(account, talks, error.reason) for account in accounts)
-        return tuple(_told(account, talks) for account in accounts)
+        read = partial(_read, indices={account.index for account in accounts}, wanted=self.wanted)
+        reading = await self.questions.reading("instruct", video_id, request, read)
+        return [_told(account, reading.value[account.index], reading.answer) for account in accounts]
 
 
-def _told(account: Account, talks: Mapping[int, Talk], reason: str | None = None) -> Account:
-    talk = talks.get(account.index)
-    if talk is None:
-        return account
-    dropped = tuple(
-        Dropped("instruct", what, reason or f"no usable {what}", detail) for what, detail in talk.lost.items()
-    )
+def _told(account: Account, talk: Talk, answer: str) -> Account:
+    dropped = tuple(Dropped("instruct", what, f"no usable {what}", why, answer) for what, why in talk.lost.items())
     return replace(account, summary=talk.summary, conversation=talk.conversation, dropped=(*account.dropped, *dropped))
+
+
+def _lost(account: Account, error: UnusableError) -> Account:
+    dropped = (
+        Dropped("instruct", what, error.reason, error.detail, error.answer) for what in ("brief", "conversation")
+    )
+    return replace(account, dropped=(*account.dropped, *dropped))
 
 
 def _read(answer: str, indices: set[int], wanted: Wanted) -> Reading[dict[int, Talk]]:

@@ -16,7 +16,7 @@ Letters: T frames, N regions, H and W of the shown frame. Points and extents are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -25,11 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
+from datamodules.regions.drawing import extent_of
 
 Extent: TypeAlias = tuple[int, int]
 Masks: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
 Sums: TypeAlias = NDArray[np.int32]
+Corners: TypeAlias = tuple[slice, slice]
 
 GAP = 1  # pixels between two plates
 HIDDEN = 0.4  # most of a region that its own plate may cover
@@ -37,6 +39,7 @@ HIDDEN = 0.4  # most of a region that its own plate may cover
 # its own, where it belongs beside it, so many of its heights and widths
 CROWDING, HIDING = 3.0, 3.0
 _TIER = 1e6  # more than any distance
+_BESIDE = 2  # the last of the tiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +102,12 @@ class _Ground:
         self.mask = mask
         visible = mask & ~smaller
         self.own = visible if visible.any() else mask
-        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-        self.start = np.array([rows[0], columns[0]])
-        self.extent = np.array([rows[-1], columns[-1]]) + 1 - self.start
-        self.sums = _sums(mask)
-        self.own_sums = _sums(self.own)
+        self.area = int(mask.sum())
+        box = extent_of(mask)
+        assert box is not None, "only visible regions are numbered"
+        self.box = box
+        self.start = np.array([line.start for line in box])
+        self.extent = np.array([line.stop for line in box]) - self.start
 
     @cached_property
     def anchor(self) -> Extent:
@@ -113,8 +117,7 @@ class _Ground:
         """
         from scipy.ndimage import distance_transform_edt
 
-        box = tuple(slice(first, first + size) for first, size in zip(self.start, self.extent, strict=True))
-        depth = distance_transform_edt(np.pad(self.own[box], 1))[1:-1, 1:-1]
+        depth = distance_transform_edt(np.pad(self.own[self.box], 1))[1:-1, 1:-1]
         places = np.argwhere(depth > depth.max() - 1e-6)
         nearest = np.abs(places - places.mean(0)).sum(1).argmin()
         y, x = (self.start + places[nearest]).tolist()
@@ -139,28 +142,59 @@ class _Wish:
         return point
 
 
-def _judge(ground: _Ground, regions: Sums, size: Extent, wish: _Wish | None) -> tuple[Floats, NDArray[np.int64]]:
-    """The cost and the tier of every place, by the plate's top left corner: (H - height + 1, W - width + 1) each.
+def _judge(
+    ground: _Ground, regions: Sums, size: Extent, wish: _Wish | None, corners: Corners
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The cost and the tier of places, by the plate's top left corner: as many rows and columns as the corners have.
 
     Args:
         ground: The region that is numbered.
         regions: Sums of the pixels of all regions of the frame.
         size: Of the plate.
         wish: Where it stood on the frame before.
+        corners: Rows and columns of the corners.
     """
-    (height, width), (rows, columns) = size, ground.mask.shape
-    middle = slice(height // 2, height // 2 + rows - height + 1), slice(width // 2, width // 2 + columns - width + 1)
-    hidden = _covered(ground.sums, size)
-    area = ground.sums[-1, -1]
-    bearable = hidden <= HIDDEN * area
-    inside = _covered(ground.own_sums, size) == height * width
-    tier = np.where(bearable & inside, 0, np.where(bearable & ground.own[middle], 1, 2))
-    crowd = CROWDING / width * (_covered(regions, size) - hidden)
-    crowd += np.where(tier == 2, HIDING * (height + width) / area * hidden, 0)
+    height, width = size
+    rows, columns = corners
+    shown = slice(rows.start, rows.stop + height - 1), slice(columns.start, columns.stop + width - 1)
+    down, across = height // 2, width // 2
+    middle = slice(rows.start + down, rows.stop + down), slice(columns.start + across, columns.stop + across)
+    hidden = _covered(_sums(ground.mask[shown]), size)
+    bearable = hidden <= HIDDEN * ground.area
+    inside = _covered(_sums(ground.own[shown]), size) == height * width
+    tier = np.where(bearable & inside, 0, np.where(bearable & ground.own[middle], 1, _BESIDE))
+    near_by = regions[rows.start : rows.stop + height, columns.start : columns.stop + width]
+    crowd = CROWDING / width * (_covered(near_by, size) - hidden)
+    crowd += np.where(tier == _BESIDE, HIDING * (height + width) / ground.area * hidden, 0)
     near = _distance(ground.anchor, middle)
     if wish is not None:
         near = np.where(tier == wish.tier, _distance(wish.on(ground), middle), near)
     return tier * _TIER + near + crowd, tier
+
+
+def _windows(ground: _Ground, size: Extent, wish: _Wish | None) -> Iterator[tuple[Corners, float]]:
+    """Ever more corners around a region, and what a place at any other corner costs at least; at last all of them.
+
+    A plate elsewhere stands beside its region, farther away than the window reaches: of many small regions nobody
+    has to look at the whole frame.
+    """
+    points = [ground.start, ground.start + ground.extent - 1]
+    if wish is not None:
+        points.append(wish.on(ground))
+    lowest, highest = np.min(points, axis=0), np.max(points, axis=0)
+    most = [side - plate + 1 for side, plate in zip(ground.mask.shape, size, strict=True)]
+    everywhere = slice(0, most[0]), slice(0, most[1])
+    for reach in (1.0, 2.0 * sum(size), 8.0 * sum(size)):
+        first = np.ceil(lowest - reach).astype(int) - np.array(size) // 2
+        last = np.floor(highest + reach).astype(int) - np.array(size) // 2
+        rows, columns = (
+            slice(min(max(start, 0), end - 1), max(min(stop + 1, end), 1))
+            for start, stop, end in zip(first.tolist(), last.tolist(), most, strict=True)
+        )
+        if (rows, columns) == everywhere:
+            break
+        yield (rows, columns), _BESIDE * _TIER + reach
+    yield everywhere, np.inf
 
 
 def _sums(mask: Masks) -> Sums:
@@ -236,15 +270,27 @@ class _Clip:
             height, width = self.plates[number]
             if height > self.frame[0] or width > self.frame[1]:
                 return None
-            cost, tier = _judge(ground, regions, (height, width), self._wishes.get(number))
-            for label in labels.values():
-                cost[_too_near(label, (height, width))] = np.inf
-            top, left = divmod(int(cost.argmin()), cost.shape[1])
-            if cost[top, left] == np.inf:
+            best = self._best(ground, regions, (height, width), self._wishes.get(number), labels.values())
+            if best is None:
                 return None
+            tier, top, left = best
             labels[number] = self._label(number, ground, top, left)
-            self._wishes[number] = _Wish.of(int(tier[top, left]), labels[number].centre, ground)
+            self._wishes[number] = _Wish.of(tier, labels[number].centre, ground)
         return labels
+
+    @staticmethod
+    def _best(
+        ground: _Ground, regions: Sums, size: Extent, wish: _Wish | None, labels: Collection[Label]
+    ) -> tuple[int, int, int] | None:
+        """Tier, top and left of the cheapest free place; None if none is free."""
+        for corners, elsewhere in _windows(ground, size, wish):
+            cost, tier = _judge(ground, regions, size, wish, corners)
+            for label in labels:
+                cost[_too_near(label, size, corners)] = np.inf
+            top, left = divmod(int(cost.argmin()), cost.shape[1])
+            if cost[top, left] < elsewhere:
+                return int(tier[top, left]), corners[0].start + top, corners[1].start + left
+        return None
 
     def _on_grid(self, grounds: dict[int, _Ground]) -> dict[int, Label]:
         """Every label in a cell of its own, all of them as near to their regions as can be."""
@@ -275,9 +321,9 @@ class _Clip:
         return Label(top, left, height, width, ground.anchor, beside)
 
 
-def _too_near(label: Label, size: Extent) -> tuple[slice, slice]:
-    """The top left corners at which a plate of that size would come nearer to a label than the gap."""
-    height, width = size
-    rows = slice(max(0, label.top - GAP - height + 1), label.top + label.height + GAP)
-    columns = slice(max(0, label.left - GAP - width + 1), label.left + label.width + GAP)
+def _too_near(label: Label, size: Extent, corners: Corners) -> Corners:
+    """Which of the corners are those at which a plate of that size would come nearer to a label than the gap."""
+    (height, width), (top, left) = size, (line.start for line in corners)
+    rows = slice(max(0, label.top - GAP - height + 1 - top), max(0, label.top + label.height + GAP - top))
+    columns = slice(max(0, label.left - GAP - width + 1 - left), max(0, label.left + label.width + GAP - left))
     return rows, columns

@@ -10,6 +10,7 @@ from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.models import Models
 from datamodules.regvid.transport import Patience
+from datamodules.regvid.verify import Checks
 from datamodules.regvid.wanted import Wanted
 
 
@@ -24,8 +25,10 @@ class Options:
         budget: What all runs on this folder's journal may use together.
         patience: What is done when things go wrong.
         wanted: What models have to write like.
+        checks: How strictly is checked what models have written.
         concurrency: Most calls at the same time, and most videos in work.
         judge_frames: Frames that the judge is shown.
+        pictures: Of so many videos, spread evenly, the marked frames are kept beside the data, for the report.
         most_videos: The first so many videos only; all if left out.
         templates: Folder of edited templates; the built-in one is used for each that is not in it.
         seed: Decides which wording a sample asks with.
@@ -37,13 +40,17 @@ class Options:
     budget: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     wanted: Wanted = field(default_factory=Wanted)
+    checks: Checks = field(default_factory=Checks)
     concurrency: int = 8
     judge_frames: int = 8
+    pictures: int = 24
     most_videos: int | None = None
     templates: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.pictures < 0:
+            raise DataError(f"regvid.pictures is {self.pictures}, none is 0")
         if self.concurrency < 1 or (self.most_videos is not None and self.most_videos < 1):
             raise DataError(f"regvid: concurrency {self.concurrency} and most_videos {self.most_videos}: at least 1")
         if self.budget.money is not None and not any(model.price_in + model.price_out for model in self.models.every()):

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.regvid.accounts import Account, Exchange
 from datamodules.regvid.instruct import MENTION, mentioned
@@ -22,6 +25,9 @@ SAMPLES = "samples.jsonl"
 REGIONS = "regions.jsonl"
 FUNNEL = "funnel.json"
 JOURNAL = "journal.sqlite"
+FRAMES = "frames"
+
+SHEET_COLUMNS, SHEET_GAP = 4, 6
 
 _ONLY = "<region0>"
 
@@ -110,6 +116,21 @@ class OrderedFile:
             self._partial.replace(self.path)
         else:
             self._partial.unlink()
+
+
+def write_sheet(frames: NDArray[np.uint8], path: Path) -> None:
+    """Frames (T, H, W, 3) beside and below each other in one JPEG file, each in its own pixels."""
+    from PIL import Image
+
+    time, height, width, _ = frames.shape
+    columns = min(time, SHEET_COLUMNS)
+    rows = -(-time // columns)
+    sheet = np.full((rows, height + SHEET_GAP, columns, width + SHEET_GAP, 3), 255, np.uint8)
+    for number, frame in enumerate(frames):
+        sheet[number // columns, :height, number % columns, :width] = frame
+    path.parent.mkdir(exist_ok=True)
+    whole = sheet.reshape(rows * (height + SHEET_GAP), columns * (width + SHEET_GAP), 3)
+    Image.fromarray(whole).save(path, quality=90)
 
 
 def sample_records(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datamodules.regions.drawing import BLACK, Colour, in_stripes, ink_on, region_colour, surrounding
+from datamodules.regions.drawing import BLACK, Colour, extent_of, in_stripes, ink_on, region_colour, surrounding
 from datamodules.regvid.labels import Extent, Label, arrange
 
 if TYPE_CHECKING:
@@ -70,11 +70,15 @@ def _tint(frame: NDArray[np.uint8], masks: NDArray[np.bool_], opacity: float) ->
     lines = in_stripes(surrounding(regions, width), 4 * width).numpy()
     rim = surrounding(regions, width + 1).any(0).numpy()
     canvas = frame.astype(np.float32)
-    for number, mask in enumerate(masks):
-        canvas[mask] += opacity * (_rgb(region_colour(number)) - canvas[mask])
+    near = [extent_of(mask, width) for mask in masks]
+    for number, place in enumerate(near):
+        if place is not None:
+            tinted = canvas[place][masks[number][place]]
+            canvas[place][masks[number][place]] += opacity * (_rgb(region_colour(number)) - tinted)
     canvas[rim] = 0
-    for number, line in enumerate(lines):
-        canvas[line] = _rgb(region_colour(number))
+    for number, place in enumerate(near):
+        if place is not None:
+            canvas[place][lines[number][place]] = _rgb(region_colour(number))
     return canvas.round().astype(np.uint8)
 
 

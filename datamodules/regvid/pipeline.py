@@ -8,14 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES, Account, Stage
+from datamodules.regvid.check import Check
 from datamodules.regvid.describe import Describe
 from datamodules.regvid.instruct import Instruct
+from datamodules.regvid.judge import Judge
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.questions import Questions
 from datamodules.regvid.transport import WaitingError, together
-from datamodules.regvid.verify import Verify
+from datamodules.regvid.verify import Checks, Verify
 from datamodules.regvid.videos import Videos
 from datamodules.regvid.wanted import Wanted
 from datamodules.types import RegionSample
@@ -31,6 +36,7 @@ class Outcome:
         waiting: The stage whose answers are not there yet; None if there is no such.
         reason: Why it waits.
         unreadable: What is wrong with the video itself, if anything.
+        frames: (T, H, W, 3) uint8 as the describer is shown them; None if it did not get so far.
     """
 
     accounts: tuple[Account, ...] = ()
@@ -38,6 +44,7 @@ class Outcome:
     waiting: Stage | None = None
     reason: str = ""
     unreadable: str = ""
+    frames: NDArray[np.uint8] | None = None
 
     @property
     def done(self) -> bool:
@@ -59,17 +66,26 @@ class Pipeline:
         questions: Puts the questions.
         wanted: What models have to write like.
         judge_frames: How many frames the judge is shown.
+        checks: How strictly is checked what they have written.
         videos: Most videos at the same time; their frames are in memory.
     """
 
     def __init__(
-        self, mark: Marking, questions: Questions, wanted: Wanted, judge_frames: int = 8, videos: int = 8
+        self,
+        mark: Marking,
+        questions: Questions,
+        wanted: Wanted,
+        judge_frames: int = 8,
+        checks: Checks = Checks(),  # noqa: B008 - frozen
+        videos: int = 8,
     ) -> None:
         self.mark = mark
         self.questions = questions
         self.describe = Describe(questions, wanted)
-        self.verify = Verify(questions, wanted, judge_frames)
+        judge = Judge(questions, judge_frames, checks.verdicts)
+        self.verify = Verify(questions, judge, wanted, checks.coverage)
         self.instruct = Instruct(questions, wanted)
+        self.check = Check(judge) if checks.instructions else None
         self.videos = videos
 
     async def run(self, videos: Videos, finished: Finished) -> None:
@@ -105,7 +121,8 @@ class Pipeline:
             video, marked = await asyncio.get_running_loop().run_in_executor(reader, self._marked, videos, place)
         except DataError as error:
             return Outcome(unreadable=str(error))
-        return await self._staged(replace(video, regions=marked.regions), marked)
+        outcome = await self._staged(replace(video, regions=marked.regions), marked)
+        return replace(outcome, frames=marked.marked)
 
     def _marked(self, videos: Videos, place: int) -> tuple[RegionSample, MarkedVideo]:
         video = videos[place]
@@ -119,7 +136,8 @@ class Pipeline:
             stage = "verify"
             accounts = await self.verify(marked, accounts)
             stage = "instruct"
-            accounts = await self.instruct(video.id, accounts)
+            made = await self.instruct(video.id, accounts)
+            accounts = made if self.check is None else await self.check(marked, made)
         except WaitingError as waiting:
             return Outcome(accounts, video, stage, str(waiting))
         return Outcome(accounts, video)

@@ -25,14 +25,14 @@ _FIELDS: Mapping[str, frozenset[str]] = {
     "describe": frozenset({"regions"}),
     "split": frozenset({"index", "noun", "description"}),
     "judge": frozenset({"index", "noun", "box", "questions"}),
-    "rewrite": frozenset({"index", "noun", "description", "claims"}),
+    "rewrite": frozenset({"index", "noun", "description"}),
     "instruct": frozenset({"regions"}),
     _RETRY: frozenset({"problem"}),
 }
 _FREE = frozenset({"video"})
 """What a template may hold and need not: a video's name can tell what there is to see."""
 
-_SAID = ("description", "questions", "claims", "problem")
+_SAID = ("description", "questions", "problem")
 """What models have written."""
 
 _REGION = "region"

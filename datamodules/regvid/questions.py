@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import Generic, TypeVar
 
 from datamodules.errors import DataError
@@ -14,17 +15,25 @@ from datamodules.regvid.journal import Entry, Filed, request_key
 from datamodules.regvid.models import CallError, ChatRequest, Models, RejectedError, Role
 from datamodules.regvid.parsing import UnreadableError, clean, one_line
 from datamodules.regvid.prompts import Prompts
-from datamodules.regvid.transport import Transport, WaitingError
+from datamodules.regvid.transport import Transport, WaitingError, together
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
-STAGE_OF: dict[Role, Stage] = {
-    "describe": "describe",
-    "split": "verify",
-    "judge": "verify",
-    "rewrite": "verify",
-    "instruct": "instruct",
+STAGES_OF: Mapping[Role, tuple[Stage, ...]] = {
+    "describe": ("describe",),
+    "split": ("verify",),
+    "judge": ("verify", "instruct"),
+    "rewrite": ("verify",),
+    "instruct": ("instruct",),
 }
+"""Where each role is asked; the first if a question does not say it."""
+
+LONGEST_ANSWER = 4000
+"""Characters that are told of an answer that cannot be used; the journal has all of it."""
+
+_CUT_OFF = "cut off"
 
 
 class UnusableError(Exception):
@@ -33,12 +42,14 @@ class UnusableError(Exception):
     Args:
         reason: Why, the same for all such cases.
         detail: Why in this case.
+        answer: The last one, if there was any.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, answer: str = "") -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.answer = answer[:LONGEST_ANSWER]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +59,12 @@ class Reading(Generic[T]):
     Attributes:
         value: What it says.
         problems: What is wrong with parts of it; without any, no further attempt is made.
+        answer: It as it came, or its beginning.
     """
 
     value: T
     problems: tuple[str, ...] = ()
+    answer: str = ""
 
 
 @dataclass
@@ -70,7 +83,62 @@ class Questions:
     transport: Transport
     stages: Collection[Stage]
 
-    async def ask(self, role: Role, video: str, request: ChatRequest, read: Callable[[str], Reading[T]]) -> T:
+    async def in_batches(
+        self,
+        role: Role,
+        items: Sequence[Item],
+        tokens: int,
+        ask: Callable[[Sequence[Item]], Awaitable[Sequence[Made]]],
+        lost: Callable[[Item, UnusableError], Made],
+    ) -> tuple[Made, ...]:
+        """What is made of items, of which one question asks for no more than its answer can hold.
+
+        Args:
+            role: Whose question it is.
+            items: At least one.
+            tokens: That an answer needs for one of them.
+            ask: Puts the question for some items; where its answer is cut off all the same, for half of them each.
+            lost: What is made of an item whose question has no usable answer.
+
+        Raises:
+            WaitingError: This run does not get a question answered.
+        """
+
+        async def told(batch: Sequence[Item]) -> Sequence[Made]:
+            try:
+                return await ask(batch)
+            except UnusableError as error:
+                if error.reason != _CUT_OFF or len(batch) == 1:
+                    return [lost(item, error) for item in batch]
+            return await parts_of(batch, 2)
+
+        async def parts_of(batch: Sequence[Item], number: int) -> Sequence[Made]:
+            edges = [len(batch) * part // number for part in range(number + 1)]
+            made = await together([told(batch[start:end]) for start, end in pairwise(edges)])
+            return list(chain.from_iterable(made))
+
+        most = max(1, self.models.of(role).max_tokens // tokens)
+        return tuple(await parts_of(items, -(-len(items) // most)))
+
+    async def ask(
+        self,
+        role: Role,
+        video: str,
+        request: ChatRequest,
+        read: Callable[[str], Reading[T]],
+        stage: Stage | None = None,
+    ) -> T:
+        """The value that `reading` has."""
+        return (await self.reading(role, video, request, read, stage)).value
+
+    async def reading(
+        self,
+        role: Role,
+        video: str,
+        request: ChatRequest,
+        read: Callable[[str], Reading[T]],
+        stage: Stage | None = None,
+    ) -> Reading[T]:
         """The answer to a question, as `read` reads it: the first without a problem, else the best one.
 
         Args:
@@ -79,6 +147,7 @@ class Questions:
             request: The question; how it is sampled is up to the model.
             read: Reads an answer; raises `UnreadableError` for one that is of no use at all. It runs in a thread, so
                 that no answer can keep others waiting, and whatever else it raises means the same.
+            stage: Where it is put, of a role that is asked in several.
 
         Raises:
             UnusableError: No answer can be used.
@@ -87,36 +156,37 @@ class Questions:
         model = self.models.of(role)
         asked = replace(request, max_tokens=model.max_tokens, temperature=model.temperature)
         best: Reading[T] | None = None
-        problem = kind = ""
+        problem = kind = last = ""
         for attempt in range(self.transport.patience.attempts):
             try:
-                filed = await self._answered(role, video, asked, attempt)
+                filed = await self._answered(role, video, asked, attempt, stage or STAGES_OF[role][0])
             except RejectedError as error:
                 if not attempt:
                     raise WaitingError(str(error)) from None
                 break  # asked for a longer answer, for one
             answer = answer_in(filed.received)
+            last = answer.text or answer.refusal
             try:
                 reading = await asyncio.to_thread(_read, answer, asked, read)
             except UnreadableError as error:
                 problem, kind = _short(str(error)), error.kind
             else:
                 if best is None or len(reading.problems) < len(best.problems):
-                    best = reading
+                    best = replace(reading, answer=last[:LONGEST_ANSWER])
                 if not reading.problems:
                     break
                 problem = _short("; ".join(reading.problems))
             self.transport.journal.dispute(filed, problem)
             asked = self._asked_again(request, asked, answer, problem)
         if best is None:
-            raise UnusableError(kind, problem)
-        return best.value
+            raise UnusableError(kind, problem, last)
+        return best
 
     def _asked_again(self, request: ChatRequest, asked: ChatRequest, answer: ChatAnswer, problem: str) -> ChatRequest:
         text = f"{request.text}\n\n{self.prompts.again(problem)}"
         return replace(asked, text=text, max_tokens=asked.max_tokens * (2 if answer.cut else 1))
 
-    async def _answered(self, role: Role, video: str, request: ChatRequest, attempt: int) -> Filed:
+    async def _answered(self, role: Role, video: str, request: ChatRequest, attempt: int, stage: Stage) -> Filed:
         model = self.models.of(role)
         entry = Entry(request_key(role, model, request, attempt), role, model.model, video, attempt)
         for filed in self.transport.journal.find(entry.key):
@@ -125,8 +195,8 @@ class Questions:
             except (CallError, DataError):
                 continue
             return filed
-        if STAGE_OF[role] not in self.stages:
-            raise WaitingError(f"{STAGE_OF[role]} is not among the stages of this run")
+        if stage not in self.stages:
+            raise WaitingError(f"{stage} is not among the stages of this run")
         return await self.transport.fetch(model, request, entry)
 
 
@@ -136,7 +206,7 @@ def _read(answer: ChatAnswer, request: ChatRequest, read: Callable[[str], Readin
     if answer.problem:
         raise UnreadableError(answer.problem)
     if answer.cut:
-        raise UnreadableError(f"cut off at {request.max_tokens} tokens", "cut off")
+        raise UnreadableError(f"cut off at {request.max_tokens} tokens", _CUT_OFF)
     if not answer.text.strip():
         raise UnreadableError("empty", "empty")
     try:

@@ -23,12 +23,21 @@ from datamodules.regvid.funnel import Funnel
 from datamodules.regvid.journal import Journal
 from datamodules.regvid.models import ROLES, ChatModel
 from datamodules.regvid.options import Options
-from datamodules.regvid.output import FUNNEL, JOURNAL, REGIONS, SAMPLES, OrderedFile, sample_records
+from datamodules.regvid.output import (
+    FRAMES,
+    FUNNEL,
+    JOURNAL,
+    REGIONS,
+    SAMPLES,
+    OrderedFile,
+    sample_records,
+    write_sheet,
+)
 from datamodules.regvid.pipeline import Finished, Marking, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
-from datamodules.regvid.questions import STAGE_OF, Questions
+from datamodules.regvid.questions import STAGES_OF, Questions
 from datamodules.regvid.transport import Transport
-from datamodules.regvid.videos import Videos
+from datamodules.regvid.videos import Videos, spread
 
 Watch = Callable[[Transport, int], AbstractContextManager[Callable[[], None]]]
 """Shows calls and spend of a run over so many videos; what it gives is called when one of them is finished."""
@@ -85,7 +94,7 @@ class Run:
         budget = Budget(options.budget, journal.spent(), seen_in(journal.counted()))
         transport = Transport(journal, budget, options.patience, options.concurrency)
         questions = Questions(options.models, self.prompts, transport, self.stages)
-        return Pipeline(self.mark, questions, options.wanted, options.judge_frames, options.concurrency)
+        return Pipeline(self.mark, questions, options.wanted, options.judge_frames, options.checks, options.concurrency)
 
     def carry_out(self, videos: Videos, watch: Watch) -> Result:
         """Puts the videos through the stages and writes what they came to.
@@ -101,7 +110,8 @@ class Run:
         with Journal(self.options.to / JOURNAL, secrets) as journal:
             pipeline = self.pipeline(journal)
             result = Result(Funnel(len(videos), videos.without_noun))
-            files = _Files(self.options.to, self.prompts, "instruct" in self.stages, result)
+            pictured = set(spread(len(videos), self.options.pictures))
+            files = _Files(self.options.to, self.prompts, "instruct" in self.stages, pictured, result)
             brake = pipeline.questions.transport.brake
             try:
                 with files, watch(pipeline.questions.transport, len(videos)) as step:
@@ -121,7 +131,7 @@ class Run:
 
     def models(self) -> list[ChatModel]:
         """Those that may be called, each once."""
-        roles = [role for role in ROLES if STAGE_OF[role] in self.stages]
+        roles = [role for role in ROLES if any(stage in self.stages for stage in STAGES_OF[role])]
         return list({id(model): model for model in map(self.options.models.of, roles)}.values())
 
     async def _run(self, pipeline: Pipeline, videos: Videos, finished: Finished) -> None:
@@ -167,6 +177,7 @@ class _Files:
     folder: Path
     prompts: Prompts
     with_samples: bool
+    pictured: Collection[int]
     result: Result
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -206,7 +217,14 @@ class _Files:
 
     def _write(self, place: int, outcome: Outcome) -> None:
         video = outcome.video
-        self._regions.put(place, [] if video is None else [account.record(video.id) for account in outcome.accounts])
+        sheet = None
+        if place in self.pictured and outcome.frames is not None:
+            sheet = f"{FRAMES}/{place:06}.jpg"
+            write_sheet(outcome.frames, self.folder / sheet)
+        regions = (
+            [] if video is None else [account.record(video.id) | {"frames": sheet} for account in outcome.accounts]
+        )
+        self._regions.put(place, regions)
         if self._samples is not None:
             made = video is not None and outcome.done
             records = sample_records(video, outcome.accounts, self.prompts, self.folder) if made and video else []

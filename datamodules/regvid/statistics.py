@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from datamodules.errors import DataError
-from datamodules.reading.fields import integer, mapping, member
+from datamodules.reading.fields import integer, mapping, member, number
 from datamodules.types import Media, Pointed, RegionSample
 
 PAPER = {"videos": 98_000, "regions": 214_000, "samples": 294_000}
@@ -31,6 +31,19 @@ PAPER_SOURCES = {
 """Videos."""
 PAPER_WORDS = {"detailed": "about 90 asked for", "brief": "under 20 asked for"}
 
+_COUNTED = {
+    "not_seen": ("describe", "not seen"),
+    "words": ("verify", "words"),
+    "quoted": ("verify", "quoted"),
+    "claims": ("verify", "claims"),
+    "denied": ("verify", "denied"),
+    "descriptions": ("verify", "verified"),
+    "rewritten": ("verify", "rewritten"),
+    "checked": ("instruct", "checked"),
+    "refuted": ("instruct", "denied"),
+}
+"""Where the counts of a run stand."""
+
 _NOT_STATED = "\u2013"
 
 
@@ -43,25 +56,35 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
-    """What the verify stage came to.
+class RunCounts:
+    """What making the data came to.
 
     Attributes:
+        not_seen: Regions that the describer said it could not see.
+        words: Of the descriptions that were split into claims.
+        quoted: Those of them that a claim quotes; nobody has checked the others.
         claims: That were judged.
-        denied: Of these, those that were definitely denied, and so removed.
+        denied: Of these, those that were denied, and so removed.
         descriptions: That were verified.
         rewritten: Of these, those of which something was removed.
-        not_seen: Regions that the describer said it could not see.
+        checked: Summaries and turns of conversations that were judged.
+        refuted: Of these, those that were denied, and so removed.
+        usage: Tokens and money by role, of all runs together.
     """
 
+    not_seen: int
+    words: int
+    quoted: int
     claims: int
     denied: int
     descriptions: int
     rewritten: int
-    not_seen: int
+    checked: int
+    refuted: int
+    usage: Mapping[str, tuple[int, float]]
 
     @classmethod
-    def read(cls, path: Path) -> Verification | None:
+    def read(cls, path: Path) -> RunCounts | None:
         """From a run's counts, `funnel.json`; None where there is no such file.
 
         Raises:
@@ -71,12 +94,28 @@ class Verification:
             return None
         try:
             funnel = mapping(json.loads(path.read_text(encoding="utf-8")), "")
-            verify, describe = (mapping(member(funnel, name), name) for name in ("verify", "describe"))
-            counts = [(verify, "verify", name) for name in ("claims", "denied", "verified", "rewritten")]
-            counts.append((describe, "describe", "not seen"))
-            return cls(*(integer(member(part, name, where), f"{where}.{name}", 0) for part, where, name in counts))
+            counts = {name: _count(funnel, stage, key) for name, (stage, key) in _COUNTED.items()}
+            calls = mapping(member(funnel, "calls"), "calls")
+            usage = {role: _usage(mapping(used, f"calls.{role}")) for role, used in calls.items()}
+            return cls(**counts, usage=usage)
         except (ValueError, OSError) as error:
             raise DataError(f"{path}: not the counts of a run: {error}") from error
+
+    def rows(self, samples: int) -> list[Row]:
+        """Of the table, for so many samples."""
+        rows = [
+            Row("regions that could not be seen, dropped", f"{self.not_seen:,}"),
+            Row("words of descriptions that a claim quotes", _share(self.quoted, self.words)),
+            Row("claims judged", f"{self.claims:,}"),
+            Row("claims definitely denied, removed", _share(self.denied, self.claims)),
+            Row("descriptions rewritten", _share(self.rewritten, self.descriptions)),
+            Row("summaries and turns denied, removed", _share(self.refuted, self.checked)),
+        ]
+        every = zip(*self.usage.values(), strict=True)
+        used = {**self.usage, "all": tuple(map(sum, every))} if self.usage else {}
+        for role, (tokens, money) in used.items():
+            rows.append(Row(f"cost of a sample, {role}", f"{tokens / samples:,.0f} tokens, {money / samples:.5f}"))
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +128,7 @@ class Statistics:
         sources: Videos by the source that they are from, as far as it is told.
         words: By kind, how many words each answer has.
         characters: By kind, how many characters each answer has.
-        verification: What the verify stage came to, if it is told.
+        run: What making them came to, if it is told.
     """
 
     samples: Mapping[str, int]
@@ -97,7 +136,7 @@ class Statistics:
     sources: Mapping[str, int]
     words: Mapping[str, tuple[int, ...]]
     characters: Mapping[str, tuple[int, ...]]
-    verification: Verification | None = None
+    run: RunCounts | None = None
 
     @property
     def videos(self) -> int:
@@ -125,11 +164,10 @@ class Statistics:
         for kind, words in self.words.items():
             rows.append(Row(f"words of an answer, {kind}", _spread(words), PAPER_WORDS.get(kind, _NOT_STATED)))
             rows.append(Row(f"characters of an answer, {kind}", _spread(self.characters[kind])))
-        return rows + _verified(self.verification) + _by_source(self.sources)
+        return rows + (self.run.rows(self.all_samples) if self.run else []) + _by_source(self.sources)
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON values; lengths as counts by length."""
-        verification = self.verification
         return {
             "videos": self.videos,
             "regions": self.all_regions,
@@ -138,18 +176,17 @@ class Statistics:
             "videos by source": dict(self.sources),
             "answers by words": {kind: _histogram(lengths) for kind, lengths in self.words.items()},
             "answers by characters": {kind: _histogram(lengths) for kind, lengths in self.characters.items()},
-            "verification": verification
-            and {name: getattr(verification, name) for name in Verification.__dataclass_fields__},
+            "run": self.run and asdict(self.run),
             "paper": {**PAPER, "videos by source": PAPER_SOURCES},
         }
 
 
-def count(samples: Iterable[RegionSample], verification: Verification | None = None) -> Statistics:
+def count(samples: Iterable[RegionSample], run: RunCounts | None = None) -> Statistics:
     """Counts samples.
 
     Args:
         samples: At least one, with regions that are equal where they are the same.
-        verification: What the verify stage came to.
+        run: What making them came to.
     """
     kinds: Counter[str] = Counter()
     regions: dict[Media, set[Pointed]] = {}
@@ -171,7 +208,7 @@ def count(samples: Iterable[RegionSample], verification: Verification | None = N
         sources=dict(Counter(sources.values())),
         words={kind: tuple(lengths) for kind, lengths in words.items()},
         characters={kind: tuple(lengths) for kind, lengths in characters.items()},
-        verification=verification,
+        run=run,
     )
 
 
@@ -185,15 +222,13 @@ def _spread(lengths: tuple[int, ...]) -> str:
     return f"mean {np.mean(lengths):.1f}, median {middle:g}, 10 to 90 %: {tenth:g} to {nine_tenths:g}"
 
 
-def _verified(verification: Verification | None) -> list[Row]:
-    if verification is None:
-        return []
-    return [
-        Row("regions that could not be seen, dropped", f"{verification.not_seen:,}"),
-        Row("claims judged", f"{verification.claims:,}"),
-        Row("claims definitely denied, removed", _share(verification.denied, verification.claims)),
-        Row("descriptions rewritten", _share(verification.rewritten, verification.descriptions)),
-    ]
+def _count(funnel: dict[str, Any], stage: str, key: str) -> int:
+    return integer(member(mapping(member(funnel, stage), stage), key, stage), f"{stage}.{key}", 0)
+
+
+def _usage(used: dict[str, Any]) -> tuple[int, float]:
+    prompt, answer = (integer(member(used, key), key, 0) for key in ("prompt_tokens", "completion_tokens"))
+    return prompt + answer, number(member(used, "money"), "money")
 
 
 def _by_source(sources: Mapping[str, int]) -> list[Row]:

@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 from datamodules.errors import DataError
-from datamodules.media.clips import sample_frames
-from datamodules.regvid.accounts import GRADES, Account, Claim, Dropped, Grade
+from datamodules.regvid.accounts import Account, Claim, Dropped
+from datamodules.regvid.judge import Judge, named
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.models import ChatRequest, Image
-from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_list, read_object, read_prose
+from datamodules.regvid.parsing import UnreadableError, prose, read_list, read_prose
 from datamodules.regvid.questions import Questions, Reading, UnusableError
+from datamodules.regvid.quotations import Cut, Description, check_mended
 from datamodules.regvid.transport import together
 from datamodules.regvid.wanted import Wanted
 
-_WORDS = re.compile(r"[^a-z]+")
 
+@dataclass(frozen=True)
+class Checks:
+    """How strictly is checked what models have written.
 
-class Shown(NamedTuple):
-    """Frames without marks, and the line that says where the region is on one of them."""
+    Args:
+        coverage: Least share of a description's words that its claims have to quote.
+        verdicts: How often the judge has to deny a claim before it is removed, 1 or 2; the second time it is asked
+            about those that it has denied, in other words.
+        instructions: Whether summaries and conversations are put to the judge as well.
+    """
 
-    images: tuple[Image, ...]
-    box: str
+    coverage: float = 0.7
+    verdicts: int = 1
+    instructions: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.coverage <= 1 or self.verdicts not in (1, 2):
+            raise DataError(
+                f"regvid.checks: coverage {self.coverage:g} must be in [0, 1], verdicts {self.verdicts} 1 or 2"
+            )
 
 
 class Verify:
-    """Three questions a region: split the description, judge its claims, and rewrite it without those denied.
+    """Three questions a region: split the description, judge its claims, and mend what is left without those denied.
 
-    Only what is definitely denied goes; what the frames leave open stays.
+    Claims are quotations. Only what is definitely denied goes; what the frames leave open stays. It is cut out here,
+    whatever a model makes of the rest: where nothing usable, whole sentences go instead.
 
     Args:
         questions: Puts them.
+        judge: Grades the claims.
         wanted: What is left of a description has to be like.
-        frames: How many frames the judge is shown.
+        coverage: Least share of a description's words that its claims have to quote.
     """
 
-    def __init__(self, questions: Questions, wanted: Wanted, frames: int = 8) -> None:
-        if frames < 1:
-            raise DataError(f"verify: {frames} frames, the judge needs at least 1")
+    def __init__(self, questions: Questions, judge: Judge, wanted: Wanted, coverage: float = Checks.coverage) -> None:
         self.questions = questions
+        self.judge = judge
         self.wanted = wanted
-        self.frames = frames
+        self.coverage = coverage
 
     async def __call__(self, video: MarkedVideo, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts with graded claims, and with the verified description or the reason why there is none.
@@ -61,70 +73,63 @@ class Verify:
         try:
             account = replace(account, claims=await self._split(video, account))
             step = "judge"
-            account = replace(account, claims=await self._judge(video, account))
+            account = replace(account, claims=await self.judge("verify", video, account, account.claims))
             step = "rewrite"
-            return replace(account, verified=await self._rewrite(video, account))
+            return await self._rewritten(video, account)
         except UnusableError as error:
-            return _drop(account, f"{step}: {error.reason}", error.detail)
+            return _drop(account, "region", f"{step}: {error.reason}", error)
 
     async def _split(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         assert account.description is not None
-        fields = {**_named(video, account), "description": account.description}
+        fields = {**named(video, account), "description": account.description}
         request = self.questions.prompts.ask("split", fields)
-        return await self.questions.ask("split", video.video_id, request, _read_claims)
+        read = partial(_read_claims, description=Description(account.description), least=self.coverage)
+        return await self.questions.ask("split", video.video_id, request, read)
 
-    async def _judge(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
-        questions = "\n".join(f"{number}. {claim.question}" for number, claim in enumerate(account.claims, start=1))
-        images, box = self._shown(video, account.index - 1)
-        fields = {**_named(video, account), "box": box, "questions": questions}
-        request = self.questions.prompts.ask("judge", fields, images)
-        read = partial(_read_grades, count=len(account.claims))
-        grades = await self.questions.ask("judge", video.video_id, request, read)
-        return tuple(replace(claim, grade=grade) for claim, grade in zip(account.claims, grades, strict=True))
-
-    async def _rewrite(self, video: MarkedVideo, account: Account) -> str:
+    async def _rewritten(self, video: MarkedVideo, account: Account) -> Account:
         assert account.description is not None
         denied = [claim.text for claim in account.claims if claim.denied]
         if not denied:
-            return account.description
-        if len(denied) == len(account.claims):
-            raise UnusableError("every claim is denied", f"all {len(denied)} claims are denied")
-        request = self._rewriting(video, account, denied)
-        read = partial(_read_rewritten, description=account.description, denied=denied, wanted=self.wanted)
+            return replace(account, verified=account.description)
+        others = [claim.text for claim in account.claims if not claim.denied]
+        cut = Description(account.description).without(denied, others)
+        if not cut.text or not others:
+            raise UnusableError("every claim is denied", f"{len(denied)} of {len(account.claims)} claims are denied")
+        if cut.text == cut.whole:
+            return replace(account, verified=cut.text)
+        try:
+            return replace(account, verified=await self._mended(video, account, cut))
+        except UnusableError as error:
+            if not cut.whole:
+                raise
+            return _drop(replace(account, verified=cut.whole), "sentence", f"rewrite: {error.reason}", error)
+
+    async def _mended(self, video: MarkedVideo, account: Account, cut: Cut) -> str:
+        request = self.questions.prompts.ask("rewrite", {**named(video, account), "description": cut.text})
+        read = partial(_read_mended, cut=cut, wanted=self.wanted)
         return await self.questions.ask("rewrite", video.video_id, request, read)
 
-    def _rewriting(self, video: MarkedVideo, account: Account, denied: Iterable[str]) -> ChatRequest:
-        assert account.description is not None
-        claims = "\n".join(f"- {claim}" for claim in denied)
-        fields = {**_named(video, account), "description": account.description, "claims": claims}
-        return self.questions.prompts.ask("rewrite", fields)
 
-    def _shown(self, video: MarkedVideo, number: int) -> Shown:
-        """Frames spread over those that were marked, one on which the region is known among them."""
-        places = [place for place in range(len(video.frames)) if video.box(number, place) is not None]
-        assert places, "the prompted frame is one of those that were sampled"
-        chosen = sample_frames(0, len(video.frames), self.frames, places[:1])
-        box = video.box(number, places[0])
-        assert box is not None
-        place = chosen.index(places[0])
-        where = "the first image" if place == 0 else f"image {place + 1}"
-        line = f"Box in {where}: {', '.join(f'{max(edge, 0.0):.1f}' for edge in box)}"
-        return Shown(tuple(video.plain[place] for place in chosen), line)
+def _drop(account: Account, what: str, reason: str, error: UnusableError) -> Account:
+    lost = Dropped("verify", what, reason, error.detail, error.answer)
+    return replace(account, dropped=(*account.dropped, lost))
 
 
-def _named(video: MarkedVideo, account: Account) -> dict[str, str]:
-    return {"video": video.video_id, "index": str(account.index), "noun": account.noun}
-
-
-def _drop(account: Account, reason: str, detail: str) -> Account:
-    return replace(account, dropped=(*account.dropped, Dropped("verify", "region", reason, detail)))
-
-
-def _read_claims(answer: str) -> Reading[tuple[Claim, ...]]:
+def _read_claims(answer: str, description: Description, least: float) -> Reading[tuple[Claim, ...]]:
+    """The claims that quote the description; those that do not, and sentences that none quotes, are problems."""
     listed = read_list(answer)
     if not listed:
         raise UnreadableError("there is no claim in the list")
-    return Reading(tuple(_claim(item, number) for number, item in enumerate(listed, start=1)))
+    every = [_claim(item, number) for number, item in enumerate(listed, start=1)]
+    claims = tuple(claim for claim in every if description.quoted([claim.text]))
+    quotes = [claim.text for claim in claims]
+    problems = [f"not word for word in the description: {claim.text}" for claim in every if claim not in claims]
+    problems += [f"no claim quotes anything of: {sentence}" for sentence in description.unquoted(quotes)]
+    share = len(description.quoted(quotes)) / max(len(description.words), 1)
+    if share < least or not claims:
+        said = f"the claims quote {share:.0%} of the description's words, {least:.0%} are wanted"
+        raise UnreadableError("; ".join([said, *problems]), "too little is quoted")
+    return Reading(claims, tuple(problems))
 
 
 def _claim(item: object, number: int) -> Claim:
@@ -133,34 +138,7 @@ def _claim(item: object, number: int) -> Claim:
     return Claim(prose(item["claim"], f"claim {number}"), prose(item["question"], f"question {number}"))
 
 
-def _read_grades(answer: str, count: int) -> Reading[list[Grade]]:
-    """A grade for every question and for no other: what is not graded cannot be guessed."""
-    said = read_object(answer)
-    if set(said) != set(range(1, count + 1)):
-        raise UnreadableError(f"there are {count} questions, answered are {sorted(said)}")
-    return Reading([_grade(said[number], number) for number in range(1, count + 1)])
-
-
-def _grade(value: object, number: int) -> Grade:
-    words = _WORDS.sub(" ", str(value).lower()).strip()
-    for grade in GRADES:
-        if words == grade:
-            return grade
-    raise UnreadableError(f"the answer to question {number} is none of {', '.join(GRADES)}")
-
-
-def _read_rewritten(answer: str, description: str, denied: Sequence[str], wanted: Wanted) -> Reading[str]:
+def _read_mended(answer: str, cut: Cut, wanted: Wanted) -> Reading[str]:
     text = wanted.shortened(read_prose(answer), "the text")
-    before, after = description.lower(), text.lower()
-    for claim in denied:
-        part = one_line(claim).lower().rstrip(".!")
-        if part in before and after.count(part) >= before.count(part):
-            raise UnreadableError(f"it still says: {claim}")
-    if len(said := _words(after)) > 2 * len(said & _words(before)):
-        # a refusal, for one: what is left of a description is in its words
-        raise UnreadableError("most of its words are not those of the description")
+    check_mended(text, cut)
     return Reading(text)
-
-
-def _words(text: str) -> set[str]:
-    return set(_WORDS.sub(" ", text).split())

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.source import RegionSource
@@ -99,6 +101,12 @@ def merged(samples: Sequence[RegionSample], video: str) -> RegionSample:
     first = samples[0]
     told = tuple(regions.values())
     return RegionSample(video, first.media, told, _NOTHING_ASKED, cluster=first.cluster, origin=first.origin)
+
+
+def spread(number: int, most: int) -> list[int]:
+    """Places among so many, no more than `most`, as evenly as can be."""
+    places: list[int] = np.linspace(0, number - 1, min(most, number)).round().astype(int).tolist()
+    return places
 
 
 def noun(region: Region) -> str:

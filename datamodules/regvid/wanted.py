@@ -11,6 +11,9 @@ from datamodules.regvid.parsing import UnreadableError
 FOREIGN = 0.1
 """So large a share of the letters may be of another script: names, measures."""
 
+TOKENS_A_WORD = 1.5
+"""Of plain English, or a little more than that."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -29,6 +32,11 @@ class Wanted:
     def __post_init__(self) -> None:
         if not 0 <= self.least_words <= self.most_words:
             raise DataError(f"regvid.wanted: least_words {self.least_words} and most_words {self.most_words}")
+
+    @property
+    def usual_tokens(self) -> int:
+        """About how many a description has that is half as long as it may be."""
+        return round(TOKENS_A_WORD * max(self.least_words, self.most_words / 2))
 
     def described(self, text: str, where: str) -> str:
         """A description, if it is as long as it has to be; `UnreadableError` if not, here and below."""

@@ -110,11 +110,11 @@ def inventions(scene: Scene, claim: Claim) -> list[Claim]:
     present = {figure.name for figure in scene.figures}
     match claim.topic:
         case "look":
-            said = [words for words in _values("look") if _same_but_colour(words, claim.words)]
+            said = [words for words in values("look") if _same_but_colour(words, claim.words)]
         case "neighbour":
-            said = [words for words in _values("neighbour") if " ".join(words.split(" ")[:2]) not in present]
+            said = [words for words in values("neighbour") if " ".join(words.split(" ")[:2]) not in present]
         case _:
-            said = [words for words in _values(claim.topic) if words != claim.words]
+            said = [words for words in values(claim.topic) if words != claim.words]
     return [Claim(claim.topic, words) for words in said]
 
 
@@ -124,31 +124,20 @@ def read(text: str) -> list[tuple[str, Claim | None]]:
     return [(sentence, _by_sentence().get(sentence)) for sentence in sentences]
 
 
-def asked(question: str) -> Claim | None:
-    """The claim that a closed question asks about; None for a question that is no model's here."""
-    return _by_question().get(question)
-
-
 @cache
 def _by_sentence() -> dict[str, Claim]:
-    return {
-        claim.sentence(wording): claim for claim in _every_claim() for wording in range(len(SENTENCES[claim.topic]))
-    }
+    return {claim.sentence(wording): claim for claim in every_claim() for wording in range(len(SENTENCES[claim.topic]))}
 
 
-@cache
-def _by_question() -> dict[str, Claim]:
-    return {claim.question: claim for claim in _every_claim()}
-
-
-def _every_claim() -> Iterator[Claim]:
+def every_claim() -> Iterator[Claim]:
+    """All that can be claimed."""
     for topic in TOPICS:
-        for words in _values(topic):
+        for words in values(topic):
             yield Claim(topic, words)
 
 
 @cache
-def _values(topic: Topic) -> tuple[str, ...]:
+def values(topic: Topic) -> tuple[str, ...]:
     """All that can be said on a topic."""
     match topic:
         case "look":

@@ -66,11 +66,6 @@ def questions_of(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def denied_in(text: str) -> list[str]:
-    """The claims to be taken out."""
-    return re.findall(r"(?m)^- (.+?)\s*$", text)
-
-
 def subject_of(text: str) -> str:
     """What a prompt is about; it stays the same when the prompt is asked again in other words."""
     return "\n".join(re.findall(r"(?m)^(?:Video|Region): .*$", text))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from datamodules.errors import DataError
 from datamodules.shapes.figure import SIDE
-from experiments.rehearsal.claims import SENTENCES, Claim, Topic, asked, inventions, read, truths
+from experiments.rehearsal.claims import SENTENCES, Claim, Topic, inventions, read, truths
 from experiments.rehearsal.reading import (
     Prompt,
     box_of,
-    denied_in,
     description_of,
     descriptions_in,
     questions_of,
@@ -23,6 +21,7 @@ from experiments.rehearsal.reading import (
     video_of,
 )
 from experiments.rehearsal.scenes import Scenes, Sight
+from experiments.rehearsal.talk import asked, talk
 
 MOST_NEIGHBOURS = 1
 NEIGHBOURS_OF_AN_IMAGE = 3
@@ -122,15 +121,15 @@ class TruthfulModels:
         )
 
     def _rewrite(self, prompt: Prompt) -> str:
-        denied = {_bare(claim) for claim in denied_in(prompt.text)}
-        return " ".join(sentence for sentence, _ in read(description_of(prompt.text)) if _bare(sentence) not in denied)
+        # whole sentences were cut: there is nothing to mend
+        return description_of(prompt.text)
 
     def _instruct(self, prompt: Prompt) -> str:
         described = descriptions_in(prompt.text)
         regions = [region for region, _ in regions_of(prompt.text)]
         if len(regions) != len(described):
             raise DataError(f"instruct: {len(regions)} regions and {len(described)} descriptions")
-        return json.dumps({str(region): _talk(region, told) for region, told in zip(regions, described, strict=True)})
+        return json.dumps({str(region): talk(region, told) for region, told in zip(regions, described, strict=True)})
 
     # --- what they do for it --------------------------------------------------------------------------------------
 
@@ -158,36 +157,16 @@ class TruthfulModels:
         return Told(claim.sentence(wording), claim, not is_lie)
 
     def _verdict(self, sight: Sight, region: int, number: int, question: str) -> str:
-        claim = asked(question)
-        if claim is None:
+        claims = asked(question)
+        if not claims:
             return "unsure"
         rng = self._rng(sight, region, _JUDGING, *question.encode())
-        right = claim in truths(sight.scene, number)[claim.topic]
+        true = truths(sight.scene, number)
+        right = all(claim in true[claim.topic] for claim in claims)
         errs, certain = bool(rng.random() < self.judge_errors), bool(rng.random() < 0.75)
         if right == errs:
             return "definitely no"
         return "definitely yes" if certain else "probably yes"
-
-
-def _talk(region: int, description: str) -> Mapping[str, Any]:
-    """Summary and conversation of what is left of a description."""
-    known = {claim.topic: claim.words for _, claim in read(description) if claim is not None}
-    look = known.get("look", "figure")
-    parts = [f"A {look}", f"that {known['motion']}" if "motion" in known else "", known.get("start", "")]
-    answers = known | ({"neighbour": f"a {known['neighbour']} it"} if "neighbour" in known else {})
-    turns = [{"question": _ASKED[topic].format(region), "answer": words} for topic, words in answers.items()]
-    return {"summary": " ".join(part for part in parts if part) + ".", "conversation": turns}
-
-
-_ASKED: Mapping[Topic, str] = {
-    "look": "What does [{}] look like?",
-    "start": "Where is [{}] in the first frame?",
-    "motion": "How does [{}] move?",
-    "end": "Where is [{}] in the last frame?",
-    "colour": "What becomes of the colour of [{}]?",
-    "neighbour": "What is beside [{}]?",
-    "company": "What else is in the picture, beside [{}]?",
-}
 
 
 def _bare(sentence: str) -> str:

@@ -27,6 +27,10 @@ h2 { font-size: 1rem; margin: 0; }
 .answer { margin: 0; }
 .region { padding: 0 0.35em; border-radius: 0.2em; font-weight: 600; }
 .note { color: #666; }
+.denied, del { color: #b00020; }
+h3 { font-size: 1rem; margin: 1rem 0 0; }
+details td { font-size: 0.9rem; vertical-align: top; }
+pre { white-space: pre-wrap; background: #f6f6f6; padding: 0.4rem; }
 </style>
 <h1>$name</h1>
 <table>
@@ -35,7 +39,7 @@ $rows
 </table>
 <p class="note">RegVID-300k is the paper's data, which is not published: what it states in numbers.</p>
 <p><img src="lengths.png" alt="words of an answer, regions of a video"></p>
-$samples
+$sections
 </html>
 """)
 
@@ -54,13 +58,14 @@ class Shown(NamedTuple):
     picture: str
 
 
-def page(name: str, rows: Sequence[Row], shown: Sequence[Shown]) -> str:
+def page(name: str, rows: Sequence[Row], sections: str) -> str:
     """The HTML; it stands beside `lengths.png`."""
     lines = (f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return _PAGE.substitute(name=escape(name), rows="\n".join(lines), samples="\n".join(map(_section, shown)))
+    return _PAGE.substitute(name=escape(name), rows="\n".join(lines), sections=sections)
 
 
-def _section(shown: Shown) -> str:
+def section(shown: Shown) -> str:
+    """A sample's picture, question and answer."""
     sample = shown.sample
     nouns = (f"{_region(number)} {escape(region.category or '')}" for number, region in enumerate(sample.regions))
     turns = (
@@ -84,7 +89,12 @@ def _text(text: str) -> str:
 
 def _region(number: int) -> str:
     """As in the picture: counted from 0, on its colour."""
-    plate = region_colour(number)
+    return number_plate(number, number)
+
+
+def number_plate(number: int, place: int | None = None) -> str:
+    """A number on the colour of the region at `place`; of the one that models know by that number, if left out."""
+    plate = region_colour(number - 1 if place is None else place)
     style = f"background: {_css(plate)}; color: {_css(ink_on(plate))}"
     return f'<span class="region" style="{style}">{number}</span>'
 

@@ -1,6 +1,7 @@
 """`python cli.py regvid --report FILE.jsonl --to DIR`: what was made, counted and looked at.
 
-In the folder: `statistics.md` and `statistics.json`, `lengths.png`, and `index.html` with samples drawn.
+In the folder: `statistics.md` and `statistics.json`, `lengths.png`, and `index.html`: what became of the regions of
+some videos, where the pipeline's account of them lies beside the file, else samples drawn.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from datamodules.errors import DataError
 from datamodules.files import write_text
 from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.media.clips import read_clip
-from datamodules.regvid.statistics import Row, Statistics, Verification, count, kind_of
+from datamodules.regvid.output import FUNNEL, REGIONS
+from datamodules.regvid.output import SAMPLES as OWN
+from datamodules.regvid.statistics import Row, RunCounts, Statistics, count, kind_of
 from datamodules.source import RegionSource
 from datamodules.types import RegionSample
-from experiments.visualize.instruction_page import Shown, page
+from experiments.visualize.instruction_accounts import accounts_html
+from experiments.visualize.instruction_page import Shown, page, section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FUNNEL = "funnel.json"
 SAMPLES = 24  # drawn on the page
 FRAMES = 4  # of a drawn sample, if no more are prompted
 MOST_BINS = 40
@@ -36,7 +39,8 @@ def report(output: Path, to: Path) -> None:
     """Counts a file of instruction data and draws some of its samples.
 
     Args:
-        output: A region_jsonl file; a `funnel.json` beside it tells what verification removed.
+        output: A region_jsonl file; a `funnel.json` beside it tells what verification removed and what all of it has
+            cost, a `regions.jsonl` what was said of each region.
         to: Folder of the report.
 
     Raises:
@@ -44,13 +48,15 @@ def report(output: Path, to: Path) -> None:
     """
     source = RegionJsonl(output)
     kinds: dict[str, list[int]] = {}
-    statistics = count(_noted(source, kinds), Verification.read(output.parent / FUNNEL))
+    statistics = count(_noted(source, kinds), RunCounts.read(output.parent / FUNNEL))
     rows = statistics.rows()
     write_text(to / "statistics.json", json.dumps(statistics.as_json(), indent=2) + "\n")
     write_text(to / "statistics.md", markdown(output.name, rows))
     draw_lengths(statistics, to / "lengths.png")
-    shown = [_draw(source[record], record, to) for record in pick(kinds, SAMPLES)]
-    write_text(to / "index.html", page(output.name, rows, shown))
+    regions = output.parent / REGIONS
+    sections = accounts_html(regions, to) if output.name == OWN and regions.exists() else ""
+    sections = sections or "\n".join(section(_draw(source[record], record, to)) for record in pick(kinds, SAMPLES))
+    write_text(to / "index.html", page(output.name, rows, sections))
     sys.stdout.write(f"{markdown(output.name, rows)}\nlooked at: {to / 'index.html'}\n")
 
 

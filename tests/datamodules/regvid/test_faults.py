@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from datamodules.regvid.models import ROLES
-from experiments.rehearsal.faults import BROKEN, FAULTS, READABLE, SPOKEN, Fault, FirstTries, RandomFaults
+from experiments.rehearsal.faults import BROKEN, FAULTS, READABLE, REFUSAL, SPOKEN, Fault, FirstTries, RandomFaults
 from experiments.rehearsal.server import RehearsalServer
 from rehearsals import Made, journalled, models, run, sent, shapes_folder
 
@@ -88,15 +88,14 @@ def test_failures_are_on_the_record(shapes: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_never_answered_properly_is_dropped_and_counted(shapes: Path, tmp_path: Path) -> None:
-    """The rewriter always refuses: its regions are dropped, the others are as they were."""
-    forever = FirstTries("refusal", tries=10**6, models=["rehearsal-rewrite"])
+    """The last stage is always refused: what it would have made is dropped, the descriptions are as they were."""
+    forever = FirstTries("refusal", tries=10**6, models=["rehearsal-instruct"])
     with RehearsalServer(models(shapes, lies=LIES), forever) as server:
         run(server, tmp_path, shapes)
     funnel = json.loads((tmp_path / "funnel.json").read_text())
     regions = [json.loads(line) for line in (tmp_path / "regions.jsonl").read_text().splitlines()]
-    denied = [region for region in regions if any(claim["grade"] == "definitely no" for claim in region["claims"])]
-    assert 0 < len(denied) < len(regions)
-    assert all(region["verified"] is None and region["dropped"][0]["stage"] == "verify" for region in denied)
-    assert funnel["verify"]["verified"] == len(regions) - len(denied)
-    assert sum(funnel["verify"]["dropped"]["region"].values()) == len(denied)
+    assert all(region["verified"] and not region["summary"] and not region["conversation"] for region in regions)
+    assert {item["answer"] for region in regions for item in region["dropped"]} == {REFUSAL}
+    lost = {"unreadable": len(regions)}
+    assert funnel["instruct"]["dropped"] == {"brief": lost, "conversation": lost}
     assert journalled(tmp_path) == sent(server)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
+from datamodules.regvid import labels
 from datamodules.regvid.labels import GAP, Label, arrange
 
 Masks = NDArray[np.bool_]
@@ -217,3 +218,34 @@ def test_a_region_that_is_not_visible_has_no_number() -> None:
 def test_places_are_the_same_every_time() -> None:
     masks = np.random.default_rng(0).random((2, 6, 30, 40)) < 0.3
     assert placed(masks) == placed(masks.copy())
+
+
+# --- the search -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_near_the_region_finds_what_one_of_the_whole_frame_would(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every place of the frame was judged for each region: 96 of them took seconds a frame."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(2):
+        corners = rng.integers((0, 0), (150, 110), (16, 2)).tolist()
+        sizes = rng.integers(2, (40, 6)[seed % 2], (16, 2)).tolist()
+        frames.append([(x, y, x + width, y + height) for (x, y), (width, height) in zip(corners, sizes, strict=True)])
+    masks = boxes((120, 160), *frames)
+    judged: list[int] = []
+
+    def counted(*asked: object) -> object:
+        cost, tier = judge(*asked)
+        judged.append(cost.size)
+        return cost, tier
+
+    judge, windows = labels._judge, labels._windows
+    monkeypatch.setattr(labels, "_judge", counted)
+    found, looked_at = placed(masks, (9, 9), (5, 5)), sum(judged)
+    judged.clear()
+    monkeypatch.setattr(labels, "_windows", lambda ground, size, wish: list(windows(ground, size, wish))[-1:])
+    assert placed(masks, (9, 9), (5, 5)) == found
+    assert looked_at < 0.5 * sum(judged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import threading
@@ -15,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from chat_models import carry_out, videos
+from chat_models import LIE, carry_out, videos
 from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.journal import Journal
 from datamodules.regvid.run import Result
 from datamodules.regvid.transport import Patience
+from datamodules.regvid.verify import Checks
 from datamodules.regvid.videos import Videos
 from misbehaving import Asked, MisbehavingServer, Reply, proper
 
@@ -359,3 +361,107 @@ def test_a_server_that_wants_a_day_is_not_waited_for(server: MisbehavingServer, 
     result = run(tmp_path, server, data)
     assert "the server wants 86400 s without calls: status 429: tomorrow" in result.stopped
     assert server.calls.total() == 1
+
+
+# --- what models make of what they are asked ------------------------------------------------------------------------
+
+FALSE = b"wears a hat"
+
+
+def by_role(**roles: Callable[[Asked], Reply]) -> Callable[[Asked], Reply]:
+    """Some roles so, the others properly."""
+    return lambda asked: roles.get(asked.role, proper)(asked)
+
+
+def seven(asked: Asked) -> Reply:
+    """Seven sentences of each region, one of them false."""
+    true = " ".join(f"The thing does {number} on the way." for number in ["one", "two", "three", "four", "five", "six"])
+    return Reply(json.dumps(dict.fromkeys(re.findall(r"^\[(\d+)\]", asked.text, re.M), f"{true} And {LIE}.")))
+
+
+def split_by(change: Callable[[str], str], first: int = 0) -> Callable[[Asked], Reply]:
+    """Sentences as claims; of balls the claims from the first on, in other words."""
+
+    def split(asked: Asked) -> Reply:
+        said = re.findall(r"^<description>\n(.+)$", asked.text, re.M)[0]
+        parts = re.findall(r"[^.]+\.", said)
+        is_ball = "] ball" in asked.text
+        claims = [(change(part) if is_ball else part, part) for part in parts[first if is_ball else 0 :]]
+        return Reply(json.dumps([{"claim": claim, "question": f"Is it so: {part}?"} for claim, part in claims]))
+
+    return split
+
+
+SPLITTERS = {"paraphrases": split_by(lambda part: f"It is said: {part}"), "one of seven": split_by(str, 6)}
+
+
+@pytest.mark.parametrize("kind", ["paraphrases", pytest.param("one of seven", marks=slow)])
+def test_nothing_gets_by_a_splitter_that_does_not_quote(
+    kind: str, server: MisbehavingServer, data: Videos, tmp_path: Path
+) -> None:
+    """One that paraphrased left 30 of 112 false sentences, one that gave one claim of seven 27 of 98."""
+    server.behave(by_role(describe=seven, split=SPLITTERS[kind]))
+    result = run(tmp_path, server, data)
+    assert result.funnel.dropped["verify", "region", "split: too little is quoted"] == len(NAMES)
+    assert FALSE not in samples(tmp_path) and samples(tmp_path).count(b"detailed") > 0
+    verify = result.funnel.counts
+    assert verify["verify", "quoted"] == verify["verify", "words"] > 0
+
+
+@pytest.mark.parametrize("text", [f"A ball rolls, {LIE}, and it stops.", pytest.param("It is so.", marks=slow)])
+def test_nothing_gets_by_a_rewriter_that_does_as_it_likes(
+    text: str, server: MisbehavingServer, data: Videos, tmp_path: Path
+) -> None:
+    """One that changed nothing left 30 of 112 false sentences, every one of them denied."""
+    two = json.dumps(dict.fromkeys("12", f"A ball rolls, {LIE}, and it stops. It is round."))
+    server.behave(by_role(describe=lambda asked: Reply(two), rewrite=lambda asked: Reply(text)))
+    result = run(tmp_path, server, data)
+    assert result.funnel.dropped["verify", "sentence", "rewrite: unreadable"] == 2 * len(NAMES)
+    assert FALSE not in samples(tmp_path) and samples(tmp_path).count(b'"It is round."') == 2 * len(NAMES)
+
+
+def hasty(asked: Asked) -> Reply:
+    """Denies everything, until it is asked in other words."""
+    if "Do the frames agree" in asked.text:
+        return Reply()
+    return Reply(json.dumps(dict.fromkeys(re.findall(r"^(\d+)\. ", asked.text, re.M), "definitely no")))
+
+
+def test_a_judge_that_errs_is_asked_twice(server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path) -> None:
+    server.behave(by_role(judge=hasty))
+    run(tmp_path, server, data, checks=Checks(verdicts=2))
+    assert samples(tmp_path) == calm
+
+
+def test_what_is_invented_at_last_is_denied_too(
+    server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """Summaries and conversations went into the data as they came."""
+
+    def invented(asked: Asked) -> Reply:
+        turns = [{"question": "What of [1]?", "answer": said} for said in ("It rolls.", f"See, {LIE}.")]
+        others = [{"question": "What of [2]?", "answer": f"Look, {LIE}."}]
+        first, second = ({"summary": f"A thing, {LIE}.", "conversation": said} for said in (turns, others))
+        indices = re.findall(r"^Region: \[(\d)\]", asked.text, re.M)
+        return Reply(json.dumps({index: {"1": first, "2": second}[index] for index in indices}))
+
+    server.behave(by_role(instruct=invented))
+    result = run(tmp_path, server, data, checks=Checks())
+    assert FALSE not in samples(tmp_path) and b"It rolls." in samples(tmp_path)
+    of = [result.funnel.dropped["instruct", what, "denied"] for what in ("brief", "turn", "conversation")]
+    assert of == [2 * len(NAMES), 2 * len(NAMES), len(NAMES)]
+
+
+@pytest.mark.parametrize("number", [9, pytest.param(96, marks=slow)])
+def test_many_regions_of_one_video_are_not_lost(number: int, server: MisbehavingServer, tmp_path: Path) -> None:
+    """One call a video had to fit `max_tokens`: of 96 regions 3 calls were paid for, and there were 0 samples."""
+
+    def holds_three(asked: Asked) -> Reply:
+        many = len(re.findall(r"^\[", asked.text, re.M)) > 3 or asked.text.count("<description>") > 3
+        return Reply("{", finish="length") if many else Reply()
+
+    server.behave(by_role(describe=holds_three, instruct=holds_three))
+    crowd = videos(tmp_path, names=("a",), nouns=tuple(f"ball{place}" for place in range(number)))
+    result = run(tmp_path / "out", server, crowd)
+    assert result.funnel.samples == 3 * number
+    assert server.calls["describe"] == -(-number // 3)

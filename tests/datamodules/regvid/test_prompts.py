@@ -57,7 +57,7 @@ def test_a_folder_may_hold_only_what_differs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_no_built_in_prompt_holds_the_videos_name(role: Role) -> None:
     """It can hold the answer: `Video: dog_jumps.mp4`."""
-    fields = dict.fromkeys(("index", "noun", "description", "box", "questions", "claims", "regions"), "x")
+    fields = dict.fromkeys(("index", "noun", "description", "box", "questions", "regions"), "x")
     request = Prompts.read().ask(role, {"video": "dog_jumps", **fields})
     assert "dog_jumps" not in request.system + request.text
 

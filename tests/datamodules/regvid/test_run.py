@@ -102,8 +102,17 @@ def test_the_funnel_counts_what_happened(tmp_path: Path) -> None:
     assert verify["claims"] == 3 * 3 + 1
     assert (verify["denied"], verify["unsure"], verify["grades"]["probably no"]) == (3, 6, 1)
     assert (verify["rewritten"], verify["verified"]) == (3, 4)
+    assert (verify["words"], verify["quoted"]) == (4 * 10 + 2, 4 * 9 + 2)
     assert verify["dropped"] == {"region": {"judge: unreadable": 1}}
-    assert told["instruct"] == {"detailed": 4, "brief": 4, "conversation": 4, "turns": 4, "dropped": {}}
+    assert told["instruct"] == {
+        "detailed": 4,
+        "brief": 4,
+        "conversation": 4,
+        "turns": 4,
+        "checked": 0,
+        "denied": 0,
+        "dropped": {},
+    }
     assert told["calls"]["judge"] | {"money": 0} == {
         "answered": 7, "unreadable": 3, "failed": 0, "prompt_tokens": 700, "completion_tokens": 70, "money": 0,
     }  # fmt: skip
@@ -111,7 +120,7 @@ def test_the_funnel_counts_what_happened(tmp_path: Path) -> None:
     assert regions["s/a-0", 1]["dropped"][0]["reason"] == "not seen"
     assert regions["s/b-0", 1]["dropped"][0]["detail"] == "there is no object with an index for each region or question"
     assert regions["s/c-0", 2]["claims"][1] == {
-        "claim": LIE, "question": f"Is it true: {LIE}?", "grade": "definitely no",
+        "claim": LIE, "question": f"Is it true: {LIE}?", "grade": "definitely no", "again": None, "denied": True,
     }  # fmt: skip
 
 
@@ -237,7 +246,7 @@ def test_another_description_redoes_what_follows(tmp_path: Path) -> None:
     describer.model = "another"
     carry_out(tmp_path / "out", replace(made, describe=describer), data)
     # one of the two descriptions of one video differs
-    assert counts(fakes) == {"describe": 3, "split": 7, "judge": 6, "rewrite": 7, "instruct": 4}
+    assert counts(fakes) == {"describe": 3, "split": 7, "judge": 7, "rewrite": 7, "instruct": 4}
     assert len(describer.asked) == 3
 
 

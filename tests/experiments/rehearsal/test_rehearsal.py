@@ -19,15 +19,17 @@ from pycocotools.mask import toBbox
 
 from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import RegionJsonl
+from datamodules.regvid.quotations import Description
 from datamodules.shapes.figure import SIDE
 from datamodules.shapes.writer import annotation_path
 from datamodules.types import Mask
 from experiments.rehearsal.api import TOKENS_PER_IMAGE
-from experiments.rehearsal.claims import asked, read, truths
+from experiments.rehearsal.claims import every_claim, read, truths
 from experiments.rehearsal.faults import FAULTS, REFUSAL, Fault, FirstTries, RandomFaults
 from experiments.rehearsal.reading import Prompt
 from experiments.rehearsal.scenes import Scenes
 from experiments.rehearsal.server import RehearsalServer
+from experiments.rehearsal.talk import asked, talk
 from experiments.rehearsal.truthful import TruthfulModels
 from rehearsals import SHOWN_SIDE, VIDEO, client, describe_prompt, models, region_lines, say, shapes_folder, text_of
 
@@ -183,13 +185,25 @@ def test_lies_are_false_and_as_many_as_asked_for(scenes: Scenes) -> None:
 
 
 def test_every_claim_has_its_own_sentence_and_question() -> None:
-    from experiments.rehearsal import claims
-
-    every = list(claims._every_claim())
+    every = list(every_claim())
     assert len(every) == len(set(every)) == 36 + 9 + 5 + 9 + 36 + 72 + 3
-    assert len(claims._by_question()) == len(every) and len(claims._by_sentence()) == 2 * len(every)
-    assert all(asked(claim.question) == claim for claim in every)
-    assert asked("Is it a dog?") is None and read("It barks.") == [("It barks.", None)]
+    assert all(asked(claim.question) == (claim,) for claim in every)
+    assert all(read(claim.sentence(wording))[0][1] == claim for claim in every for wording in range(2))
+    assert asked("Is it a dog?") == () and read("It barks.") == [("It barks.", None)]
+
+
+def test_the_judge_knows_what_a_quotation_a_summary_and_a_turn_claim() -> None:
+    """Questions in other words and about what was made of a description: an index says which region, not what."""
+    said = {claim.topic: claim for claim in every_claim()}
+    for claim in said.values():
+        assert asked(f'Do the frames agree that this can be said of it: "{claim.sentence(1).rstrip(".")}"?') == (claim,)
+    made = talk(3, " ".join(claim.sentence(0) for claim in said.values()))
+    summed_up = asked(f'Is it true to say of it: "{made["summary"]}"?')
+    assert summed_up == (said["look"], said["motion"], said["start"])
+    turns = [
+        asked(f'Asked "{turn["question"]}", is it true to say: "{turn["answer"]}"?') for turn in made["conversation"]
+    ]
+    assert turns == [(claim,) for claim in said.values()]
 
 
 def test_describe_names_every_region_or_says_that_it_cannot_see_it(shapes: Path, scenes: Scenes) -> None:
@@ -217,8 +231,9 @@ def test_the_chain_of_roles_removes_what_is_false(shapes: Path, scenes: Scenes) 
         denied = [
             part["claim"] for part, verdict in zip(parts, said.values(), strict=True) if "definitely no" in verdict
         ]
-        refused = "\n".join(f"- {claim}" for claim in denied)
-        left = text_of(say(server, "rewrite", f"{head}Description: {told}\n{refused}"))
+        others = [part["claim"] for part in parts if part["claim"] not in denied]
+        cut = Description(told).without(denied, others)
+        left = text_of(say(server, "rewrite", f"{head}Description: {cut.text}"))
         made = json.loads(text_of(say(server, "instruct", f"Video: {VIDEO}\n{noun}\nDescription: {left}")))["1"]
     truth = liar.told(VIDEO, 1)
     assert all(part["claim"] in told for part in parts)

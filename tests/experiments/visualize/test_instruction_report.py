@@ -10,14 +10,21 @@ from PIL import Image
 
 from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import dump_record
-from datamodules.regvid.statistics import PAPER, PAPER_SOURCES, Row, Verification, count
+from datamodules.regvid.statistics import PAPER, PAPER_SOURCES, Row, RunCounts, count
 from datamodules.types import Box, Frames, Mask, Region, RegionSample, Turn
 from experiments.visualize.instruction_report import SAMPLES, markdown, pick, report
 
 FUNNEL = {
-    "verify": {"claims": 40, "denied": 6, "verified": 8, "rewritten": 5, "grades": {}},
+    "verify": {"claims": 40, "denied": 6, "verified": 8, "rewritten": 5, "grades": {}, "words": 600, "quoted": 540},
     "describe": {"not seen": 3},
+    "instruct": {"checked": 32, "denied": 2},
+    "calls": {
+        "judge": {"prompt_tokens": 3000, "completion_tokens": 200, "money": 0.5, "answered": 9},
+        "split": {"prompt_tokens": 700, "completion_tokens": 100, "money": 0.25, "answered": 9},
+    },
 }
+USAGE = {"judge": (3200, 0.5), "split": (800, 0.25)}
+RUN = RunCounts(3, 600, 540, 40, 6, 8, 5, 32, 2, USAGE)
 TALK = (Turn("Is <region1> a dog?", "yes"), Turn("Does <region0> bark?", "no it doesn't"))
 CAT, DOG = Region.at(Box((1, 1, 9, 9)), category="cat"), Region.at(Box((5, 5, 15, 15)), category="dog")
 
@@ -51,7 +58,7 @@ def test_counts_by_hand() -> None:
 
 
 def test_the_table_by_hand() -> None:
-    rows = count(samples(), Verification(claims=40, denied=6, descriptions=8, rewritten=5, not_seen=3)).rows()
+    rows = count(samples(), RUN).rows()
     table = {row.what: (row.here, row.paper) for row in rows}
     assert len(table) == len(rows)
     assert table["videos"] == ("2", "98,000")
@@ -62,6 +69,10 @@ def test_the_table_by_hand() -> None:
     assert table["words of an answer, detailed"][0] == "mean 5.5, median 5.5, 10 to 90 %: 4.3 to 6.7"
     assert table["claims definitely denied, removed"][0] == "6 of 40 (15.0%)"
     assert table["descriptions rewritten"][0] == "5 of 8 (62.5%)"
+    assert table["words of descriptions that a claim quotes"][0] == "540 of 600 (90.0%)"
+    assert table["summaries and turns denied, removed"][0] == "2 of 32 (6.2%)"
+    assert table["cost of a sample, judge"][0] == "800 tokens, 0.12500"
+    assert table["cost of a sample, all"][0] == "1,000 tokens, 0.18750"
     assert table["regions that could not be seen, dropped"][0] == "3"
     assert table["videos of mevis"][0] == "2"
 
@@ -87,18 +98,18 @@ def test_json_holds_every_length() -> None:
     assert counts["samples"] == {"all": 4, "detailed": 2, "brief": 1, "conversation": 1}
     assert counts["answers by words"]["detailed"] == {"4": 1, "7": 1}
     assert counts["videos by regions"] == {"1": 1, "2": 1}
-    assert counts["verification"] is None
+    assert counts["run"] is None
 
 
 def test_counts_of_a_run_are_read(tmp_path: Path) -> None:
     path = tmp_path / "funnel.json"
-    assert Verification.read(path) is None
+    assert RunCounts.read(path) is None
     path.write_text(json.dumps(FUNNEL))
-    assert Verification.read(path) == Verification(40, 6, 8, 5, 3)
+    assert RunCounts.read(path) == RUN
     for broken in ("{", "[]", json.dumps({**FUNNEL, "verify": {"claims": -1}})):
         path.write_text(broken)
         with pytest.raises(DataError, match=r"funnel.json: not the counts of a run: "):
-            Verification.read(path)
+            RunCounts.read(path)
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -138,7 +149,7 @@ def test_a_report_is_written(
     assert "| samples | 5 | 294,000 |" in table
     assert "| claims definitely denied, removed | 6 of 40 (15.0%) |" in table
     assert table in capsys.readouterr().out
-    assert json.loads((tmp_path / "report" / "statistics.json").read_text())["verification"]["denied"] == 6
+    assert json.loads((tmp_path / "report" / "statistics.json").read_text())["run"]["denied"] == 6
     html = (tmp_path / "report" / "index.html").read_text()
     assert "&lt;b&gt;bold&lt;/b&gt;" in html and "1 &lt; 2 &amp; 3" in html and "<b>bold" not in html
     assert html.count("<section>") == 5
