@@ -77,7 +77,9 @@ class StreamedAnswer:
             self.end()
 
     def _say(self, renderer: ConversationRenderer, num_regions: int) -> None:
-        if self.finish is None and self.ids and _BYTE.fullmatch(renderer.tokenizer.convert_ids_to_tokens(self.ids[-1])):
+        # a padded vocabulary has ids of no token
+        last = renderer.tokenizer.convert_ids_to_tokens(self.ids[-1]) if self.ids else None
+        if self.finish is None and _BYTE.fullmatch(last or ""):
             return  # one byte more may make other characters of all bytes before it
         text = renderer.decode(self.ids)
         certain = _UNCERTAIN.sub("", text).lstrip() if self.finish is None else text.strip()

@@ -73,6 +73,13 @@ def test_a_word_is_said_before_the_next_is_there() -> None:
     assert pieces == ["i", "t", " ", "<region0>", " i", "s", " ", "[99]"]
 
 
+def test_an_id_of_no_token_says_nothing() -> None:
+    """A vocabulary that is padded to a round number has such ids, and a model may choose one: it was a TypeError."""
+    ids = RENDERERS["characters"].answer("it", ()).ids
+    answer, pieces = heard("characters", [ids[0], 9999, *ids[1:]], 99)
+    assert "".join(pieces) == answer.text == "it"
+
+
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> RegionModule:
     return tiny_module(tmp_path_factory.mktemp("module"), max_new_tokens=9).eval()
