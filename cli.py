@@ -15,6 +15,7 @@ LIGHTNING_COMMANDS = {
 # each is a module of `experiments.commands` with a main(arguments), found before anything heavy is imported
 COMMANDS = {
     "ask": "ask about regions of one image or video",
+    "serve": "answer over HTTP, by OpenAI's chat API",
     "doctor": "look at every record of a configured data set, without a model",
     "plan": "what a run takes on so many GPUs, measured without its weights",
     "export": "write a checkpoint as safetensors that transformers opens too",

@@ -55,7 +55,7 @@ def heard(kind: str, generated: Sequence[int], most: int) -> tuple[StreamedAnswe
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(text=st.lists(st.sampled_from(PIECES), max_size=6).map("".join), cut=st.integers(1, 40))
 def test_pieces_are_the_answer(kind: str, text: str, cut: int) -> None:
     """Half a character, a last blank and half an index were said, and then were something else."""
