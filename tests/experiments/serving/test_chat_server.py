@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -22,10 +24,15 @@ from datamodules.reading.geometry import dump_geometry
 from datamodules.reading.rle import encoded
 from datamodules.types import Box, Polygon, Region, Stroke, Turn
 from experiments.serving import answer_queue
+from experiments.serving.answer_queue import AnswerQueue, Waiting
+from experiments.serving.app import make_app
 from experiments.serving.chat_answer import mentions_in
 from experiments.serving.limits import Limits
-from helpers import tiny_module
+from experiments.serving.listening import serving
+from experiments.serving.service import Service
+from helpers import sample, tiny_module
 from lightning_modules.asking import answer_all, ask
+from lightning_modules.generation.streaming import StreamedAnswer
 from lightning_modules.region_encoders import TokenMark
 from lightning_modules.region_module import RegionModule
 
@@ -49,12 +56,17 @@ class Gate:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.asked: list[Processed] = []
+        self.answers: list[StreamedAnswer] = []
+        self.says: str | None = None
         self.reached = threading.Event()
         self.open = threading.Event()
 
-    def __call__(self, module: RegionModule, asked: Sequence[Processed], answers: Sequence[Any]) -> None:
+    def __call__(self, module: RegionModule, asked: Sequence[Processed], answers: Sequence[StreamedAnswer]) -> None:
         self.sizes.append(len(asked))
         self.asked += asked
+        self.answers += answers
+        if self.says is not None:
+            answers[0].hear(self.says)
         self.reached.set()
         assert self.open.wait(60)
         answer_all(module, asked, answers)
@@ -412,11 +424,26 @@ def test_a_stream_that_breaks_ends_with_an_error(client: TestClient, monkeypatch
     assert json.loads(sent.split("\n\n")[-2].removeprefix("data: "))["error"]["code"] == "server_error"
 
 
-def test_who_has_left_takes_no_place(module: RegionModule, gate: Gate) -> None:
-    from experiments.serving.answer_queue import AnswerQueue, Waiting
-    from helpers import sample
-    from lightning_modules.generation.streaming import StreamedAnswer
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_leaves_is_no_longer_answered(module: RegionModule, gate: Gate, begun: bool) -> None:
+    """Before the first piece and behind it, over a real connection."""
+    gate.says = "so far" if begun else None
+    with serving(make_app(Service(module, "tiny"))) as url:
+        connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(asking(stream=begun)), headers)
+        assert gate.reached.wait(60)
+        if begun:
+            response = connection.getresponse()
+            assert b"assistant" in response.readline() + response.readline()
+            response.close()
+        connection.close()
+        wait_until(lambda: gate.answers[0].is_unwanted)
+        gate.open.set()
+    assert gate.answers[0].finish == "unwanted"
 
+
+def test_who_has_left_takes_no_place(module: RegionModule, gate: Gate) -> None:
     queue = AnswerQueue(module, max_batch=2)
     process = module.processor(1)
     answers = [StreamedAnswer(4) for _ in range(5)]
