@@ -9,8 +9,6 @@ thread, as its configuration has it.
 from __future__ import annotations
 
 import argparse
-import base64
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -22,8 +20,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import torch
-from PIL import Image
 
+from datamodules.regvid.openai_model import data_url
 from datamodules.types import Pixels, RegionSample
 from experiments.benchmarks.generation import QUICKSTART, make_samples
 from experiments.benchmarks.markdown import table
@@ -49,13 +47,8 @@ MODELS: dict[str, Callable[[], dict[str, Any]]] = {
 def body_of(sample: RegionSample, new_tokens: int) -> bytes:
     """The request that asks a sample about one box."""
     assert isinstance(sample.media, Pixels)
-    file = io.BytesIO()
-    Image.fromarray(sample.media.array[0]).save(file, "png")
     content: list[dict[str, Any]] = [
-        {
-            "type": "image_url",
-            "image_url": {"url": f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"},
-        },
+        {"type": "image_url", "image_url": {"url": data_url(sample.media.array[0], "png")}},
         {"type": "regions", "regions": [{"box": list(sample.regions[0].prompts[0].bounds.xyxy)}]},
         {"type": "text", "text": sample.conversation[-1].question},
     ]

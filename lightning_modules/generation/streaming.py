@@ -26,6 +26,10 @@ _Value = TypeVar("_Value")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
+def unheard(_: str = "") -> None:
+    """Nobody listens."""
+
+
 class StreamedAnswer:
     """One answer while it is generated; regions in it are written `<region0>`, as in a conversation.
 
@@ -41,7 +45,7 @@ class StreamedAnswer:
         is_unwanted: Whether it is to end with the next token.
     """
 
-    def __init__(self, max_new_tokens: int, hear: Hear = str, end: Callable[[], object] = bool) -> None:
+    def __init__(self, max_new_tokens: int, hear: Hear = unheard, end: Callable[[], object] = unheard) -> None:
         self.max_new_tokens = max_new_tokens
         self.hear = hear
         self.end = end

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from starlette.testclient import TestClient
 
+from datamodules.regvid.openai_model import data_url
 from experiments.serving.app import make_app
 from experiments.serving.service import Service
 from lightning_modules.region_module import RegionModule
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 BOX = [1, 2, 9, 9]
+SENT = data_url(PICTURE, "png")
 QUESTION = "What is <region>?"
 
 
-def data_url(picture: NDArray[np.uint8] = PICTURE) -> str:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
 def image(url: str | None = None) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": url or data_url()}}
+    return {"type": "image_url", "image_url": {"url": url or SENT}}
 
 
 def regions(*regions: dict[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from chatting import BOX, PICTURE, QUESTION, answer, asking, data_url, error, image, regions, served, text
+from chatting import BOX, PICTURE, QUESTION, SENT, answer, asking, error, image, regions, served, text
 from openai import OpenAI
 from starlette.testclient import TestClient
 
 from datamodules.batching.processor import Processed
 from datamodules.reading.geometry import dump_geometry
 from datamodules.reading.rle import encoded
+from datamodules.regvid.openai_model import data_url
 from datamodules.types import Box, Polygon, Region, Stroke, Turn
 from experiments.serving import answer_queue
 from experiments.serving.answer_queue import AnswerQueue, Waiting
@@ -104,7 +105,7 @@ def test_several_images_are_frames_and_a_region_names_its_own(
     gate.open.set()
     frames = np.stack([np.roll(PICTURE, 3 * number, 1) for number in range(6)])
     wanted = ask(module, frames, [Region.at(Box((1, 2, 9, 9)), 5)], QUESTION, num_frames=6).conversation[-1].answer
-    sent = [image(data_url(frame)) for frame in frames]
+    sent = [image(data_url(frame, "png")) for frame in frames]
     assert answer(client, asking(*sent, regions({"box": BOX, "frame": 5}), text(QUESTION))) == wanted
     assert gate.asked[0].frames == (0, 1, 2, 3, 4, 5)
     assert gate.asked[0].sample.regions[0].prompts == {5: Box((1, 2, 9, 9))}
@@ -209,7 +210,7 @@ USER = {"role": "user", "content": "Who?"}
 ANSWERED = (USER, {"role": "assistant", "content": "I"})
 CONTENT = "messages[0].content"
 URL = f"{CONTENT}[0].image_url.url"
-LARGE, SMALL = data_url(np.zeros((101, 100, 3), np.uint8)), data_url(PICTURE[:9])
+LARGE, SMALL = data_url(np.zeros((101, 100, 3), np.uint8), "png"), data_url(PICTURE[:9], "png")
 
 
 def marking(*boxes: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +236,7 @@ BAD: list[tuple[dict[str, Any], str, str | None]] = [
     (showing("http://127.0.0.1/a.png"), "from nowhere", URL),
     (showing("http://[a"), "no address", URL),
     (showing(LARGE), "is 10,100 pixels, at most 10,000", URL),
-    (showing(data_url(), SMALL), "is 9x30 (height x width), but", f"{CONTENT}[1].image_url.url"),
+    (showing(SENT, SMALL), "is 9x30 (height x width), but", f"{CONTENT}[1].image_url.url"),
     (showing(*[SMALL] * 4), "more than 3 images", f"{CONTENT}[3]"),
     (asking(image()), "expected text, got ''", CONTENT),
     (asking({"type": "input_audio"}), '"input_audio" is none of text', f"{CONTENT}[0].type"),
@@ -315,7 +316,7 @@ class Pictures(BaseHTTPRequestHandler):
         self.send_header("Location", "/a.png")
         self.end_headers()
         if self.path != "/moved":
-            self.wfile.write(base64.b64decode(data_url().partition(",")[2]) + bytes(20_000 * (self.path == "/long")))
+            self.wfile.write(base64.b64decode(SENT.partition(",")[2]) + bytes(20_000 * (self.path == "/long")))
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
