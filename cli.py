@@ -16,6 +16,7 @@ LIGHTNING_COMMANDS = {
 COMMANDS = {
     "ask": "ask about regions of one image or video",
     "demo": "a web page to mark regions on and ask about them",
+    "serve": "answer over HTTP, by OpenAI's chat API",
     "doctor": "look at every record of a configured data set, without a model",
     "plan": "what a run takes on so many GPUs, measured without its weights",
     "export": "write a checkpoint as safetensors that transformers opens too",

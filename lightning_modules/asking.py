@@ -19,7 +19,7 @@ from datamodules.media.clips import media_at
 from datamodules.reading.likely_mistakes import likely_mistakes
 from datamodules.types import Geometry, Media, Pixels, Region, RegionSample, Turn
 from lightning_modules.generation.decoding import generate
-from lightning_modules.generation.streaming import Hear, StreamedAnswer
+from lightning_modules.generation.streaming import Hear, StreamedAnswer, unheard
 from lightning_modules.region_module import RegionModule
 
 ASKED = "asked"
@@ -33,7 +33,7 @@ def ask(
     questions: str | Sequence[str],
     num_frames: int | None = None,
     earlier: Sequence[Turn] = (),
-    hear: Hear = str,
+    hear: Hear = unheard,
 ) -> RegionSample:
     """Answers questions in turn, each with the earlier ones and the model's own answers before it.
 

@@ -87,17 +87,28 @@ def _frame(value: object, where: str) -> int:
 
 def _regions(record: dict[str, Any], media: Media) -> tuple[Region, ...]:
     values = array(member(record, "regions"), "regions")
-    return tuple(_region(value, media, f"regions[{number}]") for number, value in enumerate(values))
+    first = media.span[0] if media.span else 0
+    return tuple(parse_region(value, f"regions[{number}]", first) for number, value in enumerate(values))
 
 
-def _region(value: object, media: Media, where: str) -> Region:
+def parse_region(value: object, where: str, first: int = 0) -> Region:
+    """One region of a record.
+
+    Args:
+        value: As `json.loads` returns it.
+        where: Its place in the record, for error messages.
+        first: The frame that is meant where none is named.
+
+    Raises:
+        DataError: `where: what is wrong`.
+    """
     fields = mapping(value, where)
     known_keys(fields, _REGION_KEYS, where)
     category = None if fields.get("category") is None else text(fields["category"], f"{where}.category")
     track = _track(fields.get("track", {}), f"{where}.track")
     if only_key(fields, _PROMPT_KEYS, where) == "prompts":
         return Region(_prompts(fields, where), track, category)
-    frame = _frame(fields.get("frame", media.span[0] if media.span else 0), f"{where}.frame")
+    frame = _frame(fields.get("frame", first), f"{where}.frame")
     return Region.at(parse_geometry(fields, where), frame, category, track)
 
 

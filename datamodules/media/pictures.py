@@ -31,7 +31,7 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF's orientations that exchange height and widt
 @contextmanager
 def open_picture(path: File) -> Iterator[Image]:
     """An image file, its pixels not yet read; whatever fails while it is read becomes one DataError."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # nothing but its name tells a TGA
     formats = (*FORMATS, "TGA") if str(path).lower().endswith(".tga") else FORMATS
@@ -41,6 +41,8 @@ def open_picture(path: File) -> Iterator[Image]:
             if image.format in _ANIMATED and getattr(image, "is_animated", False):
                 raise DataError("it is an animation, a picture is needed")
             yield image
+    except UnidentifiedImageError as error:  # whose message names an object of Python's where there is no file
+        raise DataError(f"{path}: cannot be read as an image: of no known format") from error
     except Exception as error:  # a damaged file may raise anything
         raise DataError(f"{path}: cannot be read as an image: {error or type(error).__name__}") from error
 

@@ -150,7 +150,7 @@ class OpenAIModel(ChatModel):
 
     def _fields(self, request: ChatRequest) -> dict[str, Any]:
         content: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": _data_url(image, self.image_format)}} for image in request.images
+            {"type": "image_url", "image_url": {"url": data_url(image, self.image_format)}} for image in request.images
         ]
         content.append({"type": "text", "text": request.text})
         messages = [
@@ -184,7 +184,8 @@ def _named(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _data_url(image: Image, image_format: ImageFormat) -> str:
+def data_url(image: Image, image_format: ImageFormat) -> str:
+    """An image, (H, W, 3) uint8 RGB, as the chat API takes it."""
     from PIL import Image as Pillow
 
     file = io.BytesIO()

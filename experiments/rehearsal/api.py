@@ -15,30 +15,13 @@ from PIL import Image
 from datamodules.errors import DataError
 from experiments.rehearsal.reading import Prompt
 from experiments.rehearsal.truthful import TruthfulModels
+from experiments.serving.errors import ApiError
 
 TOKENS_PER_IMAGE = 85
 LOOKING = ("rehearsal-describe", "rehearsal-judge")
 """The models that need to see something."""
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-
-
-class ApiError(Exception):
-    """A request that gets an error body instead of an answer.
-
-    Args:
-        status: Of HTTP.
-        message: What is wrong.
-        code: The API's name for it.
-        parameter: The field that is wrong.
-    """
-
-    def __init__(self, status: HTTPStatus, message: str, code: str, parameter: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-        kind = "requests" if status == HTTPStatus.TOO_MANY_REQUESTS else kind
-        self.body = {"error": {"message": message, "type": kind, "param": parameter, "code": code}}
 
 
 @dataclass(frozen=True, slots=True)

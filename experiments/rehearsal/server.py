@@ -16,17 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from datamodules.errors import DataError
-from experiments.rehearsal.api import (
-    ApiError,
-    completion_of,
-    parse_request,
-    say,
-    unknown_path,
-)
+from experiments.rehearsal.api import completion_of, parse_request, say, unknown_path
 from experiments.rehearsal.exchanges import Exchange, Exchanges
 from experiments.rehearsal.faults import BROKEN, SPOKEN, Fault, Faults, Flawless, spoil
 from experiments.rehearsal.reading import subject_of
 from experiments.rehearsal.truthful import TruthfulModels
+from experiments.serving.errors import ApiError
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0

@@ -26,6 +26,10 @@ _Value = TypeVar("_Value")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
+def unheard(_: str = "") -> None:
+    """Nobody listens."""
+
+
 class StreamedAnswer:
     """One answer while it is generated; regions in it are written `<region0>`, as in a conversation.
 
@@ -41,7 +45,7 @@ class StreamedAnswer:
         is_unwanted: Whether it is to end with the next token.
     """
 
-    def __init__(self, max_new_tokens: int, hear: Hear = str, end: Callable[[], object] = bool) -> None:
+    def __init__(self, max_new_tokens: int, hear: Hear = unheard, end: Callable[[], object] = unheard) -> None:
         self.max_new_tokens = max_new_tokens
         self.hear = hear
         self.end = end
@@ -77,7 +81,9 @@ class StreamedAnswer:
             self.end()
 
     def _say(self, renderer: ConversationRenderer, num_regions: int) -> None:
-        if self.finish is None and self.ids and _BYTE.fullmatch(renderer.tokenizer.convert_ids_to_tokens(self.ids[-1])):
+        # a padded vocabulary has ids of no token
+        last = renderer.tokenizer.convert_ids_to_tokens(self.ids[-1]) if self.ids else None
+        if self.finish is None and _BYTE.fullmatch(last or ""):
             return  # one byte more may make other characters of all bytes before it
         text = renderer.decode(self.ids)
         certain = _UNCERTAIN.sub("", text).lstrip() if self.finish is None else text.strip()

@@ -20,6 +20,7 @@ from experiments.benchmarks import (
     loader,
     option_scoring,
     region_cost,
+    serving,
     startup,
     training_step,
 )
@@ -198,6 +199,12 @@ def test_loader_runs_with_workers(clip: Path, capsys: pytest.CaptureFixture[str]
 def test_generation_compares_equal_texts(capsys: pytest.CaptureFixture[str]) -> None:
     generation.main(["--tiny", "--batch", "3", "--new-tokens", "4", "--repeats", "1"])
     assert "3 of 3" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_serving_loses_nothing_and_compares_equal_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    serving.main(["--models", "tiny", "--clients", "3", "--rounds", "1", "--new-tokens", "4", "--repeats", "1"])
+    assert capsys.readouterr().out.count("12 of 12") == 2  # of either way, and of a first run that warms up
 
 
 def test_generation_takes_the_model_of_the_quickstart() -> None:
