@@ -37,8 +37,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: The command line without the program's name; that of the process if left out.
     """
-    if "" not in sys.path:
-        sys.path.append("")  # a class of one's own may be in a file of the working directory
+    if installation.PREFIX and "" not in sys.path:
+        sys.path.append("")  # a class of one's own may be in a file of the working directory, which nothing of ours is
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

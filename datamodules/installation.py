@@ -72,7 +72,8 @@ def local_name(path: str) -> str:
 
 def in_texts(value: T, change: Callable[[str], str]) -> T:
     """A value of YAML with every text in it changed, but for the names in mappings."""
-    return _changed(value, change)
+    changed: T = _changed(value, change)
+    return changed
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
@@ -88,7 +89,7 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
 def _is_there(path: str) -> bool:
     module, _, name = path.rpartition(".")
     try:
-        return hasattr(importlib.import_module(module), name)
+        return callable(getattr(importlib.import_module(module), name, None))
     except ModuleNotFoundError as error:
         # a package that a module of ours needs may be missing: whoever makes the class says so
         return not f"{module}.".startswith(f"{error.name}.")

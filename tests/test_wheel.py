@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
+from configparser import ConfigParser
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -138,7 +139,7 @@ def test_in_a_wheel_classes_are_found_by_a_clones_names() -> None:
     wheels = import_module(f"{NAMESPACE}.datamodules.installation")
     assert wheels.local_name("datamodules.Box") == f"{NAMESPACE}.datamodules.Box"
     assert wheels.local_name(f"{NAMESPACE}.datamodules.Box") == f"{NAMESPACE}.datamodules.Box"
-    for theirs in ("datamodules.Cifar", "metrics.gone.Mine", "my_regions.Ring"):
+    for theirs in ("datamodules.Cifar", "datamodules.errors", "metrics.gone.Mine", "my_regions.Ring"):
         assert wheels.local_name(theirs) == theirs
     assert wheels.typed("python cli.py ask") == "region ask"
     assert (sys.executable, "-P", "-m", f"{NAMESPACE}.cli") == wheels.PROGRAM
@@ -164,6 +165,16 @@ def test_version_changelog_and_tags_agree(capsys: pytest.CaptureFixture[str]) ->
 
     assert set(tagged()) <= set(released)
     assert set(tagged("--points-at", "HEAD")) <= {version}
+
+
+def test_the_badges_are_true() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    pythons = re.findall(r"Python :: (3\.\d+)", setup["metadata"]["classifiers"])
+    badges = "\n".join(re.findall(r"img\.shields\.io/badge/(\S+)-blue", (ROOT / "README.md").read_text()))
+    assert badges == f"python-{pythons[0]}_to_{pythons[-1]}\nlicense-Apache--2.0\ntypes-mypy_strict"
+    assert setup["metadata"]["license"] == "Apache-2.0" and setup["mypy"]["strict"] == "True"
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["license"] == "Apache-2.0"
 
 
 def pip(*arguments: str | Path) -> None:
