@@ -21,7 +21,7 @@ from setuptools.command.editable_wheel import editable_wheel
 NAMESPACE = "region_understanding"
 PACKAGES = ("datamodules", "metrics", "lightning_modules", "experiments")
 MODULE = "cli"
-LEFT_OUT = frozenset({".py", ".pyc", ".md", ".png"})
+LEFT_OUT = frozenset({".py", ".pyc", ".md"})
 """Files of a package that are no data; what is for readers stays in the repository."""
 INIT = '''\
 """Region-level understanding of images and videos: a framework on PyTorch Lightning."""

@@ -113,7 +113,7 @@ def test_everything_is_in_one_package(built: Path) -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("[!.]*")
-        if path.is_file() and path.suffix not in {".pyc", ".md", ".png"}
+        if path.is_file() and path.suffix not in {".pyc", ".md"}
     }
     assert "experiments/models/shapes/model.safetensors" in ours and "experiments/models/llava-1.5-7b.yaml" in ours
     assert files(built) == {f"{NAMESPACE}/{name}" for name in {*ours, "cli.py", "__init__.py", "py.typed"}}
