@@ -6,14 +6,14 @@ INSTALLED := .venv/.installed
 # two processes: more would start more Java machines than they save
 PARALLEL := -n 2 --dist worksteal
 
-.PHONY: help install quickstart regvid-demo test test-slow mutants docs lint types format clean
+.PHONY: help install quickstart regvid-demo test test-slow mutants docs lint types format wheel clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED)  ## Set up .venv with the pinned versions
 
-$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+$(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps litdata
@@ -48,5 +48,8 @@ format: $(INSTALLED)  ## Put the source in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## Remove what training and testing wrote
-	rm -rf runs data site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+wheel: $(INSTALLED)  ## A wheel in dist/, with the command `region`
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean:  ## Remove what training, testing and building wrote
+	rm -rf runs data site build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from datamodules import installation
+from experiments import commands
+
 LIGHTNING_COMMANDS = {
     "fit": "train a model",
     "validate": "score it on the validation data",
@@ -36,11 +39,16 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: The command line without the program's name; that of the process if left out.
     """
+    if installation.PREFIX and "" not in sys.path:
+        sys.path.append("")  # a class of one's own may be in a file of the working directory, which nothing of ours is
     arguments = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(usage())
+        return
+    if arguments[0] == "--version":
+        sys.stdout.write(f"region-understanding {installation.version()}\n")
         return
     try:
         run(arguments)
@@ -57,8 +65,8 @@ def usage() -> str:
     described = {**LIGHTNING_COMMANDS, **COMMANDS}
     width = max(map(len, described))
     lines = "\n".join(f"  {name:{width}}  {purpose}" for name, purpose in described.items())
-    return (
-        "usage: python cli.py COMMAND [OPTIONS]\n\n"
+    return installation.typed(
+        "usage: python cli.py COMMAND [OPTIONS]\n       python cli.py --version\n\n"
         f"Region-level understanding of images and videos.\n\ncommands:\n{lines}\n\n"
         "python cli.py COMMAND --help lists a command's options; --debug shows the traceback of an error.\n"
     )
@@ -68,7 +76,7 @@ def run(arguments: list[str]) -> None:
     """Dispatches to the command's file."""
     command, rest = arguments[0], arguments[1:]
     if command in COMMANDS:
-        importlib.import_module(f"experiments.commands.{command}").main(rest)
+        importlib.import_module(f"{commands.__name__}.{command}").main(rest)
     elif command in LIGHTNING_COMMANDS and rest in (["-h"], ["--help"]):
         from experiments.config.options import page
 

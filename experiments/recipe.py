@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datamodules.errors import DataError
+from datamodules.installation import written
 from experiments.tracking.data_fingerprint import describe_data
 from experiments.tracking.run_record import flat_parameters
 
@@ -36,6 +37,7 @@ def recipe(config: Mapping[str, Any]) -> dict[str, str]:
     Args:
         config: The configuration of a `fit`, paths as `Path`.
     """
+    config = written(config)
     told = {"seed_everything": str(config["seed_everything"])}
     trainer = {name: value for name, value in config["trainer"].items() if name in LENGTH_AND_NUMBERS}
     told |= flat_parameters({"trainer": trainer})

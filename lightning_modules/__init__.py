@@ -73,5 +73,5 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     # transformers and lightning take seconds to import, and the help of a command needs neither
     if name in _PLACES:
-        return getattr(import_module(f"lightning_modules.{_PLACES[name]}"), name)
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from datamodules.errors import DataError
+from datamodules.installation import local_name, written
 
 T = TypeVar("T")
 
@@ -65,14 +66,16 @@ class ClassSpec(Generic[T]):
 def class_path(kind: type) -> str:
     """What a class is imported by: its top package if that exports it, so that a file may move, else its module.
 
+    One of ours has the name that it has in a clone.
+
     Raises:
         DataError: It is defined where nobody can import it from.
     """
-    top = kind.__module__.partition(".")[0]
-    for module in (top, kind.__module__):
+    defined = written(kind.__module__)
+    for module in (defined.partition(".")[0], defined):
         path = f"{module}.{kind.__qualname__}"
         try:
-            found = pkgutil.resolve_name(path)
+            found = pkgutil.resolve_name(local_name(path))
         except (AttributeError, ImportError, ValueError):
             continue
         if found is kind:
@@ -87,7 +90,7 @@ def class_at(path: str, parent: type[T], where: str) -> type[T]:
         DataError: None is there, or it is no `parent`.
     """
     try:
-        found = pkgutil.resolve_name(str(path))
+        found = pkgutil.resolve_name(local_name(str(path)))
     except (AttributeError, ImportError, ValueError) as error:
         raise DataError(f"{where}: there is no class {path}: {error}") from None
     if not (isinstance(found, type) and issubclass(found, parent)):

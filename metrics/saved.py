@@ -58,7 +58,7 @@ def _metric(benchmark: Benchmark) -> PredictionMetric:
 
 
 def _reader(benchmark: Benchmark) -> Any:
-    return importlib.import_module(f"metrics.peer_files.{benchmark.reader}")
+    return importlib.import_module(f"{metrics.__name__}.peer_files.{benchmark.reader}")
 
 
 def _ours(predictions: Sequence[Path], references: Sequence[Path]) -> list[Prediction]:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
+from datamodules.installation import COMMAND
 from datamodules.shards.storage import Storage
 
 FORMAT = 3  # 1 told a prompt and no truth on prompted frames, 2 had no checksums
@@ -112,7 +113,7 @@ class Layout:
             DataError: One is missing or damaged, or they are of another version.
         """
         if not storage.exists(MANIFEST):
-            raise DataError(f"{storage.location(MANIFEST)}: not there; `python cli.py shard` writes it last")
+            raise DataError(f"{storage.location(MANIFEST)}: not there; `{COMMAND} shard` writes it last")
         manifest = _manifest(storage)
         files = {name: _fetched(storage, name) for name in (INDEX, ARRAYS)}
         manifest.check(files, storage)

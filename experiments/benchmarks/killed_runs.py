@@ -63,7 +63,7 @@ def run(root: Path, options: Sequence[str] = (), place: str = "nowhere", step: i
 
 def exit_code(arguments: Sequence[str], log: Path) -> int:
     """Of a process that runs `dying` with these arguments; what it prints goes into `log`."""
-    dying = [sys.executable, "-m", "experiments.benchmarks.dying", *arguments]
+    dying = [sys.executable, "-m", f"{__package__}.dying", *arguments]
     with log.open("w") as file:  # a pipe would be waited for as long as anything that it started holds it
         return subprocess.run(dying, check=False, stdout=file, stderr=file).returncode
 

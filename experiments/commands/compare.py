@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datamodules.installation import COMMAND
 from experiments.config.parsers import CommandParser, count, positive
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = asked.to or (asked.root / name / "comparison" if name else None)
     if folder is None:
         return
-    command = shlex.join(["python", "cli.py", "compare", *arguments])
+    command = f"{COMMAND} {shlex.join(['compare', *arguments])}"
     files = _write(folder, gathered.title, command, comparisons)
     printed.print(f"written: {folder}", soft_wrap=True)
     if gathered.parent is not None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
+from datamodules.installation import COMMAND
 from experiments.config.parsers import CommandParser, positive
+from experiments.config.shipped import configuration
 from experiments.sweeps.specification import read_sweep
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     # not before: --help has to answer at once
     from experiments.sweeps.grid import Grid
 
-    grid = Grid.of(read_sweep(asked.file), asked.root, further)
+    grid = Grid.of(read_sweep(configuration(asked.file)), asked.root, further)
     _check_points(grid)
     if asked.dry_run:
         sys.stdout.writelines(_lines(grid))
@@ -96,7 +98,7 @@ def _lines(grid: Grid) -> Iterator[str]:
     """The command lines of all points as they can be typed; typed, they are nobody's children."""
     for point in grid.points.values():
         for line in grid.lines(point, None).values():
-            yield f"{shlex.join(['python', 'cli.py', *line])}\n"
+            yield f"{COMMAND} {shlex.join(line)}\n"
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from datamodules.installation import typed
+
 
 class Option(NamedTuple):
     """Type, default and purpose."""
@@ -71,7 +73,7 @@ def page(command: str, purpose: str) -> str:
     }
     width = max(map(len, told))
     options = "\n".join(f"  {name:{width}}  {text}" for name, text in told.items())
-    return _PAGE.format(command=command, purpose=purpose, options=options)
+    return typed(_PAGE).format(command=command, purpose=purpose, options=options)
 
 
 def _shown(value: object) -> str:

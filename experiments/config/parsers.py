@@ -6,15 +6,20 @@ import argparse
 from typing import Any, NoReturn
 
 from datamodules.errors import DataError, nearest
+from datamodules.installation import typed
 
 UNKNOWN = "unrecognized arguments: "
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A command's own options; one is named in full, since what is shortened may be meant for the configuration."""
+    """A command's own options; one is named in full, since what is shortened may be meant for the configuration.
+
+    Its texts call the program as it is called in a clone.
+    """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
+        texts = {name: typed(text) for name, text in options.items() if isinstance(text, str)}
+        super().__init__(**{**options, **texts}, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Raises `DataError` in place of the usage."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile
 
+from datamodules.installation import COMMAND
 from experiments.config.run_parser import RunParser
 
 PARTS = ("model", "data", "trainer", "run", "mark", "regvid", "seed_everything", "ckpt_path")
@@ -14,7 +15,7 @@ PARTS = ("model", "data", "trainer", "run", "mark", "regvid", "seed_everything",
 
 def part_parser(command: str, parts: Sequence[str]) -> RunParser:
     """A parser of a run's configuration that ignores all but `parts`, which the caller adds."""
-    parser = RunParser(prog=f"python cli.py {command}", description="Options of the configuration.")
+    parser = RunParser(prog=f"{COMMAND} {command}", description="Options of the configuration.")
     parser.add_argument("--config", action=ActionConfigFile, help="File of a run; later ones override.")
     parser.add_argument("--vars", type=dict[str, Any], default={}, help="Values that the configuration uses.")
     for name in PARTS:

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from datamodules.errors import DataError, nearest
 from experiments.config.nested_keys import merge_nested_keys
 from experiments.config.parsers import UNKNOWN, unknown_option
+from experiments.config.shipped import configuration, here, names
 
 CONFIG = ("--config", "-c")
+MODE = "yaml_here"
+"""Of jsonargparse's reading: YAML that may have been written where our classes and files are called otherwise."""
 _KEY = re.compile(r'Parser key "(.+?)":')
 _CLASS = re.compile(r"Problem with given class_path '(.+?)':")
 _FRAME = re.compile(r"(Does not validate|Subtypes: |Errors:|Given value type: |Expected a <class 'NoneType'>$)")
@@ -28,18 +31,26 @@ _TYPE = re.compile(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[
 _UNKNOWN = re.compile(rf"Option '(.+?)' is not accepted|{UNKNOWN}--([^\s=]+)")
 
 
+def _load(text: str) -> Any:
+    return here(get_loader("yaml")(text))
+
+
+set_loader(MODE, _load, (yaml.YAMLError,))
+
+
 class RunParser(LightningArgumentParser):
-    """Lightning's, with errors of one line; options are named in full."""
+    """Lightning's, with errors of one line; options are named in full, what is ours as in a clone or in a wheel."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         merge_nested_keys()
-        super().__init__(*arguments, **options, allow_abbrev=False)
+        super().__init__(*arguments, **{"parser_mode": MODE, **options}, allow_abbrev=False)
 
     def parse_args(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Namespace:  # type: ignore[override]  # jsonargparse's
         """Reads configuration files first, as what is wrong with one is said without its name later."""
-        for path in _config_files(args or ()):
+        found = None if args is None else list(_found(args))
+        for path in _config_files(found or ()):
             _check_file(path)
-        parsed: Namespace = super().parse_args(args, *arguments, **options)
+        parsed: Namespace = super().parse_args(found, *arguments, **options)
         return parsed
 
     def instantiate_classes(self, *arguments: Any, **options: Any) -> Namespace:
@@ -150,13 +161,29 @@ def _options(class_path: str) -> list[str]:
     return [action.dest for action in parser._actions]
 
 
+def _found(arguments: Sequence[str]) -> Iterator[str]:
+    """A command line with configurations that ship, and classes and files of ours, as they are called here."""
+    before = ""
+    for argument in arguments:
+        option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+        of = option if equals else before
+        known = str(configuration(Path(value))) if of in CONFIG and _is_file(value) else here(value)
+        yield f"{option}{equals}{known}"
+        before = argument
+
+
 def _config_files(arguments: Sequence[str]) -> Iterator[Path]:
     for number, argument in enumerate(arguments):
         option, _, value = argument.partition("=")
         if option in CONFIG:
             value = value or (arguments[number + 1] if number + 1 < len(arguments) else "")
-            if value and "://" not in value and not value.lstrip().startswith("{"):  # an address, or the text itself
+            if _is_file(value):
                 yield Path(value)
+
+
+def _is_file(value: str) -> bool:
+    """Whether what `--config` is given is no address and not the text itself."""
+    return bool(value) and "://" not in value and not value.lstrip().startswith("{")
 
 
 def _check_file(path: Path) -> None:
@@ -164,7 +191,8 @@ def _check_file(path: Path) -> None:
         yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"--config {path}: {error.strerror}{nearest(path.name, beside)}") from error
+        near = nearest(path.name, beside) or nearest(str(path), names())
+        raise DataError(f"--config {path}: {error.strerror}{near}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         told = " ".join(str(error).replace('in "<unicode string>", ', "").split())
         raise DataError(f"--config {path}: {told}") from error

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from datamodules.errors import DataError
+from experiments.config.shipped import configuration
 from experiments.sweeps.specification import Point
 
 
@@ -72,7 +73,7 @@ def _digest(path: str) -> str:
 
 def _content(path: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(configuration(Path(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     except yaml.YAMLError as error:

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from datamodules.installation import PROGRAM
 from experiments.sweeps import tether
 from experiments.sweeps.specification import Point
 
 BEAT = 1.0  # seconds between two signs of life
-CLI = Path(__file__).parents[2] / "cli.py"
-PROGRAM = (sys.executable, str(CLI))
 COMMANDS = ("fit", "test")
 LOG_LINES, LOG_CHARACTERS = 20, 2000
 

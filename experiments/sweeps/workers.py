@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from datamodules.errors import DataError
+from datamodules.installation import PROGRAM
 from experiments.sweeps.grid import Grid
-from experiments.sweeps.point import PROGRAM, PointFailedError, brief, run_point
+from experiments.sweeps.point import PointFailedError, brief, run_point
 from experiments.sweeps.specification import Point
 from experiments.sweeps.study import Attempt, ClaimLostError, State, SweepStudy
 

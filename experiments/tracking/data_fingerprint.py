@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from datamodules.installation import written
+
 SPLITS = ("train", "val", "test", "predict")
 ANNOTATIONS = frozenset({".json", ".jsonl", ".csv", ".tsv", ".txt", ".p", ".pkl", ".parquet", ".yaml"})
 MOST_ENTRIES = 200
@@ -45,7 +47,7 @@ def describe_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     sources = {f"{split}/{name}": source for split in SPLITS for name, source in (data.get(split) or {}).items()}
     entries, told = {}, {}
-    for name, source in sources.items():
+    for name, source in written(sources).items():
         options = source.get("init_args") or {}
         found = _find(options)
         told[name] = [source["class_path"], found.options, found.files]

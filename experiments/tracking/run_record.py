@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 
 from datamodules.files import write_text
+from datamodules.installation import written
 from experiments.run_files import CONFIGURATION, of_command
 from experiments.tracking.data_fingerprint import describe_data
 from experiments.tracking.mlflow_runs import RUN_ID, RunLogger, log_artifact
@@ -70,7 +71,7 @@ class RunRecord(SaveConfigCallback):
             run.go_on()
         if command == "fit" and tracked:
             write_text(folder / RUN_ID, f"{tracked[0].run_id}\n")
-        text = self.parser.dump(self.config, skip_none=False, skip_validation=True)  # it made the run
+        text = written(self.parser.dump(self.config, skip_none=False, skip_validation=True))  # it made the run
         data = describe_data(namespace_to_dict(self.config.data.init_args) if "data" in self.config else {})
         files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}
         for name, content in files.items():

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from datamodules import installation
 from experiments.tracking.provenance import git_state
 from lightning_modules import VideoRegionModule
 from lightning_modules.region_module import RegionModule
@@ -63,7 +64,7 @@ def command_tag(arguments: Sequence[str]) -> dict[str, str]:
     Args:
         arguments: The command line without the program's name.
     """
-    return {f"{COMMAND}{arguments[0]}": f"python cli.py {shlex.join(arguments)}"}
+    return {f"{COMMAND}{arguments[0]}": f"{installation.COMMAND} {shlex.join(arguments)}"}
 
 
 def absolute(path: Path) -> str:

@@ -34,5 +34,5 @@ def family_of(model_type: str) -> type[Base]:
     if model_type not in BASES:
         raise DataError(f"no base for models of type {model_type!r}; there are {', '.join(sorted(BASES))}")
     file, _, name = BASES[model_type].partition(".")
-    family: type[Base] = getattr(import_module(f"lightning_modules.bases.{file}"), name)
+    family: type[Base] = getattr(import_module(f"{__name__}.{file}"), name)
     return family
