@@ -33,7 +33,7 @@ from datamodules.types import Frames, RegionSample, Turn
 class _Files(NamedTuple):
     """What the three annotation files hold."""
 
-    index: CocoIndex
+    coco: CocoIndex
     questions: JsonIndex
     names: JsonIndex
 
@@ -54,7 +54,7 @@ class DlcBench(RegionSource):
         self.question = question
 
     def __len__(self) -> int:
-        return len(self._files.index.annotations)
+        return len(self._files.coco.annotations)
 
     def __getitem__(self, index: int) -> RegionSample:
         coco, questions, names = self._files
@@ -82,9 +82,9 @@ class DlcBench(RegionSource):
             JsonIndex.build(self.root / "qa.json"),
             JsonIndex.build(self.root / "class_names.json"),
         )
-        annotated = {str(name) for name in files.index.annotations["id"].tolist()}
+        annotated = {str(name) for name in files.coco.annotations["id"].tolist()}
         for beside in (files.questions, files.names):
-            counts = f"{beside.path} is about {len(beside)} objects, {files.index.path} has {len(annotated)}"
+            counts = f"{beside.path} is about {len(beside)} objects, {files.coco.path} has {len(annotated)}"
             if odd := annotated ^ set(beside.names):
                 raise DataError(f"{counts}: only one of them has {min(odd)!r}")
             if len(beside) > len(annotated):

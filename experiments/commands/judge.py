@@ -1,8 +1,8 @@
 """`python cli.py judge --config X`: scores answers of a test by a judge model.
 
-The configuration is that of the test, whose `judge` names the benchmark, the judge and the predictions. Nothing that was
-answered is asked again: the same command goes on where an earlier one was stopped or killed. Exit code 3 says that there
-are questions left which wait for an answer.
+The configuration is that of the test, whose `judge` names the benchmark, the judge and the predictions. Nothing that
+was answered is asked again: the same command goes on where an earlier one was stopped or killed. Exit code 3 says that
+there are questions left which wait for an answer.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from damage import FUZZ, damaged, dump_jsonl, read_all
 from datamodules.errors import DataError
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, change: dict[str, Any], message: 
     assert str(error.value) == f"{tmp_path}/question.jsonl:1: {message.replace('{0}', str(tmp_path))}"
 
 
-@FUZZ
+@settings(FUZZ, max_examples=25)
 @given(data=damaged([QUESTION], dump_jsonl))
 def test_damaged_questions_are_read_or_one_error_a_record(tmp_path: Path, data: bytes) -> None:
     source = _source(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from damage import FUZZ, damaged, read_all
 from datamodules.errors import DataError
@@ -141,7 +141,7 @@ def test_the_files_of_captions_are_told_apart(tmp_path: Path) -> None:
         _caption(tmp_path, QUESTION, kind="detailed")[0]
 
 
-@FUZZ
+@settings(FUZZ, max_examples=25)
 @given(data=damaged([QUESTION]))
 def test_a_damaged_file_is_read_or_one_error_a_record(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "vqa.json").write_bytes(data)

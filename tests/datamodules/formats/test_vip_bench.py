@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from damage import FUZZ, damaged, read_all
 from datamodules.errors import DataError
@@ -87,10 +87,16 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
     [
         (SHAPES[:1], "0 of 1 shapes are called 'obj', expected 1"),
         ([*SHAPES, SHAPES[1]], "2 of 3 shapes are called 'obj', expected 1"),
-        ([{"label": "obj", "shape_type": "circle", "points": [[1, 2], [3, 4]]}], "shapes[0]: expected a polygon or a rectangle of 2 points, got 'circle' of 2"),
-        ([{"label": "obj", "shape_type": "rectangle", "points": [[1, 2], [1, 4]]}], "shapes[0].points: empty, width 0 and height 2"),
+        (
+            [{"label": "obj", "shape_type": "circle", "points": [[1, 2], [3, 4]]}],
+            "shapes[0]: expected a polygon or a rectangle of 2 points, got 'circle' of 2",
+        ),
+        (
+            [{"label": "obj", "shape_type": "rectangle", "points": [[1, 2], [1, 4]]}],
+            "shapes[0].points: empty, width 0 and height 2",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_shape_is_said(tmp_path: Path, shapes: Any, message: str) -> None:
     with pytest.raises(DataError) as error:
         _source(tmp_path, shapes)[0]
@@ -98,7 +104,7 @@ def test_what_is_wrong_with_a_shape_is_said(tmp_path: Path, shapes: Any, message
     assert str(error.value) == found
 
 
-@FUZZ
+@settings(FUZZ, max_examples=25)
 @given(data=damaged({"v1_0": RECORD}))
 def test_damaged_records_are_read_or_one_error(tmp_path: Path, data: bytes) -> None:
     source = _source(tmp_path)
@@ -106,7 +112,7 @@ def test_damaged_records_are_read_or_one_error(tmp_path: Path, data: bytes) -> N
     read_all(source, tmp_path)
 
 
-@FUZZ
+@settings(FUZZ, max_examples=25)
 @given(data=damaged({"shapes": SHAPES}))
 def test_damaged_shapes_are_read_or_one_error(tmp_path: Path, data: bytes) -> None:
     source = _source(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from damage import FUZZ, damaged, read_all
 from datamodules.errors import DataError
@@ -126,7 +126,7 @@ def test_questions_about_an_object_twice_are_an_error(tmp_path: Path) -> None:
         len(source)
 
 
-@FUZZ
+@settings(FUZZ, max_examples=25)
 @given(data=damaged(QA))
 def test_damaged_questions_are_read_or_one_error(tmp_path: Path, data: bytes) -> None:
     source = _source(tmp_path)
