@@ -74,9 +74,9 @@ def within(tag: str, text: str) -> str:
 
 
 def dlc_says(sample: RegionSample) -> str:
-    """By thirds: all of it, too little, and another thing."""
-    colour = sample.meta["class_name"].split()[0]
-    return (f"A {colour} square.", "A square.", "A house.")[(50 - int(sample.id.rpartition("/")[2])) % 3]
+    """By thirds: all of it, too little, and another thing; never the same twice, which would be asked about once."""
+    colour, number = sample.meta["class_name"].split()[0], int(sample.id.rpartition("/")[2])
+    return (f"A {colour} square", "A square", "A house")[(50 - number) % 3] + f" of {number} pixels."
 
 
 def dlc_script(text: str) -> str:

@@ -126,7 +126,7 @@ def test_questions_about_an_object_twice_are_an_error(tmp_path: Path) -> None:
         len(source)
 
 
-@settings(FUZZ, max_examples=25)
+@settings(FUZZ, max_examples=10)
 @given(data=damaged(QA))
 def test_damaged_questions_are_read_or_one_error(tmp_path: Path, data: bytes) -> None:
     source = _source(tmp_path)

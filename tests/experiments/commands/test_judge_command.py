@@ -75,10 +75,10 @@ def test_what_ends_a_run_is_told(tested: Path, capsys: pytest.CaptureFixture[str
     """A spent budget waits with exit code 3, what cannot be read is one line and exit code 2."""
     with served(lambda text: "I cannot tell" if "wheels" in text else dlc_script(text)) as (model, address):
         with pytest.raises(SystemExit) as stop:
-            cli.main(arguments(tested, address, "--judge.budget.tokens=4000"))
+            cli.main(arguments(tested, address, "--judge.budget.tokens=1300"))
         assert stop.value.code == 3
         told = capsys.readouterr().out
-        assert "judge.budget.tokens, 4000: raise it to go on\nthe same command goes on from here" in told
+        assert "judge.budget.tokens, 1300: raise it to go on\nthe same command goes on from here" in told
         with pytest.raises(SystemExit) as stop:
             cli.main(arguments(tested, address, "--judge.patience.attempts=1"))
         assert stop.value.code == 2
