@@ -23,15 +23,15 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from datamodules.errors import DataError
 from datamodules.media.pictures import picture_size
 from datamodules.reading.fields import filled, integer, mapping, member
 from datamodules.reading.json_index import Named
 from datamodules.reading.record_list import RecordList
-from datamodules.reading.records import RecordSource, located
+from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
+from datamodules.reading.texts_by import TextsBy
 from datamodules.types import Box, Frames, Region, RegionSample, Turn
 
 _BOX = re.compile(r"\[([^\[\]]*)\]")
@@ -48,6 +48,8 @@ class FerretBench(RecordSource):
     def __init__(self, root: Path, images: Path) -> None:
         self.root = Path(root)
         self.images = Path(images)
+        self.answers = TextsBy(self.root / "answer.jsonl", "question_id")
+        self.contexts = TextsBy(self.root / "context.jsonl", "image")
 
     @cached_property
     def records(self) -> RecordList:
@@ -61,7 +63,7 @@ class FerretBench(RecordSource):
         image = filled(member(fields, "image"), "image")
         asked = filled(member(fields, "text"), "text")
         question, boxes = _regions(asked, picture_size(self.images / image))
-        answer = _found(self._answers, number, "question_id")
+        answer = self.answers.find(number)
         regions = tuple(Region.at(box) for box in boxes)
         return RegionSample(
             id=str(number),
@@ -71,16 +73,8 @@ class FerretBench(RecordSource):
             task="judge",
             group=filled(member(fields, "category"), "category"),
             protocol=f"Ferret-Bench, {shown(regions)}",
-            meta={"question": asked, "context": _found(self._contexts, image, "image")},
+            meta={"question": asked, "context": self.contexts.find(image)},
         )
-
-    @cached_property
-    def _answers(self) -> tuple[Path, dict[Any, str]]:
-        return _texts(self.root / "answer.jsonl", "question_id")
-
-    @cached_property
-    def _contexts(self) -> tuple[Path, dict[Any, str]]:
-        return _texts(self.root / "context.jsonl", "image")
 
 
 def _regions(text: str, size: tuple[int, int]) -> tuple[str, list[Box]]:
@@ -108,25 +102,3 @@ def _box(text: str, size: tuple[int, int]) -> Box:
         raise DataError(f"text: expected a box within 0 and 1, x0 < x1 and y0 < y1, got [{text}]")
     height, width = size
     return Box((x0 * width, y0 * height, x1 * width, y1 * height))
-
-
-def _texts(path: Path, key: str) -> tuple[Path, dict[Any, str]]:
-    """The file, and each record's text by the value of `key`."""
-    index = RecordList.build(path)
-    texts: dict[Any, str] = {}
-    for row in range(len(index)):
-        with located(index.origin(row)):
-            fields = mapping(index.read(row).value, "record")
-            value = member(fields, key)
-            name = integer(value, key) if key == "question_id" else filled(value, key)
-            if name in texts:
-                raise DataError(f"{key}: {name!r} is there twice")
-            texts[name] = filled(member(fields, "text"), "text")
-    return path, texts
-
-
-def _found(within: tuple[Path, dict[Any, str]], name: int | str, key: str) -> str:
-    path, texts = within
-    if name not in texts:
-        raise DataError(f"{path}: no {key} {name!r} among {len(texts)} records")
-    return texts[name]

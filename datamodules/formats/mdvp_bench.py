@@ -25,10 +25,11 @@ from typing import Any
 from datamodules.errors import DataError
 from datamodules.reading.fields import array, filled, integer, mapping, member, number, only_key
 from datamodules.reading.geometry import parse_xywh
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
 from datamodules.reading.record_list import RecordList
-from datamodules.reading.records import RecordSource, located
+from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
+from datamodules.reading.texts_by import TextsBy
 from datamodules.types import Frames, Geometry, Region, RegionSample, Stroke, Turn
 
 
@@ -47,6 +48,7 @@ class MdvpBench(RecordSource):
         self.root = Path(root)
         self.images = Path(images)
         self.radius = radius
+        self.answers = TextsBy(self.root / "answer.json", "question_id")
 
     @cached_property
     def records(self) -> RecordList:
@@ -58,7 +60,7 @@ class MdvpBench(RecordSource):
         fields = mapping(record.value, "record")
         name = integer(member(fields, "question_id"), "question_id")
         asked = filled(member(fields, "text"), "text")
-        answer = self._answer(name)
+        answer = self.answers.find(name)
         regions = tuple(map(Region.at, _marks(mapping(member(fields, "annotation"), "annotation"), self.radius)))
         listed = "\n".join(f"Region {place + 1}: <region{place}>" for place in range(len(regions)))
         return RegionSample(
@@ -71,26 +73,6 @@ class MdvpBench(RecordSource):
             protocol=f"MDVP-Bench, {shown(regions)}",
             meta={"question": asked},
         )
-
-    def _answer(self, name: int) -> str:
-        index, rows = self._answered
-        if name not in rows:
-            raise DataError(f"{index.path}: no answer to question_id {name} among {len(index)}")
-        with located(index.origin(rows[name])):
-            return filled(member(mapping(index.read(rows[name]).value, "record"), "text"), "text")
-
-    @cached_property
-    def _answered(self) -> tuple[JsonIndex, dict[int, int]]:
-        """The references, and the row of each by its question."""
-        index = JsonIndex.build(self.root / "answer.json")
-        rows: dict[int, int] = {}
-        for row in range(len(index)):
-            with located(index.origin(row)):
-                name = integer(member(mapping(index.read(row).value, "record"), "question_id"), "question_id")
-                if name in rows:
-                    raise DataError(f"question_id {name} is answered in [{rows[name]}] too")
-            rows[name] = row
-        return index, rows
 
 
 def _marks(annotation: dict[str, Any], radius: float) -> list[Geometry]:

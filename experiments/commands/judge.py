@@ -28,7 +28,7 @@ RESULTS = "results.json"
 
 def main(arguments: Sequence[str]) -> None:
     """Asks the judge and writes what it comes to; `DataError` for what cannot be read, reached, judged or written."""
-    asked, rest = _parser().parse_known_args(arguments)
+    asked, rest = parser().parse_known_args(arguments)
     # not before: --help has to answer at once
     from functools import partial
 
@@ -75,15 +75,16 @@ def _configured(arguments: Sequence[str]) -> tuple[Options, RegionDataModule | N
     from metrics.judging.options import Options
     from metrics.judging.protocols import PROTOCOLS
 
-    parser = part_parser("judge", _PARTS)
-    parser.add_class_arguments(Options, "judge")
-    parser.add_subclass_arguments(RegionDataModule, "data", required=False)
-    config = parser.parse_args(list(arguments))
+    configuration = part_parser("judge", _PARTS)
+    configuration.add_class_arguments(Options, "judge")
+    configuration.add_subclass_arguments(RegionDataModule, "data", required=False)
+    config = configuration.parse_args(list(arguments))
     # a judge that reads only needs no data, nor the values that name them
-    wanted = _PARTS if PROTOCOLS[config.judge.protocol].shown is not None else ["judge"]
-    config = interpolated(parser, config, wanted)
+    shows = PROTOCOLS[config.judge.protocol].shown is not None and config.data is not None
+    wanted = _PARTS if shows else ["judge"]
+    config = interpolated(configuration, config, wanted)
     chosen = Namespace({name: config[name] for name in wanted})  # type: ignore[no-untyped-call]  # jsonargparse's
-    made = parser.instantiate_classes(chosen)
+    made = configuration.instantiate_classes(chosen)
     return made.judge, made.get("data")
 
 
@@ -98,17 +99,18 @@ def _print_plan(plan: Plan) -> None:
     sys.stdout.write(f"{plan.calls:,} calls, {tokens}, cost {usage.money:.2f}; no call was made\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def parser() -> argparse.ArgumentParser:
+    """The command's options, but for those of the configuration."""
+    arguments = CommandParser(
         prog="python cli.py judge",
         description=__doc__,
         epilog="The rest is configuration: --config, --judge..., --data..., --vars...",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost; no call")
-    parser.add_argument(
+    arguments.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost; no call")
+    arguments.add_argument(
         "--export",
         type=Path,
         metavar="JSON",
         help="write {annotation: caption} for the benchmark's own script; no call",
     )
-    return parser
+    return arguments

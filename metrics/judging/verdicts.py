@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 from datamodules.regvid.parsing import UnreadableError
 from metrics.dlc_bench import parse_choice
@@ -15,10 +16,19 @@ _PAIR = re.compile(rf"\W*{_NUMBER}(?:\s*[,;/]\s*|\s+){_NUMBER}\W*")
 
 
 def choice(answer: str, choices: Sequence[str]) -> str:
-    """The answer, if it means one of the choices by the rules of DLC-Bench."""
-    if parse_choice(answer, choices) is None:
+    """The answer, if it means one of the choices by the rules of DLC-Bench, and says it or its letter.
+
+    Those rules alone find `No` in "I cannot tell".
+    """
+    index = parse_choice(answer, choices)
+    if index is None or not _says(answer, choices[index], ascii_uppercase[index]):
         raise UnreadableError(f"it is none of the choices {', '.join(choices)}")
     return answer
+
+
+def _says(answer: str, text: str, letter: str) -> bool:
+    words = re.escape(text.strip())
+    return re.search(rf"(?<!\w){words}(?!\w)|\A{letter}(?:\W|\Z)", answer, re.I) is not None
 
 
 def truth(answer: str) -> bool:

@@ -88,7 +88,7 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
         ({"annotation": {"bbox": []}}, "annotation.bbox: expected one or more, got 0"),
         ({"annotation": {"bbox": [[1, 2, 0, 4]]}}, "annotation.bbox[0]: empty, width 0 and height 4"),
         ({"annotation": {}}, "annotation: expected 1 of bbox, points, found 0"),
-        ({"question_id": 2}, "{0}/answer.json: no answer to question_id 2 among 1"),
+        ({"question_id": 2}, "{0}/answer.json: no question_id 2 among 1 records"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: dict[str, Any], message: str) -> None:

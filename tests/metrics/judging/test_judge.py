@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_asked_for_again_and_then_an_error(tmp_path: Path
     def script(text: str) -> str:
         if "square" in within("description", text) and "wheels" in text:
             said["of it"] += 1
-            return "Perhaps."
+            return "I would rather not say."
         return dlc_script(text)
 
     with served(script) as (model, address):
@@ -298,13 +298,18 @@ READ: list[tuple[Callable[[str], Any], str, Any]] = [
     (two, f"{SC}: 4 {AD}: 1 {SC}: 3", None),
     (two, f"{SC}: 4 {AD}: 1 {SC}: 4", [4.0, 1.0]),
     (colour, "b. blue", "b. blue"),
+    (colour, "A", "A"),
+    (colour, "b) it is of that colour", None),
+    (colour, "Reddish", None),
     (colour, "green", None),
+    (lambda said: verdicts.choice(said, ("Yes", "No")), "I cannot tell", None),
+    (lambda said: verdicts.choice(said, ("Yes", "No")), "**No**", "**No**"),
 ]
 
 
 @pytest.mark.parametrize(("read", "answer", "verdict"), READ)
 def test_what_an_answer_says(read: Callable[[str], Any], answer: str, verdict: Any) -> None:
-    """A sign or a second number was passed over, and an answer read as what it did not say."""
+    """A sign or a second number was passed over, and `No` found in "cannot": answers read as what they did not say."""
     if verdict is None:
         with pytest.raises(UnreadableError):
             read(answer)
