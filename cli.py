@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write a checkpoint as safetensors that transformers opens too",
     "shard": "write any configured source into shards, to stream from anywhere",
     "score": "score saved predictions without a model",
+    "judge": "score saved answers by a judge model",
     "compare": "compare settings over their seeds, with intervals",
     "regvid": "make region-level instructions from annotated videos, by chat models",
     "shapes": "write the built-in data set",

@@ -20,8 +20,8 @@ from datamodules.errors import DataError
 Task: TypeAlias = str
 """How an answer is scored: one of `TASKS`, or a name of one's own, for which `metrics.Evaluation` has a metric."""
 
-TASKS = ("answer", "caption", "choice", "refer", "classify", "yes_no")
-"""Exact match, caption scores, option chosen, region chosen, object class, yes or no."""
+TASKS = ("answer", "caption", "choice", "refer", "classify", "yes_no", "judge")
+"""Exact match, caption scores, option chosen, region chosen, object class, yes or no, what a judge model says."""
 
 PromptedFrames: TypeAlias = Literal["own", "all"]
 """On which frames regions are pointed at: on the one that each names, or on all frames of their tracks."""

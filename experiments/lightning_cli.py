@@ -60,6 +60,8 @@ class RegionCLI(LightningCLI):
         """`run` says where results go; a value that two classes need is written once."""
         for name, option in {**{f"run.{name}": option for name, option in RUN.items()}, "vars": VARS}.items():
             parser.add_argument(f"--{name}", **option._asdict())
+        # one file says how a benchmark is answered and who judges the answers
+        parser.add_argument("--judge", type=dict[str, Any] | None, default=None, help="Of the command judge; ignored.")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
 
     def setup_parser(self, *arguments: Any, **options: Any) -> None:

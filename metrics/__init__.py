@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from metrics.pope import Pope
     from metrics.predictions import Prediction, PredictionMetric, Score, by_group
     from metrics.referring import Referring
+    from metrics.unjudged import Unjudged
     from metrics.vcr import Vcr
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Referring",
     "RegionClassification",
     "Score",
+    "Unjudged",
     "Vcr",
     "by_group",
     "dlc_scores",
@@ -50,6 +52,7 @@ _ROOMS = {
     "Referring": "referring",
     "RegionClassification": "classification",
     "Score": "predictions",
+    "Unjudged": "unjudged",
     "Vcr": "vcr",
     "by_group": "predictions",
     "dlc_scores": "dlc_bench",

@@ -1,7 +1,7 @@
 """DLC-Bench: a description, judged by a language model that answers questions from nothing but it.
 
 The judge is first asked whether the description is of an object of the right class, then each question of `qa.json`.
-Its answers are given here; asking is not done.
+Its answers are given here; `metrics.judging` asks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from datamodules.errors import DataError
 from datamodules.reading.fields import array, mapping, member, number, text
 from metrics.predictions import Score
 
-_RECOGNITION = ("Yes", "No")
+RECOGNITION = ("Yes", "No")
+"""The choices of the first question, whether the object was recognised."""
+
 _RULE = "DLC-Bench, judge's answers as given, an answer that is no choice scores 0, at most 0 where not recognised"
 
 
@@ -26,7 +28,7 @@ class Question(NamedTuple):
     scores: tuple[float, ...]
 
 
-def dlc_scores(qa: Mapping[str, object], judged: Mapping[str, Sequence[str]]) -> dict[str, Score]:
+def dlc_scores(qa: Mapping[str, object], judged: Mapping[str, Sequence[str]], rule: str = _RULE) -> dict[str, Score]:
     """`positive`, `negative` and their mean `average`.
 
     An instance's score is the mean of its questions' of one kind, each what the judge's choice is worth; where the
@@ -38,6 +40,7 @@ def dlc_scores(qa: Mapping[str, object], judged: Mapping[str, Sequence[str]]) ->
             "positive" or "negative"}`.
         judged: The same instances -> the judge's answers: whether the object was recognised, Yes or No, then one to
             each question.
+        rule: What the protocol says first.
 
     Raises:
         DataError: Questions and answers are of different instances or do not match in number, a question is broken, an
@@ -51,9 +54,9 @@ def dlc_scores(qa: Mapping[str, object], judged: Mapping[str, Sequence[str]]) ->
         raise DataError(f"DLC-Bench: {len(means)} instances, 0 with a negative question")
     values = [sum(part) / len(part) for part in (positive, negative)]
     return {
-        "positive": Score(values[0], len(positive), f"{_RULE}; mean over instances"),
-        "negative": Score(values[1], len(negative), f"{_RULE}; mean over instances with negative questions"),
-        "average": Score(sum(values) / 2, len(means), f"{_RULE}; mean of positive and negative"),
+        "positive": Score(values[0], len(positive), f"{rule}; mean over instances"),
+        "negative": Score(values[1], len(negative), f"{rule}; mean over instances with negative questions"),
+        "average": Score(sum(values) / 2, len(means), f"{rule}; mean of positive and negative"),
     }
 
 
@@ -67,13 +70,13 @@ def _check_same(qa: Mapping[str, object], judged: Mapping[str, Sequence[str]]) -
 def _instance(key: str, questions: object, answers: Sequence[str]) -> tuple[float, float | None]:
     """Mean score of the positive questions, and of the negative ones if there are any."""
     where = f"DLC-Bench instance {key!r}"
-    asked = [_question(question, f"{where}[{index}]") for index, question in enumerate(array(questions, where))]
+    asked = parse_questions(questions, where)
     if len(answers) != 1 + len(asked):
         raise DataError(f"{where}: {len(answers)} answers to {len(asked)} questions and to whether it was recognised")
-    recognised = parse_choice(answers[0], _RECOGNITION)
+    recognised = parse_choice(answers[0], RECOGNITION)
     if recognised is None:
         raise DataError(f"{where}: recognised has to be Yes or No, not {answers[0]!r}")
-    limit = 0.0 if _RECOGNITION[recognised] == "No" else float("inf")
+    limit = 0.0 if RECOGNITION[recognised] == "No" else float("inf")
     pairs = list(zip(asked, answers[1:], strict=True))
     positive, negative = (
         [min(limit, _worth(question, answer)) for question, answer in pairs if question.positive is kind]
@@ -82,6 +85,11 @@ def _instance(key: str, questions: object, answers: Sequence[str]) -> tuple[floa
     if not positive:
         raise DataError(f"{where}: {len(asked)} questions, 0 positive")
     return sum(positive) / len(positive), sum(negative) / len(negative) if negative else None
+
+
+def parse_questions(value: object, where: str) -> list[Question]:
+    """The questions of one instance, as `qa.json` has them; `DataError` if one is broken."""
+    return [_question(question, f"{where}[{index}]") for index, question in enumerate(array(value, where))]
 
 
 def _question(value: object, where: str) -> Question:

@@ -14,6 +14,7 @@ from metrics.multiple_choice import MultipleChoice
 from metrics.pope import Pope
 from metrics.predictions import Prediction, PredictionMetric, Score
 from metrics.referring import Referring
+from metrics.unjudged import Unjudged
 
 
 def _default_metrics() -> dict[Task, PredictionMetric]:
@@ -24,6 +25,7 @@ def _default_metrics() -> dict[Task, PredictionMetric]:
         "refer": Referring(),
         "classify": RegionClassification(),
         "yes_no": Pope(),
+        "judge": Unjudged(),
     }
 
 
@@ -34,7 +36,7 @@ class Evaluation(PredictionMetric):
         metrics: Task -> the metric that scores it; a task may have a name of one's own. Left out: exact match for
             `answer`, METEOR and CIDEr for `caption`, the likeliest option or the generated letter for `choice` (`Vcr`
             or `CausalVidQa` score the parts of their questions), the exact region and its overlap for `refer`,
-            accuracy and mAP for `classify`, POPE's counts for `yes_no`.
+            accuracy and mAP for `classify`, POPE's counts for `yes_no`, the share with an answer for `judge`.
         only: Score by `metrics` alone: a sample of any other task is an error.
 
     Raises:

@@ -166,6 +166,7 @@ def test_every_configuration_is_run_by_a_test() -> None:
     run |= {path.name for path in (EXPERIMENTS / "regvid").glob("*.yaml")}  # tests/datamodules/regvid
     run |= {path.name for path in (EXPERIMENTS / "ablations").rglob("*.yaml")}  # tests/experiments/test_ablations.py
     run |= {"region_jsonl.yaml"}
+    run |= {path.name for path in (EXPERIMENTS / "judged").glob("*.yaml")}  # tests/experiments/test_judged.py
     run |= {"shapes_base.yaml"}  # tests/experiments/test_shapes_base.py
     found = {path.name for path in EXPERIMENTS.rglob("*.yaml") if "stand_ins" not in path.parts}  # prompts
     assert found == run

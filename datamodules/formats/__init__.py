@@ -7,12 +7,16 @@ from datamodules.formats.bdd100k_mot import Bdd100kMot
 from datamodules.formats.bensmot import BenSmot
 from datamodules.formats.causal_vidqa import CausalVidQa
 from datamodules.formats.coco_instances import CocoInstances
+from datamodules.formats.dlc_bench import DlcBench
 from datamodules.formats.elysium_track import ElysiumTrack
+from datamodules.formats.ferret_bench import FerretBench
+from datamodules.formats.gar_bench import GarBenchCaption, GarBenchVqa
 from datamodules.formats.grit_captions import GritCaptions
 from datamodules.formats.hc_stvg import HcStvg
 from datamodules.formats.llava_instruct import LlavaInstruct
 from datamodules.formats.lv_vis import LvVis
 from datamodules.formats.mdetr_refexp import MdetrRefexp
+from datamodules.formats.mdvp_bench import MdvpBench
 from datamodules.formats.mevis import Mevis
 from datamodules.formats.osprey_conversations import OspreyConversations
 from datamodules.formats.osprey_questions import OspreyQuestions
@@ -27,6 +31,7 @@ from datamodules.formats.vid_stg import VidStg
 from datamodules.formats.videorefer_bench_d import VideoReferBenchD
 from datamodules.formats.videorefer_bench_q import VideoReferBenchQ
 from datamodules.formats.videorefer_instruct import VideoReferInstruct
+from datamodules.formats.vip_bench import VipBench
 from datamodules.formats.visual_genome import VisualGenomeRegions
 
 __all__ = [
@@ -37,12 +42,17 @@ __all__ = [
     "BenSmot",
     "CausalVidQa",
     "CocoInstances",
+    "DlcBench",
     "ElysiumTrack",
+    "FerretBench",
+    "GarBenchCaption",
+    "GarBenchVqa",
     "GritCaptions",
     "HcStvg",
     "LlavaInstruct",
     "LvVis",
     "MdetrRefexp",
+    "MdvpBench",
     "Mevis",
     "OspreyConversations",
     "OspreyQuestions",
@@ -58,5 +68,6 @@ __all__ = [
     "VideoReferBenchD",
     "VideoReferBenchQ",
     "VideoReferInstruct",
+    "VipBench",
     "VisualGenomeRegions",
 ]

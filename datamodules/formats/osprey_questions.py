@@ -18,14 +18,14 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from datamodules.errors import DataError
 from datamodules.formats.osprey_region import parse_region
 from datamodules.reading.fields import filled, integer, mapping, member
-from datamodules.reading.json_index import JsonIndex, Named
+from datamodules.reading.json_index import Named
 from datamodules.reading.prompts import Prompt
 from datamodules.reading.record_list import RecordList
-from datamodules.reading.records import RecordSource, located
+from datamodules.reading.records import RecordSource
 from datamodules.reading.shown import shown
+from datamodules.reading.texts_by import TextsBy
 from datamodules.types import Frames, RegionSample, Turn
 
 
@@ -42,7 +42,7 @@ class OspreyQuestions(RecordSource):
     def __init__(self, path: Path, images: Path, *, answers: Path | None = None, prompt: Prompt = "mask") -> None:
         self.path = Path(path)
         self.images = Path(images)
-        self.answers = None if answers is None else Path(answers)
+        self.answers = None if answers is None else TextsBy(Path(answers), "question_id")
         self.prompt = prompt
 
     @cached_property
@@ -55,7 +55,7 @@ class OspreyQuestions(RecordSource):
         fields = mapping(record.value, "record")
         number = integer(member(fields, "question_id"), "question_id")
         question = filled(member(fields, "text"), "text")
-        answer = "" if self.answers is None else self._answer(number)
+        answer = "" if self.answers is None else self.answers.find(number)
         regions = (parse_region(member(fields, "annotation"), "annotation", self.prompt),)
         return RegionSample(
             id=str(number),
@@ -66,26 +66,3 @@ class OspreyQuestions(RecordSource):
             protocol=f"Osprey region questions, {shown(regions, self.prompt)}",
             meta={"question_id": number},
         )
-
-    def _answer(self, question: int) -> str:
-        index, rows = self._answered
-        if question not in rows:
-            raise DataError(f"{self.answers}: no answer to question_id {question} among {len(index)}")
-        row = rows[question]
-        with located(index.origin(row)):
-            return filled(member(mapping(index.read(row).value, "record"), "text"), "text")
-
-    @cached_property
-    def _answered(self) -> tuple[JsonIndex, dict[int, int]]:
-        """The answers, and the row of each by its question."""
-        assert self.answers is not None, "asked for answers only where there is a file"
-        index = JsonIndex.build(self.answers)
-        rows: dict[int, int] = {}
-        for row in range(len(index)):
-            with located(index.origin(row)):
-                fields = mapping(index.read(row).value, "record")
-                question = integer(member(fields, "question_id"), "question_id")
-                if question in rows:
-                    raise DataError(f"question_id {question} is answered in [{rows[question]}] too")
-            rows[question] = row
-        return index, rows

@@ -56,9 +56,9 @@ class Bars:
         return track(records, f"{name}: look", total, console=self.console, transient=True)
 
     @contextmanager
-    def watch(self, calls: Transport, videos: int) -> Iterator[Callable[[], None]]:
-        """A bar over the videos of a run."""
-        columns = (TextColumn("videos"), BarColumn(), MofNCompleteColumn(), Spend(calls), TimeRemainingColumn())
+    def watch(self, calls: Transport, number: int, what: str = "videos") -> Iterator[Callable[[], None]]:
+        """A bar over the videos of a run, or over that number of what else it is about."""
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Spend(calls), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task("", total=videos)
+            task = progress.add_task("", total=number)
             yield lambda: progress.update(task, advance=1)

@@ -65,10 +65,10 @@ class Prompts:
         if folder is not None:
             _check_folder(folder, set(names.values()))
         files = {name: _find(file, folder) for name, file in names.items()}
-        read = {name: {**_parsed(BUILT_IN / names[name]), **_parsed(path)} for name, path in files.items()}
+        read = {name: {**parsed(BUILT_IN / names[name]), **parsed(path)} for name, path in files.items()}
         return cls(
-            system={role: _text(read[role], "system", files[role]) for role in ROLES},
-            text={name: _template(read[name], files[name], fields) for name, fields in _FIELDS.items()},
+            system={role: text_in(read[role], "system", files[role]) for role in ROLES},
+            text={name: template_in(read[name], files[name], fields) for name, fields in _FIELDS.items()},
             requests={wording: _wordings(read[_REQUESTS], wording, files[_REQUESTS]) for wording in WORDINGS},
             seed=seed,
         )
@@ -115,7 +115,8 @@ def _find(file: str, folder: Path | None) -> Path:
     return own if own.exists() else BUILT_IN / file
 
 
-def _parsed(path: Path) -> Mapping[str, Any]:
+def parsed(path: Path) -> Mapping[str, Any]:
+    """What a file of wordings holds by name; `DataError` if it cannot be read or has no names."""
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -125,15 +126,17 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     return read
 
 
-def _text(read: Mapping[str, Any], name: str, path: Path) -> str:
+def text_in(read: Mapping[str, Any], name: str, path: Path) -> str:
+    """The text under a name, without blanks around it; `DataError` if there is none."""
     text = read.get(name)
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{path}: {name}: expected text, got {text!r}")
     return text.strip()
 
 
-def _template(read: Mapping[str, Any], path: Path, fields: frozenset[str]) -> Template:
-    return _checked(Template(_text(read, "text", path)), fields, f"{path}: text")
+def template_in(read: Mapping[str, Any], path: Path, fields: frozenset[str], name: str = "text") -> Template:
+    """The text under a name as a template; `DataError` if it does not hold the fields, or others."""
+    return _checked(Template(text_in(read, name, path)), fields, f"{path}: {name}")
 
 
 def _wordings(read: Mapping[str, Any], wording: Wording, path: Path) -> list[Template]:

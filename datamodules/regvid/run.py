@@ -136,7 +136,7 @@ class Run:
 
     async def _run(self, pipeline: Pipeline, videos: Videos, finished: Finished) -> None:
         try:
-            with _stopped_by_signals(pipeline.questions.transport.brake):
+            with stopped_by_signals(pipeline.questions.transport.brake):
                 await pipeline.run(videos, finished)
         finally:
             for model in self.models():
@@ -144,7 +144,7 @@ class Run:
 
 
 @contextmanager
-def _stopped_by_signals(brake: Brake) -> Iterator[None]:
+def stopped_by_signals(brake: Brake) -> Iterator[None]:
     """The first interrupt or termination ends the run cleanly, the next one at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

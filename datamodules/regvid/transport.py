@@ -66,6 +66,7 @@ class Transport:
         most: Most calls at the same time.
         brake: Ends the run.
         made: Calls made by this run, answered or not.
+        options: What the options of the run begin with, for what is said of them.
     """
 
     journal: Journal
@@ -74,6 +75,7 @@ class Transport:
     most: int
     brake: Brake = field(default_factory=Brake)
     made: int = 0
+    options: str = "regvid"
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.most)
@@ -127,7 +129,7 @@ class Transport:
                 pace.answered(rest_in(received.received.headers))
                 return received
         except BudgetSpentError as error:
-            self.brake.pull(f"the next call could exceed regvid.budget.{error}: raise it to go on")
+            self.brake.pull(f"the next call could exceed {self.options}.budget.{error}: raise it to go on")
         except DataError as error:
             self.brake.pull(str(error), error)
         raise WaitingError(self.brake.reason)
@@ -181,7 +183,7 @@ class Transport:
             self._give_up(f"the server wants {wait:g} s without calls: {reason}")
 
     def _give_up(self, reason: str) -> None:
-        self.brake.pull(f"{reason}; regvid.patience.longest_refusal is {self.patience.longest_refusal:g} s")
+        self.brake.pull(f"{reason}; {self.options}.patience.longest_refusal is {self.patience.longest_refusal:g} s")
 
     def _pace(self, model: ChatModel) -> Pace:
         return self._paces.setdefault(model.model, Pace(self.most, self.brake))

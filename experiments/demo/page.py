@@ -99,7 +99,7 @@ def build(module: RegionModule, checkpoint: str, examples: Sequence[Path]) -> gr
 
 
 def _canvas() -> dict[str, Any]:
-    here = files("experiments.demo")
+    here = files(__package__)
     return {
         "html_template": here.joinpath("canvas.html").read_text(),
         "css_template": here.joinpath("canvas.css").read_text(),

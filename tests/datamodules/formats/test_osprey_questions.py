@@ -95,7 +95,7 @@ def test_a_question_by_hand(tmp_path: Path) -> None:
             {"text": "Describe <region1>."},
             "conversation[0].question: <region1> has no region, there are 1, counted from 0",
         ),
-        ({"question_id": 6}, "answers.json: no answer to question_id 6 among 1"),
+        ({"question_id": 6}, "answers.json: no question_id 6 among 1 records"),
         ({"answers": [{"question_id": 5}]}, "answers.json: [0]: missing key 'text'"),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_bad_record_is_named(tmp_path: Path, changes: Any, message: str) -> No
 
 def test_an_answer_file_that_answers_twice_is_refused(tmp_path: Path) -> None:
     source = _files(tmp_path, answers=[{"question_id": 5, "text": "A"}, {"question_id": 5, "text": "B"}])
-    with pytest.raises(DataError, match=r"answers\.json: \[1\]: question_id 5 is answered in \[0\] too"):
+    with pytest.raises(DataError, match=r"answers\.json: \[1\]: question_id 5 is that of record 0 too"):
         source[0]
 
 
