@@ -14,9 +14,12 @@ from datamodules.formats.llava_instruct import LlavaInstruct
 from datamodules.formats.lv_vis import LvVis
 from datamodules.formats.mdetr_refexp import MdetrRefexp
 from datamodules.formats.mevis import Mevis
+from datamodules.formats.osprey_categories import OspreyCategories
 from datamodules.formats.osprey_conversations import OspreyConversations
 from datamodules.formats.osprey_questions import OspreyQuestions
+from datamodules.formats.point_qa import PointQa
 from datamodules.formats.pope import Pope
+from datamodules.formats.ref_l4 import RefL4
 from datamodules.formats.ref_youtube_vos import RefYoutubeVos
 from datamodules.formats.refcocog import RefCoco, RefCocog
 from datamodules.formats.region_jsonl import RegionJsonl
@@ -27,6 +30,7 @@ from datamodules.formats.vid_stg import VidStg
 from datamodules.formats.videorefer_bench_d import VideoReferBenchD
 from datamodules.formats.videorefer_bench_q import VideoReferBenchQ
 from datamodules.formats.videorefer_instruct import VideoReferInstruct
+from datamodules.formats.visual7w import Visual7W
 from datamodules.formats.visual_genome import VisualGenomeRegions
 
 __all__ = [
@@ -44,11 +48,14 @@ __all__ = [
     "LvVis",
     "MdetrRefexp",
     "Mevis",
+    "OspreyCategories",
     "OspreyConversations",
     "OspreyQuestions",
+    "PointQa",
     "Pope",
     "RefCoco",
     "RefCocog",
+    "RefL4",
     "RefYoutubeVos",
     "RegionJsonl",
     "Revos",
@@ -58,5 +65,6 @@ __all__ = [
     "VideoReferBenchD",
     "VideoReferBenchQ",
     "VideoReferInstruct",
+    "Visual7W",
     "VisualGenomeRegions",
 ]
