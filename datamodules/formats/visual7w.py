@@ -90,7 +90,7 @@ class Visual7W(RecordSource):
         return lettered(sample) if self.answering == "letter" else sample
 
     def _asked(self, record: Any) -> bool:
-        return member(mapping(record, "record"), "split") == self.split
+        return bool(member(mapping(record, "record"), "split") == self.split)
 
     def _box(self, name: int) -> Box:
         ids, boxes = self._boxes

@@ -367,10 +367,16 @@ def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in files.items():
-            (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
+        write_tokenizer(files, Path(folder))
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     return tokenizer
+
+
+def write_tokenizer(files: Mapping[str, str], folder: Path) -> None:
+    """Puts what `tokenizer_files` told into a folder, from which transformers reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / Path(name).name).write_text(text, encoding="utf-8")
 
 
 def architecture_json(config: PreTrainedConfig) -> str:
