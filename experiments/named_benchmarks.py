@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +62,9 @@ class NamedBenchmark(NamedTuple):
     needs: Mapping[str, str]
 
 
-def benchmarks() -> dict[str, NamedBenchmark]:
-    """All that are shipped, by name."""
+@cache
+def benchmarks() -> Mapping[str, NamedBenchmark]:
+    """All that are shipped, by name; their files are read once."""
     found = (_read(path) for path in sorted(TABLES.glob("*.yaml")))
     return {benchmark.name: benchmark for benchmark in sorted(filter(None, found))}
 

@@ -121,14 +121,14 @@ def _trained(checkpoint: Path, folder: Path) -> list[str]:
     """The options of a checkpoint's model, which are kept in the run's folder."""
     import yaml
 
+    from datamodules.files import write_text
     from lightning_modules.checkpoints.configuration import model_configuration
 
     if not checkpoint.exists():
         raise DataError(f"--ckpt_path {checkpoint}: there is no such file")
     configuration: dict[str, Any] = {"model": model_configuration(checkpoint, folder)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    return [f"--config={folder / 'model.yaml'}", f"--ckpt_path={checkpoint}"]
+    described = write_text(folder / "model.yaml", yaml.safe_dump(configuration))  # by every rank, as it is read by each
+    return [f"--config={described}", f"--ckpt_path={checkpoint}"]
 
 
 def _base(name: str, encoder: str) -> list[str]:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from datamodules.batching.visual_processor import setting_names
 from datamodules.errors import DataError
+from datamodules.files import write_text
 from datamodules.prompting.conversation import REGION_TOKEN
 from lightning_modules.bases import family_of
 from lightning_modules.bases.architecture_names import check_names
@@ -373,10 +374,9 @@ def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
 
 
 def write_tokenizer(files: Mapping[str, str], folder: Path) -> None:
-    """Puts what `tokenizer_files` told into a folder, from which transformers reads it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Puts what `tokenizer_files` told into a folder, from which transformers reads it; every rank may at once."""
     for name, text in files.items():
-        (folder / Path(name).name).write_text(text, encoding="utf-8")
+        write_text(folder / Path(name).name, text)
 
 
 def architecture_json(config: PreTrainedConfig) -> str:
