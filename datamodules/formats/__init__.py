@@ -10,6 +10,7 @@ from datamodules.formats.coco_instances import CocoInstances
 from datamodules.formats.elysium_track import ElysiumTrack
 from datamodules.formats.grit_captions import GritCaptions
 from datamodules.formats.hc_stvg import HcStvg
+from datamodules.formats.hc_stvg_masks import HcStvgMasks
 from datamodules.formats.llava_instruct import LlavaInstruct
 from datamodules.formats.lv_vis import LvVis
 from datamodules.formats.mdetr_refexp import MdetrRefexp
@@ -44,6 +45,7 @@ __all__ = [
     "ElysiumTrack",
     "GritCaptions",
     "HcStvg",
+    "HcStvgMasks",
     "LlavaInstruct",
     "LvVis",
     "MdetrRefexp",

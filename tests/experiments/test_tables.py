@@ -19,6 +19,7 @@ from test_coco_instances import write_coco
 from test_elysium_track import write_elysium_track
 from test_grit_captions import write_grit_captions
 from test_hc_stvg import write_hc_stvg
+from test_hc_stvg_masks import write_hc_stvg_masks
 from test_osprey_categories import write_osprey_categories
 from test_point_qa import write_point_qa
 from test_pope import write_pope
@@ -122,7 +123,8 @@ EXPECTED = {
     "elysium": Table(
         (lambda root: write_elysium_track(root, name="ElysiumTrack-val500.json"),), {"caption/meteor": 12}
     ),
-    "hc_stvg": Table((write_hc_stvg,), {f"caption/{name}": 9 for name in ("meteor", "cider", "bleu_4", "rouge_l")}),
+    "hc_stvg": Table((write_hc_stvg_masks,), {f"caption/{name}": 3 for name in (*CAPTIONS, "bleu_4", "rouge_l")}),
+    "hc_stvg_boxes": Table((write_hc_stvg,), {f"caption/{name}": 9 for name in (*CAPTIONS, "bleu_4", "rouge_l")}),
     "lvis": Table((write_osprey_categories,), {"classify/similarity": 9, "classify/semantic_iou": 9}),
     "paco": Table(
         (lambda root: write_osprey_categories(root, "paco"),),
