@@ -85,7 +85,7 @@ def write_nine_popes(root: Path) -> None:
 
 
 CAPTIONS = ("meteor", "cider")
-REFCOCO = [f"{name}_{split}" for name in ("refcoco", "refcoco+") for split in ("val", "testA", "testB")]
+REFCOCO = [f"{name}_{split}" for name in ("refcoco", "refcoco_plus") for split in ("val", "testA", "testB")]
 REFCOCO += ["refcocog_val", "refcocog_test"]
 KINDS = ("random", "popular", "adversarial")
 EXPECTED = {
@@ -202,6 +202,24 @@ def test_a_table_runs(name: str, tmp_path: Path, checkpoint: Path, monkeypatch: 
     assert published - set(scored) <= {
         f"choice/{kind}/accuracy" for kind in ("reasoning questions", "future predictions")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", ["text", "drawn"])
+def test_a_base_alone_runs(shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a checkpoint, on the weights that the base was published with."""
+    monkeypatch.chdir(ROOT)
+    write_coco_val(tmp_path / "data")
+    cli.main([
+        "benchmark", "coco_classification", f"--root={tmp_path / 'data'}",
+        "--base-model-only", shown, "--base=experiments/models/shapes", "--model.prompt=plain",
+        f"--run.root={tmp_path}", "--run.pictures=1", "--data.num_workers=0", "--trainer.accelerator=cpu",
+    ])  # fmt: skip
+    folder = tmp_path / "benchmark-coco_classification" / f"shapes-{shown}"
+    assert read_results(folder)["classify/accuracy"]["n"] == 8
+    assert json.loads((folder / "results.json").read_text())["checkpoint"] is None
+    asked = json.loads((folder / "predictions.jsonl").read_text().splitlines()[0])["prompt"]
+    assert ("[" in asked) == (shown == "text")
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
