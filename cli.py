@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "what a run takes on so many GPUs, measured without its weights",
     "export": "write a checkpoint as safetensors that transformers opens too",
     "shard": "write any configured source into shards, to stream from anywhere",
+    "benchmark": "the number of a published benchmark, by its name",
     "score": "score saved predictions without a model",
     "judge": "score saved answers by a judge model",
     "compare": "compare settings over their seeds, with intervals",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -20,6 +21,9 @@ from datamodules.source import RegionSource
 from datamodules.types import PromptedFrames
 
 Sources = Mapping[str, RegionSource]
+
+# What no key of an MLflow tag holds: a name with it would fail behind a whole test.
+UNLOGGED = r"[^\w./: -]"
 
 
 class ReadsRegions(Protocol):
@@ -91,6 +95,9 @@ class RegionDataModule(LightningDataModule):
         self.sources["predict"] = predict or self.sources["test"]
         if weights is not None and set(weights) != set(self.sources["train"]):
             raise DataError(f"weights name {sorted(weights)}, the training sources are {sorted(self.sources['train'])}")
+        for name in {name for sources in self.sources.values() for name in sources}:
+            if re.search(UNLOGGED, name, re.ASCII):
+                raise DataError(f"source {name!r}: letters, digits and any of '_', '-', '.', ':', '/', ' ' name a source")
         self.weights = weights
         self.epoch_size = epoch_size
         self.batch_size = batch_size

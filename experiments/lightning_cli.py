@@ -18,7 +18,7 @@ from datamodules.errors import DataError, at_least
 from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.config.interpolation import interpolated
-from experiments.config.options import RUN, VARS
+from experiments.config.options import BENCHMARK, RUN, VARS
 from experiments.config.run_parser import RunParser
 from experiments.opening import Opening
 from experiments.progress import Progress
@@ -33,6 +33,7 @@ from experiments.tracking.run_record import RunRecord
 from experiments.tracking.run_tags import command_tag, place, run_tags
 from experiments.tracking.training_run import check_not_lost, training_run
 from lightning_modules.checkpoints.files import WholeCheckpointIO, recover
+from lightning_modules.checkpoints.reading import AnyCheckpointIO
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
 
@@ -58,7 +59,8 @@ class RegionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`run` says where results go; a value that two classes need is written once."""
-        for name, option in {**{f"run.{name}": option for name, option in RUN.items()}, "vars": VARS}.items():
+        own = {**{f"run.{name}": option for name, option in RUN.items()}, "vars": VARS, "benchmark": BENCHMARK}
+        for name, option in own.items():
             parser.add_argument(f"--{name}", **option._asdict())
         # one file says how a benchmark is answered and who judges the answers
         parser.add_argument("--judge", type=dict[str, Any] | None, default=None, help="Of the command judge; ignored.")
@@ -119,7 +121,7 @@ class RegionCLI(LightningCLI):
         ]
         made = super().instantiate_trainer(**kwargs)
         if not isinstance(made.strategy, FullySharded):
-            made.strategy.checkpoint_io = WholeCheckpointIO()
+            made.strategy.checkpoint_io = WholeCheckpointIO() if self.subcommand == "fit" else AnyCheckpointIO()
         return made
 
     def _progress(self) -> list[Progress]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from metrics.evaluation import Evaluation
     from metrics.guide import GuideTracking
     from metrics.multiple_choice import MultipleChoice
+    from metrics.open_vocabulary import OpenVocabulary
     from metrics.pope import Pope
     from metrics.predictions import Prediction, PredictionMetric, Score, by_group
     from metrics.referring import Referring
@@ -25,6 +26,7 @@ __all__ = [
     "ExactMatch",
     "GuideTracking",
     "MultipleChoice",
+    "OpenVocabulary",
     "Pope",
     "Prediction",
     "PredictionMetric",
@@ -46,6 +48,7 @@ _ROOMS = {
     "ExactMatch": "accuracy",
     "GuideTracking": "guide",
     "MultipleChoice": "multiple_choice",
+    "OpenVocabulary": "open_vocabulary",
     "Pope": "pope",
     "Prediction": "predictions",
     "PredictionMetric": "predictions",

@@ -44,6 +44,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         'records with "model_output", "answer", "type"',
     ),
     "multiple_choice": Benchmark("MultipleChoice"),
+    "open_vocabulary": Benchmark("OpenVocabulary"),
     "pope": Benchmark("Pope", {}, "pope", "one each", "answers and questions; several pairs if wanted"),
     "referring": Benchmark("Referring"),
     "region_classification": Benchmark("RegionClassification"),

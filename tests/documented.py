@@ -1,4 +1,4 @@
-"""The commands of README and of the configurations' headers; those that train with the devices that they are for."""
+"""The commands of README and of the configurations' headers: trainings with the devices they are for, benchmarks."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ def _commands(file: Path) -> Iterator[Documented]:
                 named = re.findall(r"([\d.]+) GiB", paragraph[: found.start()])
                 memory = float(named[-1]) if named else USUAL
                 yield Documented(str(file.relative_to(ROOT)), tuple(options), _devices(found["launch"]), memory)
+
+
+def documented_benchmarks() -> list[tuple[str, ...]]:
+    """The options of every `cli.py benchmark` in README, that of experiments and the tables' headers."""
+    files = [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments/tables").glob("*.yaml"))]
+    texts = [found for file in files for found in re.findall(r"cli\.py benchmark ([^`\n#]+)", file.read_text())]
+    return [tuple(shlex.split(text)) for text in texts]
 
 
 def _paragraphs(file: Path) -> list[str]:

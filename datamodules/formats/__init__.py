@@ -13,14 +13,18 @@ from datamodules.formats.ferret_bench import FerretBench
 from datamodules.formats.gar_bench import GarBenchCaption, GarBenchVqa
 from datamodules.formats.grit_captions import GritCaptions
 from datamodules.formats.hc_stvg import HcStvg
+from datamodules.formats.hc_stvg_masks import HcStvgMasks
 from datamodules.formats.llava_instruct import LlavaInstruct
 from datamodules.formats.lv_vis import LvVis
 from datamodules.formats.mdetr_refexp import MdetrRefexp
 from datamodules.formats.mdvp_bench import MdvpBench
 from datamodules.formats.mevis import Mevis
+from datamodules.formats.osprey_categories import OspreyCategories
 from datamodules.formats.osprey_conversations import OspreyConversations
 from datamodules.formats.osprey_questions import OspreyQuestions
+from datamodules.formats.point_qa import PointQa
 from datamodules.formats.pope import Pope
+from datamodules.formats.ref_l4 import RefL4
 from datamodules.formats.ref_youtube_vos import RefYoutubeVos
 from datamodules.formats.refcocog import RefCoco, RefCocog
 from datamodules.formats.region_jsonl import RegionJsonl
@@ -32,6 +36,7 @@ from datamodules.formats.videorefer_bench_d import VideoReferBenchD
 from datamodules.formats.videorefer_bench_q import VideoReferBenchQ
 from datamodules.formats.videorefer_instruct import VideoReferInstruct
 from datamodules.formats.vip_bench import VipBench
+from datamodules.formats.visual7w import Visual7W
 from datamodules.formats.visual_genome import VisualGenomeRegions
 
 __all__ = [
@@ -49,16 +54,20 @@ __all__ = [
     "GarBenchVqa",
     "GritCaptions",
     "HcStvg",
+    "HcStvgMasks",
     "LlavaInstruct",
     "LvVis",
     "MdetrRefexp",
     "MdvpBench",
     "Mevis",
+    "OspreyCategories",
     "OspreyConversations",
     "OspreyQuestions",
+    "PointQa",
     "Pope",
     "RefCoco",
     "RefCocog",
+    "RefL4",
     "RefYoutubeVos",
     "RegionJsonl",
     "Revos",
@@ -69,5 +78,6 @@ __all__ = [
     "VideoReferBenchQ",
     "VideoReferInstruct",
     "VipBench",
+    "Visual7W",
     "VisualGenomeRegions",
 ]

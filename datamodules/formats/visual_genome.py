@@ -18,6 +18,7 @@ them for those who have merged the two. An image without regions has no sample.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ from datamodules.reading.records import RecordSource
 from datamodules.types import Frames, Region, RegionSample, Turn
 
 _logger = logging.getLogger(__name__)
-_FOLDERS = ("VG_100K", "VG_100K_2")
+FOLDERS = ("VG_100K", "VG_100K_2")
+"""The two that its pictures are downloaded as."""
 
 
 class VisualGenomeRegions(RecordSource):
@@ -114,16 +116,16 @@ class VisualGenomeRegions(RecordSource):
         return table[np.argsort(table[:, 0], kind="stable")]
 
 
-def find_picture(folder: Path, name: str) -> Path:
-    """The picture in `folder`, or in one of the two folders below it that Visual Genome is downloaded as.
+def find_picture(folder: Path, name: str, parts: Sequence[str] = FOLDERS) -> Path:
+    """The picture in `folder`, or in one of its parts: the two folders that Visual Genome is downloaded as.
 
     Raises:
         DataError: It is in none of them.
     """
-    for path in (folder / name, *(folder / part / name for part in _FOLDERS)):
+    for path in (folder / name, *(folder / part / name for part in parts)):
         if _is_file(path):
             return path
-    raise DataError(f"{name} is neither in {folder} nor in its {', '.join(_FOLDERS)}")
+    raise DataError(f"{name} is neither in {folder} nor in its {', '.join(parts)}")
 
 
 class _Index(NamedTuple):

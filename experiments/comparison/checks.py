@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from datamodules.errors import DataError
-from experiments.comparison.runs import Run
+from experiments.comparison.runs import UNTRAINED, Run
 from experiments.comparison.samples import Judged
 
 _ASKED = ("task", "group", "references", "options", "label")
@@ -24,19 +24,22 @@ def check_alike(metric: str, runs: Sequence[Run], protocol_varies: bool = False)
         DataError: Two runs differ; it names both, and both values.
     """
     first = runs[0]
+    # nobody has chosen a checkpoint of a base as it was published
+    trained = next((run for run in runs if run.checkpoint != UNTRAINED), first)
     # of each setting, or of all
     held_against: dict[str | None, Run] = {}
     for run in runs:
         same = held_against.setdefault(run.setting if protocol_varies else None, run)
         pairs = {
             "split": (first.split, run.split),
-            "checkpoint": (first.checkpoint, run.checkpoint),
+            "checkpoint": ((run if run.checkpoint == UNTRAINED else trained).checkpoint, run.checkpoint),
             "protocol": (same.scores[metric].protocol, run.scores[metric].protocol),
             "n": (first.scores[metric].n, run.scores[metric].n),
         }
         for what, (one, other) in pairs.items():
             if one != other:
-                raise _refusal(metric, same if what == "protocol" else first, run, f"{what} {one!r} and {other!r}")
+                holder = {"protocol": same, "checkpoint": trained}.get(what, first)
+                raise _refusal(metric, holder, run, f"{what} {one!r} and {other!r}")
 
 
 def check_same_samples(metric: str, judged: Sequence[Judged]) -> None:

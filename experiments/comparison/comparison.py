@@ -13,6 +13,7 @@ from experiments.comparison.checks import check_alike, check_same_samples, share
 from experiments.comparison.runs import Gathered, Run, point_name
 from experiments.comparison.samples import Judged, judge
 from experiments.comparison.statistics import Interval, Spread, over_seeds, percentile_interval, resampled
+from experiments.named_benchmarks import Published
 from experiments.sweeps.specification import Paper
 
 
@@ -73,6 +74,7 @@ class Comparison:
         no_samples: Why there is no bootstrap over samples; empty where there is one.
         resamples: How often clusters were drawn.
         seed: Of the draw.
+        published: What others have published by this metric, if the runs are of a named benchmark.
     """
 
     metric: str
@@ -88,6 +90,7 @@ class Comparison:
     no_samples: str
     resamples: int
     seed: int
+    published: tuple[Published, ...] = ()
 
 
 def compare(
@@ -164,6 +167,7 @@ def _compared(
         no_samples,
         resamples,
         seed,
+        tuple(row for row in first.published if metric in row.values),
     )
 
 

@@ -14,12 +14,15 @@ import yaml
 from datamodules.errors import DataError
 from datamodules.reading import fields
 from datamodules.reading.records import located
+from experiments.named_benchmarks import SECTION, Published, published_rows
 from experiments.run_files import CONFIGURATION, configuration_of, predictions_of, results_of
 from experiments.sweeps.specification import Paper
 from metrics.predictions import Score
 
 COMMANDS = {"test": "test", "val": "validate"}
 """Split -> the command that scores it."""
+UNTRAINED = "none"
+"""The kind of checkpoint of a run without one: a base as it was published."""
 _SEEDED = re.compile(r"(?P<setting>.+?)[-_, ]?seed=?(?P<seed>\d+)")
 
 
@@ -38,6 +41,7 @@ class Run:
         evaluation: What the configuration says of its metrics, as class path and arguments; None for the default.
         commit: Of git, if known, and whether files differed from it.
         costs: Name, as `fit_seconds` -> value, as far as known.
+        published: What others have published on the benchmark that it was scored on, if it was a named one.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Run:
     evaluation: Mapping[str, Any] | None = None
     commit: str | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +122,12 @@ def read_run(
         configured_seed if seed is None and type(configured_seed) is int else seed,
         folder / predictions_of(command),
         scored,
-        "none" if checkpoint is None else re.sub(r"\d+", "N", Path(checkpoint).name),
+        UNTRAINED if checkpoint is None else re.sub(r"\d+", "N", Path(checkpoint).name),
         scores,
         model.get("evaluation"),
         commit,
         costs or {},
+        published_rows(configuration.get(SECTION) or {}),
     )
 
 

@@ -35,6 +35,9 @@ def grid(comparison: Comparison) -> Grid:
         ]
         for row in comparison.rows
     ]
+    for row in comparison.published:
+        theirs = {"setting": row.model, "mean": f"{row.values[comparison.metric]:.4f}"}
+        lines.append([theirs.get(title, "") for title in titles])
     filled = [number for number in range(len(titles)) if any(line[number] for line in lines)]
     return Grid(
         tuple(titles[number] for number in filled),
@@ -81,8 +84,15 @@ def notes(comparison: Comparison) -> list[str]:
         bootstrap,
         *([] if comparison.base in shown else [f"no differences: the base {comparison.base!r} has no finished run"]),
         *(f"not in the table: {point}: {why}" for point, why in comparison.absent.items()),
+        *(f"published, not measured here: {source}: {', '.join(models)}" for source, models in _sources(comparison)),
         *(f"in the paper only: {setting}: {value:g}" for setting, value in paper.items() if setting not in shown),
     ]
+
+
+def _sources(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Paper and table, and the models that it tells of."""
+    sources = dict.fromkeys(row.source for row in comparison.published)
+    return [(source, [row.model for row in comparison.published if row.source == source]) for source in sources]
 
 
 def _resampled(comparison: Comparison) -> str:
@@ -117,7 +127,11 @@ def _section(comparison: Comparison) -> str:
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:
     """All comparisons as numbers in full, a line a metric and setting; empty where there is no number."""
-    records = [_record(comparison, row) for comparison in comparisons for row in comparison.rows]
+    records = [
+        record
+        for comparison in comparisons
+        for record in [*(_record(comparison, row) for row in comparison.rows), *_published(comparison)]
+    ]
     names = dict.fromkeys(name for record in records for name in record)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(names), lineterminator="\n")
@@ -146,6 +160,18 @@ def _record(comparison: Comparison, row: Row) -> Mapping[str, object]:
         "paper": row.paper,
         **{f"cost/{name}": value for name, value in row.costs.items()},
     }
+
+
+def _published(comparison: Comparison) -> list[Mapping[str, object]]:
+    return [
+        {
+            "metric": comparison.metric,
+            "setting": row.model,
+            "mean": row.values[comparison.metric],
+            "source": row.source,
+        }
+        for row in comparison.published
+    ]
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

@@ -35,6 +35,7 @@ RUN: Mapping[str, Option] = {
 }
 """`--run...`: where results go."""
 VARS = Option(dict[str, Any], {}, "Values that the configuration uses as ${vars.NAME}.")
+BENCHMARK = Option(dict[str, Any], {}, "Of a published benchmark: title, files that it needs, published numbers.")
 
 _PAGE = """\
 usage: python cli.py {command} --config FILE [--config FILE ...] [--OPTION VALUE ...]

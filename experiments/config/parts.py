@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile
 from datamodules.installation import COMMAND
 from experiments.config.run_parser import RunParser
 
-PARTS = ("model", "data", "trainer", "run", "mark", "regvid", "judge", "seed_everything", "ckpt_path")
+PARTS = ("model", "data", "trainer", "run", "mark", "regvid", "judge", "seed_everything", "ckpt_path", "benchmark")
 
 
 def part_parser(command: str, parts: Sequence[str]) -> RunParser:

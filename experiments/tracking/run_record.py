@@ -16,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from datamodules.files import write_text
 from datamodules.installation import written
+from experiments.named_benchmarks import SECTION
 from experiments.run_files import CONFIGURATION, of_command
 from experiments.tracking.data_fingerprint import describe_data
 from experiments.tracking.mlflow_runs import RUN_ID, RunLogger, log_artifact
@@ -76,7 +77,9 @@ class RunRecord(SaveConfigCallback):
         files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}
         for name, content in files.items():
             log_artifact(trainer, write_text(folder / of_command(name, command, "fit"), content))
-        parameters = {"command": command, **flat_parameters(yaml.safe_load(text))}
+        # what others have published is no parameter of the run
+        told = {name: part for name, part in yaml.safe_load(text).items() if name != SECTION}
+        parameters = {"command": command, **flat_parameters(told)}
         for logger in trainer.loggers:
             if logger not in tracked:
                 logger.log_hyperparams(parameters)

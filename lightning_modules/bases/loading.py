@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from datamodules.batching.visual_processor import setting_names
 from datamodules.errors import DataError
+from datamodules.files import write_text
 from datamodules.prompting.conversation import REGION_TOKEN
 from lightning_modules.bases import family_of
 from lightning_modules.bases.architecture_names import check_names
@@ -383,10 +384,15 @@ def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in files.items():
-            (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
+        write_tokenizer(files, Path(folder))
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     return tokenizer
+
+
+def write_tokenizer(files: Mapping[str, str], folder: Path) -> None:
+    """Puts what `tokenizer_files` told into a folder, from which transformers reads it; every rank may at once."""
+    for name, text in files.items():
+        write_text(folder / Path(name).name, text)
 
 
 def architecture_json(config: PreTrainedConfig) -> str:

@@ -63,13 +63,14 @@ def read_exported(folder: Path) -> Exported:
     Raises:
         DataError: Files are damaged, or the base's weights are missing, unexpected or of another shape.
     """
-    description = _read_description(folder)
-    origin = BaseModel(checkpoint=str(folder), dtype=_dtype(folder), vision=description["vision"])
+    description = read_description(folder)
+    origin = BaseModel(checkpoint=str(folder), dtype=dtype_of(folder), vision=description["vision"])
     tokenizer = load_tokenizer(origin)
     return Exported(description, origin, tokenizer, load_base(origin, tokenizer), _read_weights(folder))
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """What the folder says of its `RegionModule`, as `Exported.description`; `DataError` if it cannot be read."""
     try:
         description: dict[str, Any] = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -80,7 +81,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _dtype(folder: Path) -> str:
+def dtype_of(folder: Path) -> str:
+    """The data type of the base's weights."""
     return str(config_at(str(folder)).dtype or torch.float32).removeprefix("torch.")
 
 

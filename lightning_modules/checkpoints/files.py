@@ -31,8 +31,12 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No room on the disk, in one's share of it, or for a file of that size."""
 
 
-def read_file(path: str | Path) -> Any:
+def read_file(path: str | Path, mapped: bool = False) -> Any:
     """What a checkpoint file holds, on the CPU: values and tensors, never code.
+
+    Args:
+        path: The file.
+        mapped: Leave tensors on the disk until they are looked at.
 
     Raises:
         DataError: It is not there, damaged, or no such file.
@@ -40,7 +44,7 @@ def read_file(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise DataError(f"no checkpoint at {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
         # what torch refuses it tells how to run anyway; its reason stands behind that
         refused = re.search(r"WeightsUnpickler error:\s+(.+)", str(error))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from torch import nn
 
 from datamodules.errors import DataError
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.exported import read_exported
-from lightning_modules.checkpoints.files import is_exported, read_file
+from lightning_modules.checkpoints.files import WholeCheckpointIO, is_exported, read_file
 from lightning_modules.checkpoints.hub import fetched
 from lightning_modules.checkpoints.sharded import read_sharded
 from lightning_modules.checkpoints.weights import compare
@@ -37,3 +38,11 @@ def fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path | str) 
     """Gives a module the weights of the file at `path`; `DataError` if they are another model's."""
     compare(module.state_dict(), weights, str(path))
     module.load_state_dict(weights)
+
+
+class AnyCheckpointIO(WholeCheckpointIO):
+    """For an evaluation: reads whatever `read` does, what is sharded or exported too."""
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """What `read` says, and the version of Lightning, which an export does not have."""
+        return {"pytorch-lightning_version": lightning.__version__, **read(path)}

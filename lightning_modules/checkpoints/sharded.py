@@ -39,16 +39,25 @@ def read_sharded(path: Path) -> dict[str, Any]:
     weights = {
         name: torch.empty(stored.size, dtype=stored.properties.dtype) for name, stored in _stored_weights(path).items()
     }
+    rest = read_rest(path)
     try:
-        rest: dict[str, Any] = torch.load(path / REST, map_location="cpu", weights_only=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # on purpose
             load_shards({WEIGHTS.removesuffix("."): weights}, storage_reader=_Reader(path), no_dist=True)
     except CheckpointException as error:  # a shard is gone, cut off or damaged
         raise _unreadable(path, *(failure for failure, _ in error.failures.values())) from error
-    except Exception as error:  # so is the rest
+    except Exception as error:  # a damaged shard raises whatever its first bad byte leads to
         raise _unreadable(path, error) from error
     return {**rest, "state_dict": weights}
+
+
+def read_rest(path: Path) -> dict[str, Any]:
+    """What there is beside weights and the optimiser's state; `DataError` if it cannot be read."""
+    try:
+        rest: dict[str, Any] = torch.load(path / REST, map_location="cpu", weights_only=True)
+    except Exception as error:  # as a damaged table
+        raise _unreadable(path, error) from error
+    return rest
 
 
 def _stored_weights(path: Path) -> dict[str, metadata.TensorStorageMetadata]:

@@ -41,6 +41,17 @@ def test_another_kind_of_checkpoint(tmp_path: Path) -> None:
     assert message == f"{BOTH}checkpoint 'last.ckpt' and 'epoch=N-step=N.ckpt'"
 
 
+def test_a_base_as_it_was_published_has_no_checkpoint(tmp_path: Path) -> None:
+    """Nothing was chosen, so nothing differs; those that were trained are still held against each other."""
+    base, last, best = (
+        replace(run(tmp_path, name, 0, answers("0110")), checkpoint=checkpoint)
+        for name, checkpoint in (("base", "none"), ("last", "last.ckpt"), ("best", "best.ckpt"))
+    )
+    assert len(compare(gathered(base, last))[0].rows) == len(compare(gathered(last, base))[0].rows) == 2
+    with pytest.raises(DataError, match=r"'last-seed0' and 'best-seed0' cannot .* 'last.ckpt' and 'best.ckpt'$"):
+        compare(gathered(base, last, best))
+
+
 def test_another_number_of_samples(tmp_path: Path) -> None:
     assert refused(tmp_path, lambda items: items[:3]) == f"{BOTH}n 4 and 3"
 

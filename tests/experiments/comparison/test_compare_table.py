@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from compared_runs import METRIC, answers, gathered, run, sharing
 from PIL import Image
 from rich.console import Console
 
 from experiments.comparison.comparison import Comparison, compare
 from experiments.comparison.plot import draw
-from experiments.comparison.table import as_csv, as_markdown, grid, terminal_table
+from experiments.comparison.runs import read_run
+from experiments.comparison.table import as_csv, as_markdown, grid, notes, terminal_table
+from experiments.named_benchmarks import Published
 from experiments.sweeps.specification import Paper
 from experiments.visualize.pictures import save
 
@@ -135,3 +138,25 @@ def test_plot_is_drawn(compared: Comparison, tmp_path: Path) -> None:
         pixels = np.asarray(picture.convert("L"))
     halves = np.array_split(pixels, 2)
     assert all(0.01 < (half < 200).mean() < 0.5 for half in halves)
+
+
+def test_published_numbers_stand_among_ours(tmp_path: Path) -> None:
+    """Those of the benchmark's file, as the run's configuration has kept them, by the metric compared alone."""
+    ours = run(tmp_path, "ours", 0, answers("0110"))
+    path = tmp_path / "ours-seed0" / "config.yaml"
+    table = {"source": "A paper, Table 1", "metrics": [METRIC, "other"], "rows": {"One": [75, 1], "Two": [None, 2]}}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "benchmark": {"published": [table]}}))
+    read = read_run(path.parent, ours.name, ours.setting, 0)
+    one = Published("One", "A paper, Table 1", {METRIC: 0.75, "other": 0.01})
+    assert read.published == (one, Published("Two", "A paper, Table 1", {"other": 0.02}))
+    [comparison] = compare(gathered(read))
+    assert comparison.published == (one,)
+    cells = grid(comparison)
+    shown = [dict(zip(cells.titles, row, strict=True)) for row in cells.rows]
+    assert [(row["setting"], row["mean"], row["seeds"]) for row in shown] == [
+        ("ours", "0.5000", "1"),
+        ("One", "0.7500", ""),
+    ]
+    assert "published, not measured here: A paper, Table 1: One" in notes(comparison)
+    [_, theirs] = csv.DictReader(io.StringIO(as_csv([comparison])))
+    assert (theirs["setting"], theirs["mean"], theirs["source"]) == ("One", "0.75", "A paper, Table 1")
