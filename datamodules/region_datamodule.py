@@ -97,7 +97,9 @@ class RegionDataModule(LightningDataModule):
             raise DataError(f"weights name {sorted(weights)}, the training sources are {sorted(self.sources['train'])}")
         for name in {name for sources in self.sources.values() for name in sources}:
             if re.search(UNLOGGED, name, re.ASCII):
-                raise DataError(f"source {name!r}: letters, digits and any of '_', '-', '.', ':', '/', ' ' name a source")
+                raise DataError(
+                    f"source {name!r}: letters, digits and any of '_', '-', '.', ':', '/', ' ' name a source"
+                )
         self.weights = weights
         self.epoch_size = epoch_size
         self.batch_size = batch_size

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules.errors import DataError
+from datamodules.installation import PREFIX
 from lightning_modules.bases.loading import vision_settings
 from lightning_modules.bases.standalone import modeling_token_mark, processing_token_mark
 from lightning_modules.bases.standalone.processing_token_mark import VISION, TokenMarkProcessor
@@ -35,9 +36,8 @@ def check_standalone(module: RegionModule) -> None:
         raise DataError(f"transformers alone is told of regions by TokenMark, not by {class_path(encoder)}; {alone}")
     if base not in VISION:
         raise DataError(f"transformers alone is told of regions on {', '.join(VISION)}, not on {base}; {alone}")
-    changed = [
-        name for name in ANSWERING if not getattr(type(module), name).__module__.startswith("lightning_modules.")
-    ]
+    ours = f"{PREFIX}lightning_modules."
+    changed = [name for name in ANSWERING if not getattr(type(module), name).__module__.startswith(ours)]
     if changed:
         raise DataError(f"{class_path(type(module))} has its own {changed[0]}, which transformers has not; {alone}")
 
