@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from multiprocessing.process import BaseProcess
@@ -12,12 +11,11 @@ import pytest
 
 import cli
 from experiments.rehearsal.server import RehearsalServer
+from processes import start
 from rehearsals import journalled, made, models, options_of, run, sent, shapes_folder
 
 LIES = 0.3
 CONCURRENCY = 4
-PRELOADED = ["cli", "experiments.commands.regvid", "datamodules.regvid.run", "datamodules.regvid.openai_model"]
-PRELOADED += ["datamodules.region_datamodule", "datamodules.shapes", "experiments.config.parts", "openai"]
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +36,13 @@ def test_a_killed_run_ends_in_the_same_files(kills: int, shapes: Path, tmp_path:
         options = options_of(server.base_url, folder, shapes, f"--regvid.concurrency={CONCURRENCY}")
         for kill in range(kills):
             # the last one comes before the last call, as far as calls that are made again allow to tell
-            process = started(options)
+            process = start(cli.main, options)
             wait_for(server, process, len(server.exchanges) + dice.randint(0, calls // kills - 1))
             time.sleep(dice.uniform(0, 0.04))
             assert process.is_alive(), f"ended before kill {kill}"
             process.kill()
             process.join()
-        process = started(options)
+        process = start(cli.main, options)
         process.join()
         assert process.exitcode == 0
     assert made(folder) == calm
@@ -60,15 +58,6 @@ def test_a_killed_run_ends_in_the_same_files(kills: int, shapes: Path, tmp_path:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def started(options: list[str]) -> BaseProcess:
-    """The command in a process of its own, forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=cli.main, args=(options,))
-    process.start()
-    return process
 
 
 def wait_for(server: RehearsalServer, process: BaseProcess, calls: int) -> None:
