@@ -42,7 +42,7 @@ from lightning_modules.region_module import RegionModule
 def module(tmp_path_factory: pytest.TempPathFactory) -> RegionModule:
     """Its marks are so large that it matters which region is meant."""
     marks = TokenMark(num_marks=8, mark_dim=8, scale=30.0)
-    return tiny_module(tmp_path_factory.mktemp("module"), max_new_tokens=9, region_encoder=marks).eval()
+    return tiny_module(tmp_path_factory.mktemp("module"), max_new_tokens=5, region_encoder=marks).eval()
 
 
 @pytest.fixture(scope="module")
@@ -369,17 +369,17 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def test_what_has_come_while_the_model_runs_is_one_batch(module: RegionModule, client: TestClient, gate: Gate) -> None:
     """Each gets its own answer, the one that it gets alone; what cannot be answered takes no other with it."""
-    asked = [asking(image(), regions({"box": BOX}), text(f"{'so ' * (number % 3)}{QUESTION}")) for number in range(4)]
-    with ThreadPoolExecutor(5) as pool:
+    asked = [asking(image(), regions({"box": BOX}), text(f"{'so ' * (number % 3)}{QUESTION}")) for number in range(3)]
+    with ThreadPoolExecutor(4) as pool:
         first = pool.submit(answer, client, asked[0])
         assert gate.reached.wait(300)
         others = [pool.submit(answer, client, one) for one in asked[1:]]
         bad = pool.submit(error, client, 400, json=asking(image(), regions(*[{"box": BOX}] * 9), text("<region0>?")))
-        wait_until(lambda: client.get("/health").json()["waiting"] == 4)
+        wait_until(lambda: client.get("/health").json()["waiting"] == 3)
         gate.open.set()
         answers = [first.result(), *[one.result() for one in others]]
         assert "9 regions" in bad.result()["message"]
-    assert gate.sizes == [1, 4, *[1] * 4]
+    assert gate.sizes == [1, 3, *[1] * 3]
     assert answers == [answer(client, one) for one in asked]
 
 
