@@ -62,13 +62,13 @@ class Exchange:
             self._said = self.service.ask(asked, processed, self._tell, lambda: self._tell(None), self._tell)
             async with self._watched():
                 # what cannot be answered has a status of its own, which a stream that has begun has not
-                first = await self._next()
-                if not asked.stream:
-                    while first is not None:
-                        first = await self._next()
-                    return JSONResponse(self._said.whole)
+                piece = await self._next()
+                while piece is not None and not asked.stream:
+                    piece = await self._next()
+            if not asked.stream:
+                return JSONResponse(self._said.whole)
             streams = True
-            return _EventStream(self, self._chunks(self._said, first, asked.usage))
+            return _EventStream(self, self._chunks(self._said, piece, asked.usage))
         except TimeoutError:
             raise self._late() from None
         except Exception as error:
@@ -111,12 +111,12 @@ class Exchange:
             pass
         self._events.put_nowait(ClientDisconnect())
 
-    async def _chunks(self, said: ChatAnswer, event: str | None, usage: bool) -> AsyncIterator[str]:
+    async def _chunks(self, said: ChatAnswer, piece: str | None, usage: bool) -> AsyncIterator[str]:
         yield said.first
         try:
-            while event is not None:
-                yield said.chunk(event)
-                event = await self._next()
+            while piece is not None:
+                yield said.chunk(piece)
+                piece = await self._next()
         except ApiError as error:
             yield failed(error.body)
             return

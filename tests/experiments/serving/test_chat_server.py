@@ -42,7 +42,7 @@ from lightning_modules.region_module import RegionModule
 def module(tmp_path_factory: pytest.TempPathFactory) -> RegionModule:
     """Its marks are so large that it matters which region is meant."""
     marks = TokenMark(num_marks=8, mark_dim=8, scale=30.0)
-    return tiny_module(tmp_path_factory.mktemp("module"), max_new_tokens=9, region_encoder=marks).eval()
+    return tiny_module(tmp_path_factory.mktemp("module"), max_new_tokens=5, region_encoder=marks).eval()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ class Gate:
         if self.says is not None:
             answers[0].hear(self.says)
         self.reached.set()
-        assert self.open.wait(60)
+        assert self.open.wait(300)
         answer_all(module, asked, answers)
 
 
@@ -360,7 +360,7 @@ def test_images_are_fetched_from_hosts_that_were_allowed_alone(
 
 def wait_until(true: Callable[[], bool]) -> None:
     waiting = threading.Event()
-    for _ in range(1200):
+    for _ in range(6000):
         if true():
             return
         waiting.wait(0.05)
@@ -369,30 +369,38 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def test_what_has_come_while_the_model_runs_is_one_batch(module: RegionModule, client: TestClient, gate: Gate) -> None:
     """Each gets its own answer, the one that it gets alone; what cannot be answered takes no other with it."""
-    asked = [asking(image(), regions({"box": BOX}), text(f"{'so ' * (number % 3)}{QUESTION}")) for number in range(4)]
-    with ThreadPoolExecutor(5) as pool:
+    asked = [asking(image(), regions({"box": BOX}), text(f"{'so ' * (number % 3)}{QUESTION}")) for number in range(3)]
+    with ThreadPoolExecutor(4) as pool:
         first = pool.submit(answer, client, asked[0])
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(300)
         others = [pool.submit(answer, client, one) for one in asked[1:]]
         bad = pool.submit(error, client, 400, json=asking(image(), regions(*[{"box": BOX}] * 9), text("<region0>?")))
-        wait_until(lambda: client.get("/health").json()["waiting"] == 4)
+        wait_until(lambda: client.get("/health").json()["waiting"] == 3)
         gate.open.set()
         answers = [first.result(), *[one.result() for one in others]]
         assert "9 regions" in bad.result()["message"]
-    assert gate.sizes == [1, 4, *[1] * 4]
+    assert gate.sizes == [1, 3, *[1] * 3]
     assert answers == [answer(client, one) for one in asked]
 
 
-def test_a_full_or_slow_server_says_so(module: RegionModule, gate: Gate) -> None:
-    limits = Limits(requests=2, seconds=1.5)
-    with served(module, limits=limits) as client, ThreadPoolExecutor(3) as pool:
-        slow = [pool.submit(error, client, 504, json=asking(stream=stream)) for stream in (False, True)]
-        wait_until(lambda: client.get("/health").json()["under_way"] == 2)
-        assert error(client, 503, json=asking())["code"] == "overloaded"
-        assert {one.result()["code"] for one in slow} == {"timeout"}
+def test_a_full_server_says_so_at_once(module: RegionModule, gate: Gate) -> None:
+    with served(module, limits=Limits(requests=1)) as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(answer, client, asking())
+        assert gate.reached.wait(300)
+        refused = client.post("/v1/chat/completions", json=asking())
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        gate.open.set()
+        assert first.result() == answer(client, asking())
+
+
+def test_an_answer_that_takes_too_long_is_given_up(module: RegionModule, gate: Gate) -> None:
+    with served(module, limits=Limits(seconds=0.3)) as client:
+        for stream in (False, True):
+            found = error(client, 504, json=asking(stream=stream))
+            assert (found["code"], found["message"]) == ("timeout", "no whole answer within 0.3 s")
         assert client.get("/health").json()["under_way"] == 0
         gate.open.set()
-        assert isinstance(answer(client, asking()), str)
 
 
 def test_a_fault_of_ours_is_said_without_its_words(
@@ -430,10 +438,10 @@ def test_who_leaves_is_no_longer_answered(module: RegionModule, gate: Gate, begu
     """Before the first piece and behind it, over a real connection."""
     gate.says = "so far" if begun else None
     with serving(make_app(Service(module, "tiny"))) as url:
-        connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+        connection = HTTPConnection(urlsplit(url).netloc, timeout=300)
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/v1/chat/completions", json.dumps(asking(stream=begun)), headers)
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(300)
         if begun:
             response = connection.getresponse()
             assert b"assistant" in response.readline() + response.readline()
@@ -451,7 +459,7 @@ def test_who_has_left_takes_no_place(module: RegionModule, gate: Gate) -> None:
     queue.start()
     for number, one in enumerate(answers):
         queue.put(Waiting(process(replace(sample(), id=str(number))), one, print))
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(300)
     answers[1].stop()
     gate.open.set()
     queue.close()
