@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     """What a run would do from the beginning.
 
     Attributes:
-        roles: By role; rewriting is counted for every region, of which only those with a denied claim need it.
+        roles: By role; rewriting is counted for every region, of which only those with a sentence cut in part need it.
         videos: In the sources.
         looked_at: Of them; the others are taken to be like these.
         unreadable: Of those looked at, videos that cannot be marked.

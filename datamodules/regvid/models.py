@@ -177,7 +177,7 @@ class Models:
         describe: Looks at the marked frames and describes each region.
         split: Turns a description into closed questions; reads text only.
         judge: Answers the questions from the frames without marks; better another model than the describer.
-        rewrite: Writes a description again without what is false; reads text only.
+        rewrite: Mends the grammar of a description that something false was cut out of; reads text only.
         instruct: Makes summaries and conversations; reads text only.
     """
 

@@ -116,7 +116,7 @@ def _print_plan(plan: Plan) -> None:
         table.add_row(role, f"{calls:,}", *tokens, f"{usage.money:.2f}")
     console = Console(markup=False, highlight=False)
     console.print(table)
-    console.print("rewrite counts every region, only those with a denied claim need it; tokens are guesses")
+    console.print("rewrite counts every region, only those with a sentence cut in part need it; tokens are guesses")
     if plan.unreadable:
         console.print(f"{plan.unreadable} of the {plan.looked_at} videos cannot be used", soft_wrap=True)
 

@@ -21,9 +21,11 @@ DROPS_OF_A_KIND = 3
 
 Record = Mapping[str, Any]
 
+_CLASS = {True: ' class="denied"', False: ""}
 
-def accounts_html(regions: Path, to: Path) -> str:
-    """Sections of the videos whose frames were kept, and some drops of each kind, with the answers that were no use.
+
+def accounts_html(regions: Path, to: Path) -> tuple[str, str]:
+    """Sections of the videos whose frames were kept; and some drops of each kind, with the answers that were no use.
 
     Args:
         regions: What the pipeline tells of every region; its pictures lie beside it.
@@ -41,12 +43,12 @@ def accounts_html(regions: Path, to: Path) -> str:
         for item in record["dropped"]:
             kind = drops.setdefault((item["stage"], item["what"], item["reason"]), [])
             if len(kind) < DROPS_OF_A_KIND:
-                kind.append(_drop(item, f"{record['video']} {_region(record)}: "))
+                kind.append(_drop(item, f"{escape(record['video'])} {_region(record)}: "))
     for picture in shown:
         _copy(regions.parent / picture, to / picture)
     videos = [_video(picture, records) for picture, records in shown.items()]
     lost = [f"<h3>{escape(': '.join(kind))}</h3>{''.join(some)}" for kind, some in sorted(drops.items())]
-    return "\n".join([*videos, *([f"<section><h2>dropped</h2>{''.join(lost)}</section>"] if lost else [])])
+    return "\n".join(videos), f"<section><h2>dropped</h2>{''.join(lost)}</section>" if lost else ""
 
 
 def _copy(picture: Path, to: Path) -> None:
@@ -87,9 +89,6 @@ def _claims(name: str, claims: Sequence[Record]) -> str:
         for claim in claims
     )
     return f"<details open><summary>{name}</summary><table>{rows}</table></details>"
-
-
-_CLASS = {True: ' class="denied"', False: ""}
 
 
 def _drop(item: Record, where: str) -> str:

@@ -54,9 +54,9 @@ def report(output: Path, to: Path) -> None:
     write_text(to / "statistics.md", markdown(output.name, rows))
     draw_lengths(statistics, to / "lengths.png")
     regions = output.parent / REGIONS
-    sections = accounts_html(regions, to) if output.name == OWN and regions.exists() else ""
-    sections = sections or "\n".join(section(_draw(source[record], record, to)) for record in pick(kinds, SAMPLES))
-    write_text(to / "index.html", page(output.name, rows, sections))
+    told, dropped = accounts_html(regions, to) if output.name == OWN and regions.exists() else ("", "")
+    told = told or "\n".join(section(_draw(source[record], record, to)) for record in pick(kinds, SAMPLES))
+    write_text(to / "index.html", page(output.name, rows, told + dropped))
     sys.stdout.write(f"{markdown(output.name, rows)}\nlooked at: {to / 'index.html'}\n")
 
 

@@ -318,7 +318,7 @@ def test_an_error_of_ours_leaves_the_old_files(tmp_path: Path) -> None:
         carry_out(out, made, data)
     assert (out / "samples.jsonl").read_text() == before
     assert sorted(path.name for path in out.iterdir() if "sqlite" not in path.name) == [
-        "funnel.json", "regions.jsonl", "samples.jsonl",
+        "frames", "funnel.json", "regions.jsonl", "samples.jsonl",
     ]  # fmt: skip
 
 

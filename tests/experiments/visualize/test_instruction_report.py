@@ -10,8 +10,11 @@ from PIL import Image
 
 from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import dump_record
+from datamodules.regvid.accounts import Account, Claim, Dropped, Exchange
+from datamodules.regvid.output import write_sheet
 from datamodules.regvid.statistics import PAPER, PAPER_SOURCES, Row, RunCounts, count
 from datamodules.types import Box, Frames, Mask, Region, RegionSample, Turn
+from experiments.visualize.instruction_page import number_plate
 from experiments.visualize.instruction_report import SAMPLES, markdown, pick, report
 
 FUNNEL = {
@@ -156,6 +159,39 @@ def test_a_report_is_written(
     assert "<region" not in html
     with Image.open(tmp_path / "report" / "lengths.png") as picture:
         assert picture.size == (1000, 360)
+
+
+def test_the_report_shows_what_became_of_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only finished samples were drawn, with other numbers than the prompts had: nobody could judge the checks."""
+    monkeypatch.chdir(tmp_path)
+    claims = (
+        Claim("it <barks>", "Does it bark?", "definitely no", "definitely no"),
+        Claim("a cat", "A cat?", "unsure"),
+    )
+    told = Account(
+        2, "cat", "a cat, it <barks>", claims, "a cat", "Cat.", (Exchange("Is [2] by [1]?", "No."),),
+        (Claim("Cat.", "Is it a cat?", "probably yes"),), (Dropped("instruct", "turn", "denied", "Loud?"),),
+    )  # fmt: skip
+    lost = Account(1, "dog", dropped=(Dropped("describe", "region", "unreadable", "there is none", "{<oops>"),))
+    path = write(tmp_path, *samples())
+    write_sheet(np.zeros((5, 8, 10, 3), np.uint8), tmp_path / "frames" / "000000.jpg")
+    records = [account.record("mevis/a") | {"frames": "frames/000000.jpg"} for account in (lost, told)]
+    records.append(lost.record("mevis/b") | {"frames": None})
+    (tmp_path / "regions.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    report(path, tmp_path / "report")
+    with Image.open(tmp_path / "report" / "frames" / "000000.jpg") as sheet:
+        assert sheet.size == (4 * 16, 2 * 14)
+    html = (tmp_path / "report" / "index.html").read_text()
+    assert html.count("<section>") == 2 and html.count('src="frames/000000.jpg"') == 1
+    assert f"{number_plate(2)} cat" in html and f"Is {number_plate(2)} by {number_plate(1)}?</b> No." in html
+    assert '<tr class="denied"><td>it &lt;barks&gt;</td><td>Does it bark?</td>' in html
+    assert "<td>definitely no / definitely no</td>" in html and "<td>probably yes</td>" in html
+    assert "<del>cat, it &lt;barks&gt;</del> <ins>cat</ins>" in html
+    assert html.count("<pre>{&lt;oops&gt;</pre>") == 3, "with its region, and twice among what was dropped"
+    assert "region dropped, describe: unreadable. there is none" in html
+    (tmp_path / "frames" / "000000.jpg").unlink()
+    with pytest.raises(DataError, match=r"000000.jpg: cannot be read"):
+        report(path, tmp_path / "report")
 
 
 def test_a_long_file_is_drawn_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
