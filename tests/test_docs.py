@@ -33,7 +33,7 @@ def commands() -> Iterator[Any]:
     for page in PAGES:
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                command = " ".join(line.split())
+                command = " ".join(line.split("  #")[0].split())
                 yield pytest.param(command, id=f"{page.stem}: {command[:70]}")
 
 
@@ -43,8 +43,8 @@ def test_a_command_is_parsed(command: str, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.chdir(ROOT)
     if command.startswith("make "):
         assert f"\n{command.split()[1]}:" in (ROOT / "Makefile").read_text()
-    elif command != ". .venv/bin/activate":
-        name, *arguments = shlex.split(command[command.index("cli.py ") :])[1:]
+    elif not command.startswith((". .venv/bin/activate", "pip install ")):
+        name, *arguments = shlex.split(re.split(r"cli(?:\.py)? |\bregion ", command)[1])
         if name in cli.LIGHTNING_COMMANDS:
             with pytest.raises(SystemExit) as stop:
                 cli.main([name, *arguments, "--print_config"])
