@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shutil
@@ -120,8 +121,14 @@ def test_everything_is_in_one_package(built: Path) -> None:
 
 
 def test_nothing_is_imported_by_a_clones_names(built: Path) -> None:
-    ours = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(PACKAGES)}|cli)\b", re.MULTILINE)
-    assert [path for path in (built / NAMESPACE).rglob("*.py") if ours.search(path.read_text(encoding="utf-8"))] == []
+    imported = {
+        (path.name, name.partition(".")[0])
+        for path in (built / NAMESPACE).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert [(path, name) for path, name in sorted(imported) if name in {*PACKAGES, "cli"}] == []
 
 
 def test_no_module_of_ours_is_named_in_a_text() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from datamodules.errors import DataError
 from datamodules.formats.region_jsonl import dump_record
 from datamodules.formats.region_record import parse_record
+from datamodules.installation import COMMAND, PREFIX
 from datamodules.media.pictures import is_picture
 from datamodules.types import Box, Geometry, Polygon, Region, RegionSample, Stroke, Turn
 
@@ -71,7 +72,7 @@ def as_command(sample: RegionSample, checkpoint: str) -> str:
     Regions on several frames, and options, are beyond it: a remark says so.
     """
     kind = "--image" if is_picture(_path(sample)) else "--video"
-    words = ["python", "cli.py", "ask", "--ckpt_path", checkpoint, kind, str(_path(sample))]
+    words = [*COMMAND.split(), "ask", "--ckpt_path", checkpoint, kind, str(_path(sample))]
     for region in sample.regions:
         for geometry in region.prompts.values():
             words += _flag(geometry)
@@ -89,7 +90,8 @@ def as_python(sample: RegionSample, checkpoint: str) -> str:
     regions = "".join(f"    {_code(region)},\n" for region in sample.regions)
     questions = "".join(f"    {turn.question!r},\n" for turn in sample.conversation)
     return (
-        "from datamodules import Box, Polygon, Region, Stroke\nfrom lightning_modules import ask, load\n\n"
+        f"from {PREFIX}datamodules import Box, Polygon, Region, Stroke\n"
+        f"from {PREFIX}lightning_modules import ask, load\n\n"
         f"regions = [\n{regions}]\nquestions = [\n{questions}]\n"
         f"asked = ask(load({checkpoint!r}), {str(_path(sample))!r}, regions, questions)\n"
         "for turn in asked.conversation:\n    print(turn.question, '->', turn.answer)\n"
