@@ -38,7 +38,8 @@ def calm(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Calm:
         files = run(server, folder, shapes)
     asked = Counter(exchange.model for exchange in server.exchanges)
     assert journalled(folder) == sent(server)
-    assert set(asked) == set(server.models.names), "all roles were needed"
+    # these models lie in whole sentences, which are cut without the rewriter
+    assert set(asked) == set(server.models.names) - {"rehearsal-rewrite"}
     return Calm(files, asked)
 
 
