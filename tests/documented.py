@@ -1,4 +1,4 @@
-"""The training commands of README and of the configurations' headers, with the devices that they are for."""
+"""The commands of README and of the configurations' headers: trainings with their devices, and instruction data."""
 
 from __future__ import annotations
 
@@ -31,9 +31,20 @@ class Documented(NamedTuple):
 
 def documented() -> list[Documented]:
     """Every one, once; those with `...` or `--config A` in place of options are patterns and not commands."""
-    files = [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments").rglob("*.yaml"))]
-    found = {one[1:]: one for file in files for one in _commands(file)}
+    found = {one[1:]: one for file in _files() for one in _commands(file)}
     return list(found.values())
+
+
+def documented_regvid() -> list[tuple[str, ...]]:
+    """What follows `cli.py regvid`, once each."""
+    texts = (paragraph for file in _files() for paragraph in _paragraphs(file))
+    found = (match[1] for text in texts for match in re.finditer(r"python cli\.py regvid ([^`\n]+)", text))
+    split = (tuple(shlex.split(re.sub(r" #.*", "", options))) for options in found)
+    return [options for options in dict.fromkeys(split) if "X" not in options]
+
+
+def _files() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments").rglob("*.yaml"))]
 
 
 def _commands(file: Path) -> Iterator[Documented]:

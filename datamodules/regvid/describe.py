@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from datamodules.regvid import schemas
 from datamodules.regvid.accounts import NOT_SEEN, Account, Dropped
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.parsing import UnreadableError, read_object, seen
@@ -31,8 +32,9 @@ class Describe:
         """
         accounts = tuple(Account(index, noun) for index, noun in enumerate(video.nouns, start=1))
         listed = "\n".join(f"[{account.index}] {account.noun}" for account in accounts)
+        fields = {"video": video.video_id, "regions": listed}
         request = self.questions.prompts.ask(
-            "describe", {"video": video.video_id, "regions": listed}, tuple(video.marked)
+            "describe", fields, video.pictures("marked"), schemas.descriptions(account.index for account in accounts)
         )
         try:
             read = partial(_read, count=len(accounts), wanted=self.wanted)

@@ -28,6 +28,8 @@ class Options:
         judge_frames: Frames that the judge is shown.
         most_videos: The first so many videos only; all if left out.
         templates: Folder of edited templates; the built-in one is used for each that is not in it.
+        keep_gib: Most GiB of frames in `to`, of videos that are not finished: a run that goes on reads them there, and
+            makes the others again.
         seed: Decides which wording a sample asks with.
     """
 
@@ -41,6 +43,7 @@ class Options:
     judge_frames: int = 8
     most_videos: int | None = None
     templates: Path | None = None
+    keep_gib: float = 20.0
     seed: int = 0
 
     def __post_init__(self) -> None:

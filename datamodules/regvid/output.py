@@ -22,6 +22,7 @@ SAMPLES = "samples.jsonl"
 REGIONS = "regions.jsonl"
 FUNNEL = "funnel.json"
 JOURNAL = "journal.sqlite"
+KEPT = "marked.sqlite"
 
 _ONLY = "<region0>"
 

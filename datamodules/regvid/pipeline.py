@@ -13,7 +13,7 @@ from datamodules.regvid.accounts import STAGES, Account, Stage
 from datamodules.regvid.describe import Describe
 from datamodules.regvid.instruct import Instruct
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.questions import Questions
+from datamodules.regvid.questions import LostPicturesError, Questions
 from datamodules.regvid.transport import WaitingError, together
 from datamodules.regvid.verify import Verify
 from datamodules.regvid.videos import Videos
@@ -122,4 +122,7 @@ class Pipeline:
             accounts = await self.instruct(video.id, accounts)
         except WaitingError as waiting:
             return Outcome(accounts, video, stage, str(waiting))
+        except LostPicturesError as lost:
+            return Outcome(unreadable=str(lost))
+        await asyncio.to_thread(marked.drop)
         return Outcome(accounts, video)

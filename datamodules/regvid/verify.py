@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from datamodules.errors import DataError
 from datamodules.media.clips import sample_frames
+from datamodules.regvid import schemas
 from datamodules.regvid.accounts import GRADES, Account, Claim, Dropped, Grade
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.models import ChatRequest, Image
+from datamodules.regvid.models import ChatRequest, Pictures
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_list, read_object, read_prose
 from datamodules.regvid.questions import Questions, Reading, UnusableError
 from datamodules.regvid.transport import together
@@ -24,7 +25,7 @@ _WORDS = re.compile(r"[^a-z]+")
 class Shown(NamedTuple):
     """Frames without marks, and the line that says where the region is on one of them."""
 
-    images: tuple[Image, ...]
+    images: Pictures
     box: str
 
 
@@ -70,14 +71,16 @@ class Verify:
     async def _split(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         assert account.description is not None
         fields = {**_named(video, account), "description": account.description}
-        request = self.questions.prompts.ask("split", fields)
+        request = self.questions.prompts.ask("split", fields, schema=schemas.claims())
         return await self.questions.ask("split", video.video_id, request, _read_claims)
 
     async def _judge(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         questions = "\n".join(f"{number}. {claim.question}" for number, claim in enumerate(account.claims, start=1))
         images, box = self._shown(video, account.index - 1)
         fields = {**_named(video, account), "box": box, "questions": questions}
-        request = self.questions.prompts.ask("judge", fields, images)
+        request = self.questions.prompts.ask(
+            "judge", fields, images, schemas.verdicts(range(1, 1 + len(account.claims)))
+        )
         read = partial(_read_grades, count=len(account.claims))
         grades = await self.questions.ask("judge", video.video_id, request, read)
         return tuple(replace(claim, grade=grade) for claim, grade in zip(account.claims, grades, strict=True))
@@ -109,7 +112,7 @@ class Verify:
         place = chosen.index(places[0])
         where = "the first image" if place == 0 else f"image {place + 1}"
         line = f"Box in {where}: {', '.join(f'{max(edge, 0.0):.1f}' for edge in box)}"
-        return Shown(tuple(video.plain[place] for place in chosen), line)
+        return Shown(video.pictures("plain", chosen), line)
 
 
 def _named(video: MarkedVideo, account: Account) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Every documented training command fits on the devices that it is documented for, by our own `plan`."""
+"""Every documented command is read; trainings fit on the devices that they are documented for, by our own `plan`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import cli
-from documented import ROOT, Documented, documented
+from datamodules.regvid.openai_model import OpenAIModel
+from documented import ROOT, Documented, documented, documented_regvid
+from experiments.commands import regvid
 
 NEEDS_A_CHECKPOINT = {"llava-onevision-7b", "gemma-4-e4b", "molmo2-8b"}
 """Their files say that plan needs the checkpoint on this machine: no test has it."""
@@ -55,3 +57,23 @@ def test_a_documented_training_fits(
         arguments += ["--model.base.tokenizer", "bytes"]
     cli.main(arguments)
     assert f"fits into {command.memory:g} GiB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", documented_regvid(), ids=" ".join)
+def test_documented_instruction_data_are_configured(options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM, Ollama, a hosted model and the stand-ins; what they write is not there before anything was made."""
+    monkeypatch.chdir(ROOT)
+    asked, rest = regvid._parser().parse_known_args(options)
+    if asked.report is not None:
+        assert not rest
+        return
+    made = regvid.instantiated(rest, ["mark", "regvid"])
+    models = made.regvid.models.every()
+    assert models and all(isinstance(model, OpenAIModel) for model in models)
+    assert all(model.most_images is None or model.most_images >= made.mark.frames for model in models)
+
+
+def test_servers_of_every_kind_are_documented() -> None:
+    told = [" ".join(options) for options in documented_regvid()]
+    for what in ("local.yaml --probe", "11434", "openai.yaml", "--report", "--dry-run"):
+        assert any(what in command for command in told), what
