@@ -65,6 +65,7 @@ class Batches:
         bundle.lines[call] = line
         bundle.size += len(line)
         bundle.last = now()
+        bundle.full = bundle.full or len(bundle.lines) >= self.batching.most
         return await _of(task, call)
 
     async def resume(self, name: str, batch: str | None, call: int) -> Received:
@@ -82,7 +83,7 @@ class Batches:
     def _room(self, size: int) -> tuple[_Bundle, asyncio.Task[Mapping[int, Received]]]:
         if self._open is not None:
             bundle, _ = self._open
-            bundle.full = len(bundle.lines) >= self.batching.most or bundle.size + size > self.batching.most_mib * 2**20
+            bundle.full = bundle.full or bundle.size + size > self.batching.most_mib * 2**20
         if self._open is None or self._open[0].full:
             bundle = _Bundle(now())
             self._open = bundle, asyncio.create_task(self._carried(bundle))

@@ -61,7 +61,7 @@ def test_a_documented_training_fits(
 
 @pytest.mark.parametrize("options", documented_regvid(), ids=" ".join)
 def test_documented_instruction_data_are_configured(options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """vLLM, Ollama, a hosted model and the stand-ins; what they write is not there before anything was made."""
+    """Those over `finetune.yaml` ended in an error, as it wants to be told where its files are."""
     monkeypatch.chdir(ROOT)
     asked, rest = regvid._parser().parse_known_args(options)
     if asked.report is not None:
