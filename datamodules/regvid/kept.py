@@ -78,6 +78,7 @@ class Kept:
         self.videos = videos
         self._recent: OrderedDict[str, Painted] = OrderedDict()
         self._lock = Lock()
+        self._making = Lock()
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -151,15 +152,27 @@ class Kept:
 
     def painted(self, key: str, make: Callable[[], Painted]) -> Painted:
         """The frames of a video; from memory, from the file, or made again."""
+        if (painted := self._remembered(key)) is not None:
+            return painted
+        # several questions about one video ask at the same time
+        with self._making:
+            return self._remembered(key) or self._read(key) or self._made(key, make)
+
+    def _remembered(self, key: str) -> Painted | None:
         with self._lock:
-            if (painted := self._recent.get(key)) is not None:
+            if key in self._recent:
                 self._recent.move_to_end(key)
-                return painted
+            return self._recent.get(key)
+
+    def _made(self, key: str, make: Callable[[], Painted]) -> Painted:
+        painted = make()
+        self.keep(key, painted)
+        return painted
+
+    def _read(self, key: str) -> Painted | None:
         rows = self._query("SELECT plain, marks FROM frames WHERE key = ? ORDER BY place", key)
         if not rows:
-            painted = make()
-            self.keep(key, painted)
-            return painted
+            return None
         plain, marks = (np.stack([_pixels(png) for png in column]) for column in zip(*rows, strict=True))
         painted = Painted(plain, plain + marks)
         self._remember(key, painted)

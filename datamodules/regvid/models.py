@@ -250,7 +250,7 @@ class ChatModel(ABC):
         """Those tokens at this model's prices; `cached` of the prompt's were in the server's cache."""
         dear = (prompt_tokens - cached) * self.price_in + completion_tokens * self.price_out
         price_cached = self.price_in if self.price_cached is None else self.price_cached
-        share = self.batching.price if batched and self.batching is not None else 1.0
+        share = (self.batching or Batching()).price if batched else 1.0
         return Usage(prompt_tokens, completion_tokens, share * (dear + cached * price_cached) / 1e6)
 
 

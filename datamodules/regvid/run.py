@@ -38,7 +38,7 @@ from datamodules.regvid.videos import Videos
 MOST_IN_MEMORY = 64
 """Videos whose frames are in memory at the same time; others are read from the disk when they are asked about."""
 
-Marking = Callable[..., MarkedVideo]
+Marker = Callable[..., MarkedVideo]
 """Makes the pictures of a video, with what is `kept` of those that were made before; see `Mark`."""
 
 Watch = Callable[[Transport, int], AbstractContextManager[Callable[[], None]]]
@@ -78,7 +78,7 @@ class Run:
         DataError: A template cannot be used.
     """
 
-    def __init__(self, options: Options, mark: Marking, stages: Collection[Stage]) -> None:
+    def __init__(self, options: Options, mark: Marker, stages: Collection[Stage]) -> None:
         self.options = options
         self.mark = mark
         self.stages = stages
@@ -93,11 +93,10 @@ class Run:
     def probe(self, videos: Videos, calls: int, watch: Watch) -> Plan:
         """What all stages would call and cost, judged by so many calls that are made for it, one video after the other.
 
-        They are real ones: within the budget, and filed where any later run finds their answers. Nothing is written
-        beside the journal.
+        They are real ones: within the budget, and filed where any later run finds their answers. No data are written.
 
         Raises:
-            DataError: As for `carry_out`, or no call was made.
+            DataError: As for `carry_out`, or no call was counted.
         """
         some = some_of(videos)
         some = replace(some, places=random.Random(self.options.seed).sample(some.places, len(some)))
