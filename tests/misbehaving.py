@@ -40,8 +40,11 @@ class Reply:
     hidden: int = 0
     """Tokens of thoughts, which stand in the total alone."""
     choice: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the choice."""
     beside: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the body."""
     pieces: bool = False
+    """As a stream."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,15 @@ def proper(asked: Asked) -> Reply:
     return Reply()
 
 
-def in_pieces(body: dict[str, Any], most: int | None = None) -> bytes:
-    """A body as a stream, or its first pieces alone."""
+def in_pieces(body: dict[str, Any]) -> bytes:
+    """A body as a stream."""
     (choice,) = body["choices"]
     words = choice["message"].pop("content").split(" ")
     said = [{"choices": [{"delta": {"content": f"{word} "}, "finish_reason": None}], "usage": None} for word in words]
     last = {"choices": [{"delta": {}, "finish_reason": choice["finish_reason"]}], "usage": None}
     pieces = [*said, last, {"choices": [], "usage": body["usage"]}]
     told = [f"data: {json.dumps(piece)}\n\n" for piece in pieces] + ["data: [DONE]\n\n"]
-    return "".join(told[:most]).encode()
+    return "".join(told).encode()
 
 
 class MisbehavingServer:
@@ -157,9 +160,9 @@ class MisbehavingServer:
         body: Any = {"choices": [{"message": message, "finish_reason": reply.finish, **reply.choice}], **reply.beside}
         body["usage"] = right if reply.usage == "right" else reply.usage
         sent = in_pieces(body) if reply.pieces else json.dumps(body).encode()
-        if reply.status == 200:
-            self.prompts[role] += prompt
         billed = prompt + answer if reply.status == 200 else 0
+        with self._lock:
+            self.prompts[role] += prompt if billed else 0
         return reply, sent if reply.body is None else reply.body, billed
 
     def _tokens(self, picture: str) -> float:
@@ -181,13 +184,12 @@ class MisbehavingServer:
                     return self.files[name]
                 case ["batches"] if data:
                     name = f"batch-{len(self.batches)}"
-                    self.batches[name] = {"id": name, "status": "validating", "polls": 0, **json.loads(data)}
+                    self.batches[name] = {"id": name, "status": "validating", **json.loads(data)}
                     return self.batches[name]
                 case ["batches"]:
                     return {"object": "list", "data": list(self.batches.values()), "has_more": False}
                 case ["batches", name]:
                     batch = self.batches[name]
-        batch["polls"] += 1
         batch |= self.polled(batch)
         if batch["status"] == "completed" and "output_file_id" not in batch:
             lines = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
