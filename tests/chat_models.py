@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from datamodules.formats.region_jsonl import RegionJsonl
@@ -18,8 +19,9 @@ from datamodules.regvid.accounts import STAGES, Stage
 from datamodules.regvid.budget import Budget, Limits, seen_in
 from datamodules.regvid.completions import completion
 from datamodules.regvid.journal import Journal
+from datamodules.regvid.kept import Kept, Painted
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Received, Role, Usage
+from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Pictures, Received, Role, Usage
 from datamodules.regvid.options import Options
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.questions import Questions
@@ -60,6 +62,9 @@ class Fake(ChatModel):
         self.asked: list[ChatRequest] = []
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def estimated_tokens(self, request: ChatRequest) -> int:
+        return 100
 
     async def send(self, request: ChatRequest) -> Received:
         number = len(self.asked)
@@ -144,11 +149,17 @@ def samples_in(folder: Path) -> list[RegionSample]:
     return [source[index] for index in range(len(source))]
 
 
-def plainly(video: RegionSample) -> MarkedVideo:
+def plainly(video: RegionSample, kept: Kept | None = None) -> MarkedVideo:
     """A stand-in for marking: the frames tell videos apart, and nothing is drawn."""
     frames = np.full((2, 20, 24, 3), sum(video.id.encode()) % 251, np.uint8)
     nouns = tuple(str(region.category) for region in video.regions)
-    return MarkedVideo(video.id, (0, 1), frames, frames + 1, video.regions, nouns, (20, 24))
+    painted = Painted(frames, frames + 1)
+    return MarkedVideo(video.id, (0, 1), video.regions, nouns, (20, 24), (20, 24), _key(video.id), lambda: painted)
+
+
+def _key(video: str) -> str:
+    """A file is named after it."""
+    return video.replace("/", "-")
 
 
 def marked_video(*nouns: str, frame: int = 0, frames: int = 2) -> MarkedVideo:
@@ -157,7 +168,13 @@ def marked_video(*nouns: str, frame: int = 0, frames: int = 2) -> MarkedVideo:
         for number, noun in enumerate(nouns)
     )
     pictures = np.arange(frames, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 24, 3), np.uint8)
-    return MarkedVideo("s/v", tuple(range(frames)), pictures, pictures + 100, regions, nouns, (20, 24))
+    painted = Painted(pictures, pictures + 100)
+    return MarkedVideo("s/v", tuple(range(frames)), regions, nouns, (20, 24), (20, 24), _key("s/v"), lambda: painted)
+
+
+def shown(*images: NDArray[np.uint8], name: str = "some") -> Pictures:
+    """Pictures for a request."""
+    return Pictures(name, tuple((image.shape[0], image.shape[1]) for image in images), lambda: images)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The commands of README and of the configurations' headers: trainings with the devices they are for, benchmarks."""
+"""The commands of README and of the configurations' headers: trainings with the devices they are for, and others."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _TOKENS_AROUND = 64
 
 _PIXELS_A_TOKEN = 196
 _TOKENS_A_PICTURE = 85
-"""A picture before the first was counted: a token for 14 x 14 pixels, and some for itself."""
+"""A picture before the first was counted, if its model's rule says no more: a token for 14 x 14 pixels, and some."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,21 @@ class Size(NamedTuple):
         pictures: How many.
         pixels: Of all of them.
         answer: Most tokens of the answer.
+        estimated: Tokens of prompt by the model's rules.
     """
 
     text: int
     pictures: int
     pixels: int
     answer: int
+    estimated: int = 0
 
     @classmethod
-    def of(cls, request: ChatRequest) -> Size:
-        """That of a request."""
+    def of(cls, model: ChatModel, request: ChatRequest) -> Size:
+        """That of a request to a model."""
         text = len((request.system + request.text).encode("utf-8", "replace")) + _TOKENS_AROUND
-        pixels = sum(int(image.shape[0] * image.shape[1]) for image in request.images)
-        return cls(text, len(request.images), pixels, request.max_tokens)
+        pixels = sum(height * width for height, width in request.images.sizes)
+        return cls(text, len(request.images), pixels, request.max_tokens, model.estimated_tokens(request))
 
 
 @dataclass(slots=True)
@@ -138,7 +140,8 @@ class Budget:
         """What a call may use, by the worst that was seen of its model; by that of the others before its first one."""
         own = self.seen.get(model.model, Seen())
         known = [own] if own.knows(size) else list(self.seen.values())
-        first = _TOKENS_A_PICTURE * size.pictures + size.pixels / _PIXELS_A_TOKEN
+        first = max(_TOKENS_A_PICTURE * size.pictures + size.pixels / _PIXELS_A_TOKEN, MARGIN * size.estimated)
+        first = first if size.pictures else 0.0
         worst = max((seen.picture * MARGIN for seen in known if seen.picture is not None), default=0.0)
         pictures = worst * size.pictures if own.picture is not None else max(first, worst * size.pictures)
         text = max(1.0, own.text * MARGIN if own.text is not None else 1.0)
@@ -166,6 +169,10 @@ class Budget:
             async with self._changed:
                 self._changed.notify_all()
 
+    def knows(self, model: ChatModel, size: Size) -> bool:
+        """Whether such a call of a model was counted before."""
+        return self.seen.get(model.model, Seen()).knows(size)
+
     def learn(self, model: ChatModel, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
         """Takes what the server has counted of a call."""
         self.seen.setdefault(model.model, Seen()).add(size, prompt_tokens, completion_tokens)
@@ -174,7 +181,7 @@ class Budget:
         most = self.most(model, size)
         if broken := self.limits.exceeded(self.spent + most):
             raise BudgetSpentError(broken)
-        is_first = not self._ended[kind] and not self.seen.get(model.model, Seen()).knows(size)
+        is_first = not self._ended[kind] and not self.knows(model, size)
         if is_first and any(charge.kind == kind for charge in self._out):
             return False
         return self.limits.exceeded(sum((charge.most for charge in self._out), self.spent + most)) is None

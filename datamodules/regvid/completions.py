@@ -40,6 +40,24 @@ _FIELD = re.compile(
     r"(unsupported|unknown|unrecogni[sz]ed)\W+(parameter|field|argument|value)|max_completion_tokens", re.I
 )
 _TOO_LARGE = re.compile(r"too (large|long|many)|at most|maximum|exceed", re.I)
+_HINTS = (
+    (
+        re.compile(r"only\W+supports?\W+stream|stream\W+(mode|must|is required|=)|must\W+(be\W+)?stream", re.I),
+        "set stream: true of the model",
+    ),
+    (
+        re.compile(
+            r"at most \d+ images?\b|(too many|fewer than \d+|max(imum)?( number of| of)?( \d+)?) images?\b"
+            r"|images? (per|in one|in a) (request|prompt|message)",
+            re.I,
+        ),
+        "mark.frames is what describe shows, regvid.judge_frames what judge does, most_images of the model says it "
+        "beforehand",
+    ),
+)
+"""What a server says that will not take any request as it is made, and what to do about it."""
+
+_DONE = re.compile(r"^data:\s*\[DONE\]", re.M)
 _NUMBER = re.compile(r"([\d.]+)(ms|s|m|h|)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -72,7 +90,7 @@ def answer_in(received: Received) -> ChatAnswer:
     """
     body = _body(received)
     error = _error(body)
-    if received.status != _OK or (error is not None and not _choices(body)):
+    if received.status != _OK or (error is not None and not _is_complete(body)):
         text = received.body[: 4 * LONGEST_REASON].decode("utf-8", "replace")
         return _refused(received, error or {"message": text if text.strip() else "an empty body"})
     if received.broken:
@@ -93,6 +111,14 @@ def usage_in(received: Received) -> tuple[int, int] | None:
     if len(told) < len(counts) or not told[0]:
         return None
     return told[0], max(told[1], told[-1] - told[0])
+
+
+def cached_in(received: Received) -> int:
+    """Tokens of the prompt that were in the server's cache, as OpenAI or as DeepSeek says it; no more than it has."""
+    usage = _mapping(_mapping(_body(received)).get("usage"))
+    told = _mapping(usage.get("prompt_tokens_details")).get("cached_tokens", usage.get("prompt_cache_hit_tokens"))
+    counted = usage_in(received)
+    return min(told, counted[0]) if counted is not None and _is_count(told) else 0
 
 
 def may_be_charged(received: Received) -> bool:
@@ -152,6 +178,9 @@ def _refused(received: Received, error: Mapping[str, Any]) -> ChatAnswer:
     if status < 500 and _CONTENT.search(said):
         return ChatAnswer(refusal=reason)
     wait = wait_in(received.headers)
+    for asks, hint in _HINTS:
+        if 400 <= status < 500 and status != _BUSY and asks.search(reason):
+            raise DataError(f"{reason}: {hint}")
     if status < 500 and _SETUP.search(said):
         raise DataError(reason)
     if status == _BUSY or "rate_limit" in said:
@@ -177,15 +206,24 @@ def _codes(error: Mapping[str, Any]) -> list[str]:
 
 
 def _error(body: object) -> Mapping[str, Any] | None:
-    """The error in a body, in one of the forms that servers give it."""
+    """The error in a body, in one of the forms that servers give it; one in which nothing is said is none."""
     if isinstance(body, list) and body:
         body = body[0]
-    error = _mapping(body).get("error")
+    choice = _mapping(next(iter(_choices(body)), None))
+    error = _mapping(body).get("error") or choice.get("error")
+    if error is None and choice.get("finish_reason") == "error":
+        error = "the answer ended in an error"
     if error is None and _mapping(body).get("object") == "error":
         error = body
     if isinstance(error, str):
         return {"message": error, **{name: value for name, value in _mapping(body).items() if name != "message"}}
-    return error if isinstance(error, dict) and error else None
+    return error if isinstance(error, dict) and any(error.values()) else None
+
+
+def _is_complete(body: object) -> bool:
+    """Whether there is an answer that ended as answers do, whatever else is in the body."""
+    choice = _mapping(next(iter(_choices(body)), None))
+    return choice.get("finish_reason") not in (None, "error") and not choice.get("error")
 
 
 def _reason(text: str) -> str:
@@ -258,7 +296,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _streamed(text: str) -> object:
-    """One body out of the pieces of a stream."""
+    """One body out of the pieces of a stream; it holds an error if the stream ended before its answer did."""
     pieces = list(_pieces(text))
     choices = [_mapping(choice) for piece in pieces for choice in _choices(piece)[:1]]
     said: dict[str, list[str]] = {}
@@ -272,7 +310,10 @@ def _streamed(text: str) -> object:
     if choices:
         finish = [choice.get("finish_reason") for choice in choices]
         message = {name: "".join(words) for name, words in said.items()}
-        last["choices"] = [{"message": message, "finish_reason": next(filter(None, reversed(finish)), None)}]
+        ended = next(filter(None, reversed(finish)), None)
+        last["choices"] = [{"message": message, "finish_reason": ended}]
+        if ended is None and not _DONE.search(text):
+            last.setdefault("error", {"message": "the stream ended before its answer did"})
     return last
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from datamodules.regvid import schemas
 from datamodules.regvid.accounts import NOT_SEEN, Account, Dropped
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.parsing import UnreadableError, read_object, seen
@@ -39,8 +40,9 @@ class Describe:
 
     async def _described(self, video: MarkedVideo, accounts: Sequence[Account]) -> list[Account]:
         listed = "\n".join(f"[{account.index}] {account.noun}" for account in accounts)
+        fields = {"video": video.video_id, "regions": listed}
         request = self.questions.prompts.ask(
-            "describe", {"video": video.video_id, "regions": listed}, tuple(video.marked)
+            "describe", fields, video.pictures("marked"), schemas.descriptions(account.index for account in accounts)
         )
         read = partial(_read, indices={account.index for account in accounts}, wanted=self.wanted)
         reading = await self.questions.reading("describe", video.video_id, request, read)

@@ -1,4 +1,8 @@
-"""What a run would call and cost, without a call: the pipeline on some videos, with answers of the usual size."""
+"""What a run would call and cost: the pipeline on some videos, with answers of the usual size.
+
+Without a call tokens of prompts are estimated by rules. Where calls were made, of the same role by the same model, the
+estimate is corrected by what they were billed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,19 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from datamodules.regvid.completions import completion
-from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Received, Role, Usage
+from datamodules.regvid.image_tokens import USUAL, ImageTokens
+from datamodules.regvid.journal import Billed
+from datamodules.regvid.models import (
+    LOOKING,
+    ROLES,
+    ChatModel,
+    ChatRequest,
+    Models,
+    Received,
+    Role,
+    Usage,
+    words_in_tokens,
+)
 from datamodules.regvid.pipeline import Outcome, Pipeline
 from datamodules.regvid.videos import Videos, spread
 
@@ -28,10 +44,11 @@ _FENCED = re.compile(r"<(description|questions)>\n(.*?)\n</", re.S)
 
 
 class Planned(NamedTuple):
-    """What one role would do: an estimate."""
+    """What one role would do: an estimate, and what it stands on."""
 
     calls: int
     usage: Usage
+    basis: str = ""
 
 
 class Plan(NamedTuple):
@@ -65,17 +82,30 @@ class StandIn(ChatModel):
     """
 
     def __init__(self, model: ChatModel, role: Role) -> None:
+        self.real = model
         self.model = model.model
         self.options = model.options
         self.max_tokens = model.max_tokens
-        self.price_in = model.price_in
-        self.price_out = model.price_out
+        self.most_images = model.most_images
         self.role = role
+
+    @property
+    def image_tokens(self) -> ImageTokens:
+        """The other's."""
+        return self.real.image_tokens
+
+    def estimated_tokens(self, request: ChatRequest) -> int:
+        """By the other's rules."""
+        return self.real.estimated_tokens(request)
+
+    def usage(self, prompt_tokens: int, completion_tokens: int, cached: int = 0, batched: bool = False) -> Usage:
+        """At the other's prices, as its calls go."""
+        return self.real.usage(prompt_tokens, completion_tokens, cached, self.real.batching is not None)
 
     async def send(self, request: ChatRequest) -> Received:
         """An answer as long as one usually is."""
         text = _ANSWERS[self.role](request.text)
-        return completion(text, request.estimated_tokens(), ChatRequest("", text).estimated_tokens())
+        return completion(text, self.estimated_tokens(request), round(words_in_tokens(text)))
 
 
 def stand_ins(models: Models) -> Models:
@@ -83,15 +113,20 @@ def stand_ins(models: Models) -> Models:
     return Models(**{role: StandIn(models.of(role), role) for role in ROLES})
 
 
-def plan(pipeline: Pipeline, videos: Videos, most: int = MOST_LOOKED_AT) -> Plan:
+def some_of(videos: Videos, most: int = MOST_LOOKED_AT) -> Videos:
+    """So many of the videos, spread evenly over all."""
+    return replace(videos, places=[videos.places[place] for place in spread(len(videos), most)])
+
+
+def plan(pipeline: Pipeline, videos: Videos, billed: Mapping[tuple[Role, str], Billed]) -> Plan:
     """What a pipeline would do.
 
     Args:
         pipeline: With stand-ins as its models, and an empty journal.
         videos: All of them.
-        most: How many are looked at for it, spread evenly over all.
+        billed: What earlier calls were billed, by role and model.
     """
-    some = replace(videos, places=[videos.places[place] for place in spread(len(videos), most)])
+    some = some_of(videos)
     unreadable: list[str] = []
 
     def note(place: int, outcome: Outcome) -> None:
@@ -100,8 +135,28 @@ def plan(pipeline: Pipeline, videos: Videos, most: int = MOST_LOOKED_AT) -> Plan
     asyncio.run(pipeline.run(some, note))
     calls = pipeline.questions.transport.journal.calls()
     share = len(videos) / len(some)
-    roles = {role: Planned(round(calls[role].answered * share), calls[role].usage.times(share)) for role in ROLES}
+    roles: dict[Role, Planned] = {}
+    for role in ROLES:
+        model = pipeline.questions.models.of(role)
+        planned = Planned(round(calls[role].answered * share), calls[role].usage.times(share), _rule(model, role))
+        earlier = billed.get((role, model.model))
+        roles[role] = planned if earlier is None else _corrected(planned, earlier, model)
     return Plan(roles, len(videos), len(some), len(unreadable))
+
+
+def _corrected(planned: Planned, billed: Billed, model: ChatModel) -> Planned:
+    """As much more or less as the calls that were billed differ from their estimates."""
+    off = billed.prompt / max(billed.estimated, 1)
+    answers = round(planned.calls * billed.answers / billed.calls)
+    usage = model.usage(round(planned.usage.prompt_tokens * off), answers)
+    return Planned(planned.calls, usage, f"{billed.calls} calls, {off:.2f} of the rule")
+
+
+def _rule(model: ChatModel, role: Role) -> str:
+    """By what the tokens of a role's prompts are estimated."""
+    if role not in LOOKING:
+        return "words"
+    return type(model.image_tokens).__name__ + (", a guess" if model.image_tokens is USUAL else "")
 
 
 def _described(text: str) -> str:

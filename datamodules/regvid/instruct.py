@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from datamodules.regvid import schemas
 from datamodules.regvid.accounts import Account, Dropped, Exchange
 from datamodules.regvid.parsing import UnreadableError, one_line, prose, read_object
 from datamodules.regvid.prompts import fenced
@@ -60,7 +61,9 @@ class Instruct:
             f"Region: [{account.index}] {account.noun}\n{fenced('description', str(account.verified))}"
             for account in accounts
         )
-        request = self.questions.prompts.ask("instruct", {"video": video_id, "regions": listed})
+        fields = {"video": video_id, "regions": listed}
+        schema = schemas.talks(account.index for account in accounts)
+        request = self.questions.prompts.ask("instruct", fields, schema=schema)
         read = partial(_read, indices={account.index for account in accounts}, wanted=self.wanted)
         reading = await self.questions.reading("instruct", video_id, request, read)
         return [_told(account, reading.value[account.index], reading.answer) for account in accounts]

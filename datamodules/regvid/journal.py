@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -29,12 +29,13 @@ from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Received, R
 ROOM = 8 * 2**20
 """Bytes that are kept free on the disk, and given up where it is full, for what has been paid for already."""
 
-_FORM = 2
+_FORM = 3
 _TABLES = """
 CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, video TEXT NOT NULL,
     attempt INTEGER NOT NULL, text INTEGER NOT NULL, pictures INTEGER NOT NULL, pixels INTEGER NOT NULL,
-    answer INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL,
+    answer INTEGER NOT NULL, estimated INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL,
     started TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')));
 CREATE INDEX IF NOT EXISTS calls_by_key ON calls (key);
 CREATE TABLE IF NOT EXISTS responses (
@@ -43,6 +44,9 @@ CREATE TABLE IF NOT EXISTS responses (
 CREATE TABLE IF NOT EXISTS charges (
     call INTEGER PRIMARY KEY REFERENCES calls (id), failure TEXT, counted INTEGER NOT NULL,
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, money REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS bundled (
+    call INTEGER NOT NULL REFERENCES calls (id), name TEXT NOT NULL, PRIMARY KEY (call, name));
+CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, batch TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS problems (
     call INTEGER NOT NULL REFERENCES calls (id), reason TEXT NOT NULL, PRIMARY KEY (call, reason));
 """
@@ -61,8 +65,19 @@ SELECT calls.id, status, headers, body, broken FROM calls JOIN responses ON resp
 LEFT JOIN charges ON charges.call = calls.id WHERE key = ? AND failure IS NULL ORDER BY calls.id
 """
 _COUNTED = """
-SELECT model, text, pictures, pixels, answer, charges.prompt_tokens, charges.completion_tokens
+SELECT model, text, pictures, pixels, answer, estimated, charges.prompt_tokens, charges.completion_tokens
 FROM calls JOIN charges ON charges.call = calls.id WHERE counted
+"""
+_BILLED = """
+SELECT role, model, COUNT(*), SUM(estimated), SUM(charges.prompt_tokens), SUM(charges.completion_tokens)
+FROM calls JOIN charges ON charges.call = calls.id WHERE counted GROUP BY role, model
+"""
+# in the order in which they were sent, so that the last one counts
+_LEFT = """
+SELECT key, calls.id, name, batch, calls.prompt_tokens, calls.completion_tokens, calls.money
+FROM bundled JOIN calls ON calls.id = bundled.call LEFT JOIN batches USING (name)
+LEFT JOIN responses ON responses.call = calls.id LEFT JOIN charges ON charges.call = calls.id
+WHERE responses.call IS NULL AND charges.call IS NULL ORDER BY bundled.rowid
 """
 
 
@@ -99,14 +114,47 @@ class Calls(NamedTuple):
     usage: Usage
 
 
+class Left(NamedTuple):
+    """A call that was sent in a batch, and of which nothing has come back.
+
+    Attributes:
+        call: Its number.
+        name: Of its batch.
+        batch: The server's name of that; None if it has not said one.
+        most: What it may cost.
+    """
+
+    call: int
+    name: str
+    batch: str | None
+    most: Usage
+
+
+class Billed(NamedTuple):
+    """What servers have counted of some calls.
+
+    Attributes:
+        calls: How many.
+        estimated: Tokens of their prompts by the model's rules.
+        prompt: Tokens of their prompts.
+        answers: Tokens of their answers.
+    """
+
+    calls: int
+    estimated: int
+    prompt: int
+    answers: int
+
+
 def request_key(role: Role, model: ChatModel, request: ChatRequest, attempt: int) -> str:
-    """The sha256 of everything that the answer depends on; another attempt is another request."""
-    asked = [role, model.model, dict(model.options), request.max_tokens, request.temperature, attempt]
-    digest = hashlib.sha256(json.dumps([*asked, request.system, request.text], sort_keys=True).encode())
-    for image in request.images:
-        digest.update(repr(image.shape).encode())
-        digest.update(image.tobytes())
-    return digest.hexdigest()
+    """The sha256 of everything that the answer depends on; another attempt is another request.
+
+    Pictures count by their names: pixels would be others with another decoder, and would have to be made to find out.
+    """
+    assert bool(request.images.sizes) == bool(request.images.name), "pictures without a name are anything"
+    asked = [role, model.server, model.model, dict(model.options), request.max_tokens, request.temperature, attempt]
+    words = [request.system, request.text, request.images.name, model.format_of(request)]
+    return hashlib.sha256(json.dumps([*asked, *words], sort_keys=True).encode()).hexdigest()
 
 
 class Journal:
@@ -159,7 +207,7 @@ class Journal:
     def start(self, entry: Entry, size: Size, most: Usage) -> int:
         """Notes that a call is about to be made, and what it may cost; gives its number."""
         self._check_room()
-        columns = "key, role, model, video, attempt, text, pictures, pixels, answer"
+        columns = "key, role, model, video, attempt, text, pictures, pixels, answer, estimated"
         return self._insert("calls", f"{columns}, {_USAGE}", (*entry, *size, *_values(most)))
 
     def receive(self, call: int, received: Received) -> Filed:
@@ -176,6 +224,15 @@ class Journal:
         """Files what a call has cost, whether the server has counted it, and why it brought no answer, if so."""
         self._insert("charges", f"call, failure, counted, {_USAGE}", (call, failure, counted, *_values(usage)))
 
+    def bundle(self, name: str, calls: Iterable[int]) -> None:
+        """Notes that some calls are about to be sent in a batch of that name."""
+        for call in calls:
+            self._insert("bundled", "call, name", (call, name))
+
+    def submit(self, name: str, batch: str) -> None:
+        """Notes what the server calls a batch; said twice, it is noted once."""
+        self._insert("batches", "name, batch", (name, batch), "INSERT OR IGNORE")
+
     def dispute(self, filed: Filed, reason: str) -> None:
         """Notes why an answer cannot be used as it is; said twice, it is noted once."""
         self._insert("problems", "call, reason", (filed.call, reason), "INSERT OR IGNORE")
@@ -186,6 +243,15 @@ class Journal:
         """The answers to a request, the first one first; one whose process died with it may be an error."""
         for call, status, headers, body, broken in self._connection.execute(_FOUND, (key,)).fetchall():
             yield Filed(call, Received(status, json.loads(headers), body, broken))
+
+    def left(self) -> dict[str, Left]:
+        """What earlier runs have sent in batches without an end, by the requests' keys."""
+        rows = self._connection.execute(_LEFT).fetchall()
+        return {key: Left(call, name, batch, Usage(*most)) for key, call, name, batch, *most in rows}
+
+    def is_bundled(self, call: int) -> bool:
+        """Whether a call was sent in a batch."""
+        return self._connection.execute("SELECT 1 FROM bundled WHERE call = ?", (call,)).fetchone() is not None
 
     def calls(self) -> Mapping[Role, Calls]:
         """What was called, by role."""
@@ -207,6 +273,10 @@ class Journal:
         """Of every call that the server has counted: model, size, tokens of prompt and answer."""
         for model, *size, prompt, completion in self._connection.execute(_COUNTED):
             yield model, Size(*size), prompt, completion
+
+    def billed(self) -> Mapping[tuple[Role, str], Billed]:
+        """The same together, by role and model."""
+        return {(role, model): Billed(*told) for role, model, *told in self._connection.execute(_BILLED)}
 
     # --- the disk ---------------------------------------------------------------------------------------------------
 
@@ -265,7 +335,7 @@ def _opened(path: Path) -> sqlite3.Connection:
             raise DataError(f"{path}: is a journal of form {form}, and not of form {_FORM}: name another folder")
         connection.execute(f"PRAGMA user_version = {_FORM}")
         connection.executescript(_TABLES)
-        for table in ("calls", "responses", "charges", "problems"):
+        for table in ("calls", "responses", "charges", "bundled", "batches", "problems"):
             for verb in ("UPDATE", "DELETE"):
                 connection.execute(_APPEND_ONLY.format(table=table, verb=verb))
     except (sqlite3.DatabaseError, DataError):

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from datamodules.errors import DataError
 from datamodules.media.clips import sample_frames
+from datamodules.regvid import schemas
 from datamodules.regvid.accounts import GRADES, Account, Claim, Grade, Stage
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.models import Image
+from datamodules.regvid.models import Pictures
 from datamodules.regvid.parsing import UnreadableError, read_object
 from datamodules.regvid.questions import Questions, Reading
 
@@ -22,7 +23,7 @@ _NO_LETTERS = re.compile(r"[^a-z]+")
 class Shown(NamedTuple):
     """Frames without marks, and the lines that say where regions are on them."""
 
-    images: tuple[Image, ...]
+    images: Pictures
     boxes: str
 
 
@@ -78,7 +79,8 @@ class Judge:
     ) -> list[Grade]:
         questions = "\n".join(f"{number}. {question}" for number, question in enumerate(asked, start=1))
         fields = {**named(video, account), "box": shown.boxes, "questions": questions}
-        request = self.questions.prompts.ask("judge", fields, shown.images)
+        schema = schemas.verdicts(range(1, 1 + len(asked)))
+        request = self.questions.prompts.ask("judge", fields, shown.images, schema)
         read = partial(_read_grades, count=len(asked))
         return await self.questions.ask("judge", video.video_id, request, read, stage)
 
@@ -93,7 +95,7 @@ class Judge:
             if (first := next(known, None)) is not None:
                 noun = video.nouns[other - 1]
                 lines.append(f"Another object, [{other}] {noun}, is in {_box(video, other, chosen, first)}")
-        return Shown(tuple(video.plain[place] for place in chosen), "\n".join(lines))
+        return Shown(video.pictures("plain", chosen), "\n".join(lines))
 
 
 def named(video: MarkedVideo, account: Account) -> dict[str, str]:

@@ -85,7 +85,8 @@ class LocalModel(ChatModel):
 def _messages(request: ChatRequest) -> list[dict[str, Any]]:
     from PIL import Image
 
-    content: list[dict[str, Any]] = [{"type": "image", "image": Image.fromarray(image)} for image in request.images]
+    images = map(Image.fromarray, request.images)
+    content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
     content.append({"type": "text", "text": request.text})
     system = {"role": "system", "content": [{"type": "text", "text": request.system}]}
     return [*([system] if request.system else []), {"role": "user", "content": content}]

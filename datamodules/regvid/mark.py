@@ -5,8 +5,13 @@ Numbers are those that models read and see: the first region is 1.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
+from threading import Lock
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +20,16 @@ from datamodules.errors import DataError
 from datamodules.media.clips import Backend, clip_of
 from datamodules.regions.drawing import shown_on, solid
 from datamodules.regions.placement import Placement, bounding_box
+from datamodules.regvid.kept import Kept, Painted, Told, hash_of, identity
 from datamodules.regvid.masklets import Masklets, fill_gaps
+from datamodules.regvid.models import Pictures
 from datamodules.regvid.overlay import paint
-from datamodules.types import Clip, Region, RegionSample
+from datamodules.types import Clip, File, Region, RegionSample
+
+Kind: TypeAlias = Literal["plain", "marked"]
+
+_DRAWING = 1
+"""How frames are chosen and drawn on: another number where a later version does it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +39,45 @@ class MarkedVideo:
     Attributes:
         video_id: Its id.
         frames: T, the source frames, ascending.
-        plain: (T, H, W, 3) uint8, unmarked.
-        marked: (T, H, W, 3) uint8, with every region numbered on the frames where it is known to be.
         regions: N, in pixels of the source; with masklets also where they were found.
         nouns: What each of them is.
         source: (height, width) of a source frame in pixels.
+        shown: The same of a shown one.
+        key: What all that is shown is made of: the media, the regions, and how they are marked.
+        load: Gives the frames; `DataError` if they cannot be read any more.
+        drop: Says that nobody needs them from here on.
     """
 
     video_id: str
     frames: tuple[int, ...]
-    plain: NDArray[np.uint8]
-    marked: NDArray[np.uint8]
     regions: tuple[Region, ...]
     nouns: tuple[str, ...]
     source: tuple[int, int]
+    shown: tuple[int, int]
+    key: str
+    load: Callable[[], Painted]
+    drop: Callable[[], None] = lambda: None
+
+    @property
+    def plain(self) -> NDArray[np.uint8]:
+        """(T, H, W, 3) uint8, unmarked."""
+        return self.load().plain
+
+    @property
+    def marked(self) -> NDArray[np.uint8]:
+        """(T, H, W, 3) uint8, with every region numbered on the frames where it is known to be."""
+        return self.load().marked
+
+    def pictures(self, kind: Kind, places: Sequence[int] | None = None) -> Pictures:
+        """Some of the frames, for a request.
+
+        Args:
+            kind: With marks or without.
+            places: Which ones, from 0; all if left out.
+        """
+        chosen = list(range(len(self.frames)) if places is None else places)
+        sizes = (self.shown,) * len(chosen)
+        return Pictures(f"{self.key}/{kind}/{chosen}", sizes, partial(self._some, kind, chosen))
 
     def box(self, number: int, time: int) -> tuple[float, float, float, float] | None:
         """Where a region is on a shown frame, (x0, y0, x1, y1) in its pixels; None where it is not known to be.
@@ -52,9 +89,13 @@ class MarkedVideo:
         geometry = shown_on(self.regions[number], self.frames[time])
         if geometry is None:
             return None
-        down, across = (shown / real for shown, real in zip(self.plain.shape[1:3], self.source, strict=True))
+        down, across = (shown / real for shown, real in zip(self.shown, self.source, strict=True))
         x0, y0, x1, y1 = bounding_box(geometry, self.source)
         return x0 * across, y0 * down, x1 * across, y1 * down
+
+    def _some(self, kind: Kind, places: Sequence[int]) -> list[NDArray[np.uint8]]:
+        pixels: NDArray[np.uint8] = getattr(self.load(), kind)
+        return [pixels[place] for place in places]
 
 
 class Mark:
@@ -95,33 +136,71 @@ class Mark:
         self.opacity = opacity
         self.masklets = masklets
         self.backend = backend
+        self._alone = Lock()
 
-    def __call__(self, video: RegionSample) -> MarkedVideo:
+    def __call__(self, video: RegionSample, kept: Kept | None = None) -> MarkedVideo:
         """Marks one video.
 
         Args:
             video: All its regions, each with its noun as category.
+            kept: What was made of videos before; what is made of this one is added.
 
         Raises:
             DataError: The video cannot be read, has no region, a region has no noun or is empty on its prompted frame,
                 more frames are prompted than sampled, or there are more numbers than fit on a frame; it is named.
         """
         try:
-            return self._mark(video)
+            return self._mark(video, kept)
         except DataError as error:
             raise video.error(str(error)) from None
 
-    def _mark(self, video: RegionSample) -> MarkedVideo:
+    def _mark(self, video: RegionSample, kept: Kept | None) -> MarkedVideo:
         nouns = _nouns(video.regions)
-        clip = clip_of(video, self.frames, self.backend)
-        if not clip.frames:
-            raise DataError("has no picture to mark")
-        regions = video.regions if self.masklets is None else fill_gaps(self.masklets, clip, video.regions)
-        height, width = clip.pixels.shape[1:3]
-        placement = replace(Placement.of((height, width), self.side, "pad"), top=0, left=0)
-        plain = _shown(placement, clip)
-        marked, _ = paint(plain, _masks(placement, clip.frames, regions), self.label, self.opacity)
-        return MarkedVideo(video.id, clip.frames, plain, marked, regions, nouns, (height, width))
+        key = self._key(video, hash_of if kept is None else kept.hash_of)
+        told = None if kept is None else kept.told(key, video.regions)
+        painted: Painted | None = None
+        if told is None:
+            told, painted = self._make(video)
+        known = replace(video, regions=told.regions)
+        if kept is None:
+            return MarkedVideo(
+                video.id,
+                told.frames,
+                told.regions,
+                nouns,
+                told.source,
+                told.shown,
+                key,
+                lambda: painted or self._make(known)[1],
+            )
+        if painted is not None:
+            kept.keep(key, painted)
+            kept.tell(key, told, video.regions)
+        load = partial(kept.painted, key, lambda: self._make(known)[1])
+        return MarkedVideo(
+            video.id, told.frames, told.regions, nouns, told.source, told.shown, key, load, partial(kept.drop, key)
+        )
+
+    def _key(self, video: RegionSample, hash_of: Callable[[File], str]) -> str:
+        """sha256 of all that decides about the pictures, and of no pixel of them."""
+        masklets = None if self.masklets is None else (type(self.masklets).__name__, self.masklets.options)
+        options = _DRAWING, self.frames, self.side, self.label, self.opacity, masklets
+        told = [(sorted(one.prompts.items()), sorted(one.track.items()), one.everywhere) for one in video.regions]
+        return hashlib.sha256(repr((options, identity(video.media, hash_of), told)).encode()).hexdigest()
+
+    def _make(self, video: RegionSample) -> tuple[Told, Painted]:
+        """Decodes, follows and paints; one video at a time, since decoders know of no threads."""
+        with self._alone:
+            clip = clip_of(video, self.frames, self.backend)
+            if not clip.frames:
+                raise DataError("has no picture to mark")
+            regions = video.regions if self.masklets is None else fill_gaps(self.masklets, clip, video.regions)
+            height, width = clip.pixels.shape[1:3]
+            placement = replace(Placement.of((height, width), self.side, "pad"), top=0, left=0)
+            plain = _shown(placement, clip)
+            marked, _ = paint(plain, _masks(placement, clip.frames, regions), self.label, self.opacity)
+        told = Told(clip.frames, (height, width), (placement.height, placement.width), regions)
+        return told, Painted(plain, marked)
 
 
 def _nouns(regions: tuple[Region, ...]) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ INSIDE = 1  # and a point of the object
 class Masklets(Protocol):
     """What finds regions on the frames where nothing is known about them."""
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the masks depend on beside the clip and the regions; part of what is kept of a video."""
+        ...
+
     def __call__(self, clip: Clip, regions: tuple[Region, ...]) -> tuple[Mapping[int, Mask | None], ...]:
         """Follows regions through a clip.
 
@@ -100,6 +105,7 @@ class Sam2Masklets:
         if dtype not in ("float32", "bfloat16"):
             raise DataError(f"masklets: dtype {dtype!r} is neither float32 nor bfloat16")
         self.model = model
+        self.options: Mapping[str, Any] = {"model": model, "dtype": dtype}
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype: torch.dtype = getattr(torch, dtype)
 

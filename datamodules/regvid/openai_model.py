@@ -5,28 +5,36 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from datamodules.errors import DataError
+from datamodules.regvid import openai_batches
 from datamodules.regvid.completions import LONGEST_REASON
+from datamodules.regvid.image_tokens import Detail, ImageTokens, known
 from datamodules.regvid.keys import forms_of, hide, key_in
-from datamodules.regvid.models import CallError, ChatModel, ChatRequest, Image, Received
+from datamodules.regvid.models import Batching, BatchModel, BusyError, CallError, ChatRequest, Image, Pictures, Received
 
 if TYPE_CHECKING:
     from openai import AsyncAPIResponse, AsyncOpenAI
 
 ImageFormat: TypeAlias = Literal["png", "jpeg"]
+ResponseFormat: TypeAlias = Literal["json_object", "json_schema"]
 Limit: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 
 LONGEST_BODY = 8 * 2**20
 """Bytes of a response; what comes behind is not waited for."""
 
+_OPENAI = "https://api.openai.com/v1"
+
 _UNSENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}
 
 
-class OpenAIModel(ChatModel):
+class OpenAIModel(BatchModel):
     """A model reached through the `openai` client.
 
     The API key is read from the environment. It is in no configuration, and what the server says is cleared of it
@@ -36,21 +44,34 @@ class OpenAIModel(ChatModel):
         model: Its name there.
         base_url: Address of the API, such as http://localhost:8000/v1; that of OPENAI_BASE_URL, else OpenAI's, if left
             out.
+        server: Name of who answers there, part of what an answer is filed under: another server's answers are never
+            taken for this one's. The address if left out; a name of its own goes on where the address changes.
         api_key_env: Name of the environment variable that holds the key; null for a server that wants none.
         price_in: Of a million tokens of prompt; 0 is free.
         price_out: Of a million tokens of answer.
+        price_cached: Of a million tokens of prompt that the server has in its cache; what others cost if left out.
         timeout: Seconds until a call is given up.
         max_tokens: Most tokens of an answer.
         temperature: Of sampling; 0 takes the likeliest. Null leaves it to the server: some models allow no other.
         limit: What the API calls the most tokens of an answer: OpenAI's newer models want `max_completion_tokens`.
         image_format: How frames are sent; `png` loses nothing.
         extra: Further fields of the request, such as `{seed: 1, reasoning_effort: low}`.
+        headers: Further headers of all requests; nothing that is secret.
+        header_envs: Further headers whose values are in environment variables, by the variables' names.
+        stream: Whether answers come in pieces, which some models insist on.
+        response_format: How the server is told in which form an answer is wanted, by roles whose answers have one:
+            `json_schema` with the form of each role, `json_object` without, or not at all.
+        detail: How closely pictures are looked at; left to the server if left out.
+        image_tokens: The rule by which pictures are billed; by the model's name if left out.
+        most_images: Most pictures of a request; more are an error before any call.
+        batching: Sends calls through the batch API, but for the first of a kind; `{}` for its usual options.
     """
 
     def __init__(
         self,
         model: str,
         base_url: str | None = None,
+        server: str | None = None,
         api_key_env: str | None = "OPENAI_API_KEY",
         price_in: float = 0.0,
         price_out: float = 0.0,
@@ -60,11 +81,21 @@ class OpenAIModel(ChatModel):
         limit: Limit = "max_tokens",
         image_format: ImageFormat = "jpeg",
         extra: dict[str, Any] | None = None,
+        price_cached: float | None = None,
+        headers: dict[str, str] | None = None,
+        header_envs: dict[str, str] | None = None,
+        stream: bool = False,
+        response_format: ResponseFormat | None = None,
+        detail: Detail | None = None,
+        image_tokens: ImageTokens | None = None,
+        most_images: int | None = None,
+        batching: Batching | None = None,
     ) -> None:
-        if min(price_in, price_out) < 0 or timeout <= 0 or max_tokens < 1:
+        if min(price_in, price_out, price_cached or 0) < 0 or timeout <= 0 or max_tokens < 1:
             raise DataError(f"model {model}: prices {price_in} and {price_out}, timeout {timeout}, {max_tokens} tokens")
         self.model = model
-        self.base_url = base_url
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI
+        self.server = server or _address(self.base_url)
         self.api_key_env = api_key_env
         self.price_in = price_in
         self.price_out = price_out
@@ -75,17 +106,46 @@ class OpenAIModel(ChatModel):
         self.limit: Limit = limit
         self.image_format: ImageFormat = image_format
         self.extra = extra or {}
+        self.price_cached = price_cached
+        self.headers = headers or {}
+        self.header_envs = header_envs or {}
+        self.stream = stream
+        self.response_format = response_format
+        self.detail = detail
+        self.most_images = most_images
+        self.batching = batching
+        self._rule = image_tokens
         self.options: Mapping[str, Any] = {
             "image_format": image_format,
             "sends_temperature": self.sends_temperature,
             "extra": self.extra,
+            "detail": detail,
         }
 
     def check(self) -> None:
         """Raises a `DataError` if the address is none, or a key is wanted and there is none that a header can hold."""
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+        if not self.base_url.startswith(("http://", "https://")):
             raise DataError(f"model {self.model}: base_url {self.base_url} must begin with http:// or https://")
         self._key()
+        self._headers()
+
+    @property
+    def image_tokens(self) -> ImageTokens:
+        """See `ChatModel.image_tokens`."""
+        return self._rule or known(self.model)
+
+    def picture_tokens(self, images: Pictures) -> float:
+        """See `ChatModel.picture_tokens`."""
+        return sum(self.image_tokens(size, self.detail) for size in images.sizes)
+
+    def format_of(self, request: ChatRequest) -> Mapping[str, Any] | None:
+        """See `ChatModel.format_of`."""
+        if self.response_format is None or request.schema is None:
+            return None
+        if self.response_format == "json_object":
+            return {"type": "json_object"}
+        named = {"name": "answer", "strict": True, "schema": request.schema}
+        return {"type": "json_schema", "json_schema": named}
 
     async def send(self, request: ChatRequest) -> Received:
         """One HTTP request; see `ChatModel.send`."""
@@ -113,6 +173,25 @@ class OpenAIModel(ChatModel):
         assert received is not None, "nothing was raised"
         return received
 
+    def line(self, name: str, request: ChatRequest) -> bytes:
+        """See `BatchModel.line`."""
+        return openai_batches.line(name, self._fields(request))
+
+    async def submit(self, name: str, lines: Sequence[bytes]) -> str:
+        """See `BatchModel.submit`."""
+        with self._hiding():
+            return await openai_batches.submit(self._client, name, lines)
+
+    async def find(self, name: str) -> str | None:
+        """See `BatchModel.find`."""
+        with self._hiding():
+            return await openai_batches.find(self._client, name)
+
+    async def collect(self, batch: str) -> Mapping[str, Received] | None:
+        """See `BatchModel.collect`."""
+        with self._hiding():
+            return await openai_batches.collect(self._client, batch)
+
     @property
     def place(self) -> str:
         """See `ChatModel.place`."""
@@ -122,7 +201,8 @@ class OpenAIModel(ChatModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """See `ChatModel.secrets`."""
-        return forms_of(self.api_key_env) if self.api_key_env is not None else ()
+        variables = [*([] if self.api_key_env is None else [self.api_key_env]), *self.header_envs.values()]
+        return tuple(form for variable in variables for form in forms_of(variable))
 
     async def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
@@ -137,20 +217,41 @@ class OpenAIModel(ChatModel):
         # a retry of the client's own would be a call that nobody counts, and a redirection takes the question elsewhere
         http = DefaultAsyncHttpxClient(follow_redirects=False)
         options: dict[str, Any] = {"max_retries": 0, "timeout": self.timeout, "http_client": http}
+        options["default_headers"] = self._headers()
         return AsyncOpenAI(api_key=self._key(), base_url=self.base_url, **options)
 
     def _key(self) -> str:
+        return "none" if self.api_key_env is None else self._secret(self.api_key_env)
+
+    def _headers(self) -> dict[str, str]:
+        return self.headers | {name: self._secret(variable) for name, variable in self.header_envs.items()}
+
+    def _secret(self, variable: str) -> str:
         try:
-            return "none" if self.api_key_env is None else key_in(self.api_key_env)
+            return key_in(variable)
         except DataError as error:
             raise DataError(f"model {self.model}: {error}") from None
+
+    @contextmanager
+    def _hiding(self) -> Iterator[None]:
+        """Errors of batches with the model and without its secrets."""
+        try:
+            yield
+        except DataError as error:
+            raise DataError(self._hidden(f"model {self.model}{self.place}: {error}")) from None
+        except BusyError as error:
+            raise BusyError(self._hidden(str(error)), error.wait) from None
+        except CallError as error:
+            raise CallError(self._hidden(str(error)), error.wait) from None
 
     def _hidden(self, reason: str) -> str:
         return hide(" ".join(reason.split()), self.secrets)[:LONGEST_REASON]
 
     def _fields(self, request: ChatRequest) -> dict[str, Any]:
+        detail = {} if self.detail is None else {"detail": self.detail}
         content: list[dict[str, Any]] = [
-            {"type": "image_url", "image_url": {"url": data_url(image, self.image_format)}} for image in request.images
+            {"type": "image_url", "image_url": {"url": data_url(image, self.image_format), **detail}}
+            for image in request.images
         ]
         content.append({"type": "text", "text": request.text})
         messages = [
@@ -160,6 +261,11 @@ class OpenAIModel(ChatModel):
         fields = {"model": self.model, "messages": messages, self.limit: request.max_tokens}
         if self.sends_temperature:
             fields["temperature"] = request.temperature
+        if (wanted := self.format_of(request)) is not None:
+            fields["response_format"] = wanted
+        if self.stream:
+            # without being asked a stream says nothing of what it has cost
+            fields |= {"stream": True, "stream_options": {"include_usage": True}}
         return fields | ({"extra_body": self.extra} if self.extra else {})
 
 
@@ -178,6 +284,12 @@ async def _read(response: AsyncAPIResponse[Any]) -> Received:
         # the client has no common name for all that can happen to a connection
         broken = f"connection: {type(error).__name__}: {error}"
     return Received(response.status_code, _named(response.headers), bytes(body[:LONGEST_BODY]), broken)
+
+
+def _address(url: str) -> str:
+    """Where that is, without what may differ in how it is written, or be secret."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2].lower() + parts.path.rstrip("/")
 
 
 def _named(headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -31,6 +31,8 @@ class Options:
         pictures: Of so many videos, spread evenly, the marked frames are kept beside the data, for the report.
         most_videos: The first so many videos only; all if left out.
         templates: Folder of edited templates; the built-in one is used for each that is not in it.
+        keep_gib: Most GiB of frames in `to`, of videos that are not finished: a run that goes on reads them there, and
+            makes the others again.
         seed: Decides which wording a sample asks with.
     """
 
@@ -46,6 +48,7 @@ class Options:
     pictures: int = 24
     most_videos: int | None = None
     templates: Path | None = None
+    keep_gib: float = 20.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ SAMPLES = "samples.jsonl"
 REGIONS = "regions.jsonl"
 FUNNEL = "funnel.json"
 JOURNAL = "journal.sqlite"
+KEPT = "marked.sqlite"
 FRAMES = "frames"
 
 SHEET_COLUMNS, SHEET_GAP = 4, 6
@@ -130,7 +131,9 @@ def write_sheet(frames: NDArray[np.uint8], path: Path) -> None:
         sheet[number // columns, :height, number % columns, :width] = frame
     path.parent.mkdir(exist_ok=True)
     whole = sheet.reshape(rows * (height + SHEET_GAP), columns * (width + SHEET_GAP), 3)
-    Image.fromarray(whole).save(path, quality=90)
+    partial = path.with_name(f".{path.name}")
+    Image.fromarray(whole).save(partial, "jpeg", quality=90)
+    partial.replace(path)
 
 
 def sample_records(

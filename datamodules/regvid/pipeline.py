@@ -8,9 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from datamodules.errors import DataError
 from datamodules.regvid.accounts import STAGES, Account, Stage
 from datamodules.regvid.check import Check
@@ -18,7 +15,7 @@ from datamodules.regvid.describe import Describe
 from datamodules.regvid.instruct import Instruct
 from datamodules.regvid.judge import Judge
 from datamodules.regvid.mark import MarkedVideo
-from datamodules.regvid.questions import Questions
+from datamodules.regvid.questions import LostPicturesError, Questions
 from datamodules.regvid.transport import WaitingError, together
 from datamodules.regvid.verify import Checks, Verify
 from datamodules.regvid.videos import Videos
@@ -36,7 +33,7 @@ class Outcome:
         waiting: The stage whose answers are not there yet; None if there is no such.
         reason: Why it waits.
         unreadable: What is wrong with the video itself, if anything.
-        frames: (T, H, W, 3) uint8 as the describer is shown them; None if it did not get so far.
+        marked: It as chat models are shown it; None if it did not get so far.
     """
 
     accounts: tuple[Account, ...] = ()
@@ -44,7 +41,7 @@ class Outcome:
     waiting: Stage | None = None
     reason: str = ""
     unreadable: str = ""
-    frames: NDArray[np.uint8] | None = None
+    marked: MarkedVideo | None = None
 
     @property
     def done(self) -> bool:
@@ -108,7 +105,10 @@ class Pipeline:
     ) -> None:
         try:
             for place in places:
-                finished(place, await self._outcome(videos, place, reader))
+                outcome = await self._outcome(videos, place, reader)
+                finished(place, outcome)
+                if outcome.done and outcome.marked is not None:
+                    await asyncio.to_thread(outcome.marked.drop)
         except BaseException:
             self.questions.transport.brake.pull("an error")
             raise
@@ -121,8 +121,7 @@ class Pipeline:
             video, marked = await asyncio.get_running_loop().run_in_executor(reader, self._marked, videos, place)
         except DataError as error:
             return Outcome(unreadable=str(error))
-        outcome = await self._staged(replace(video, regions=marked.regions), marked)
-        return replace(outcome, frames=marked.marked)
+        return await self._staged(replace(video, regions=marked.regions), marked)
 
     def _marked(self, videos: Videos, place: int) -> tuple[RegionSample, MarkedVideo]:
         video = videos[place]
@@ -139,5 +138,7 @@ class Pipeline:
             made = await self.instruct(video.id, accounts)
             accounts = made if self.check is None else await self.check(marked, made)
         except WaitingError as waiting:
-            return Outcome(accounts, video, stage, str(waiting))
-        return Outcome(accounts, video)
+            return Outcome(accounts, video, stage, str(waiting), marked=marked)
+        except LostPicturesError as lost:
+            return Outcome(unreadable=str(lost))
+        return Outcome(accounts, video, marked=marked)

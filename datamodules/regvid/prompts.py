@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import yaml
 
 from datamodules.errors import DataError
-from datamodules.regvid.models import ROLES, ChatRequest, Image, Role
+from datamodules.regvid.models import ROLES, ChatRequest, Pictures, Role
 from datamodules.regvid.parsing import clean
 
 Wording: TypeAlias = Literal["detailed", "brief"]
@@ -73,9 +73,16 @@ class Prompts:
             seed=seed,
         )
 
-    def ask(self, role: Role, fields: Mapping[str, str], images: Sequence[Image] = ()) -> ChatRequest:
+    def ask(
+        self,
+        role: Role,
+        fields: Mapping[str, str],
+        images: Pictures | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> ChatRequest:
         """A request to the model of a role."""
-        return ChatRequest(self.system[role], clean(self.text[role].substitute(_fenced(fields))), tuple(images))
+        text = clean(self.text[role].substitute(_fenced(fields)))
+        return ChatRequest(self.system[role], text, images or Pictures(), schema=schema)
 
     def again(self, problem: str) -> str:
         """What is added to a request whose answer could not be used."""

@@ -52,6 +52,10 @@ class UnusableError(Exception):
         self.answer = answer[:LONGEST_ANSWER]
 
 
+class LostPicturesError(Exception):
+    """The pictures of a question could be made once, but not any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[T]):
     """An answer that could be read.
@@ -151,6 +155,7 @@ class Questions:
 
         Raises:
             UnusableError: No answer can be used.
+            LostPicturesError: There is nothing to show any more.
             WaitingError: This run does not get it answered.
         """
         model = self.models.of(role)
@@ -197,6 +202,12 @@ class Questions:
             return filed
         if stage not in self.stages:
             raise WaitingError(f"{stage} is not among the stages of this run")
+        try:
+            if request.images:
+                # only now that they are needed; what they are was enough to find an answer
+                await asyncio.to_thread(request.images.load)
+        except DataError as error:
+            raise LostPicturesError(str(error)) from None
         return await self.transport.fetch(model, request, entry)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from datamodules.checkup import kind_of
 from datamodules.errors import DataError
@@ -18,26 +21,35 @@ from datamodules.files import write_text
 from datamodules.regvid.accounts import STAGES, Stage
 from datamodules.regvid.brake import Brake
 from datamodules.regvid.budget import Budget, Limits, seen_in
-from datamodules.regvid.dry_run import Plan, plan, stand_ins
+from datamodules.regvid.dry_run import Plan, plan, some_of, stand_ins
 from datamodules.regvid.funnel import Funnel
-from datamodules.regvid.journal import Journal
-from datamodules.regvid.models import ROLES, ChatModel
+from datamodules.regvid.journal import Billed, Journal
+from datamodules.regvid.kept import Kept
+from datamodules.regvid.mark import MarkedVideo
+from datamodules.regvid.models import ROLES, ChatModel, Role
 from datamodules.regvid.options import Options
 from datamodules.regvid.output import (
     FRAMES,
     FUNNEL,
     JOURNAL,
+    KEPT,
     REGIONS,
     SAMPLES,
     OrderedFile,
     sample_records,
     write_sheet,
 )
-from datamodules.regvid.pipeline import Finished, Marking, Outcome, Pipeline
+from datamodules.regvid.pipeline import Finished, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.questions import STAGES_OF, Questions
 from datamodules.regvid.transport import Transport
 from datamodules.regvid.videos import Videos, spread
+
+MOST_IN_MEMORY = 64
+"""Videos whose frames are in memory at the same time; others are read from the disk when they are asked about."""
+
+Marker = Callable[..., MarkedVideo]
+"""Makes the pictures of a video, with what is `kept` of those that were made before; see `Mark`."""
 
 Watch = Callable[[Transport, int], AbstractContextManager[Callable[[], None]]]
 """Shows calls and spend of a run over so many videos; what it gives is called when one of them is finished."""
@@ -76,25 +88,48 @@ class Run:
         DataError: A template cannot be used.
     """
 
-    def __init__(self, options: Options, mark: Marking, stages: Collection[Stage]) -> None:
+    def __init__(self, options: Options, mark: Marker, stages: Collection[Stage]) -> None:
         self.options = options
         self.mark = mark
         self.stages = stages
         self.prompts = Prompts.read(options.templates, options.seed)
 
-    def plan(self, videos: Videos) -> Plan:
-        """What all stages would call and cost, from the beginning."""
+    def plan(self, videos: Videos, billed: Mapping[tuple[Role, str], Billed] = MappingProxyType({})) -> Plan:
+        """What all stages would call and cost, from the beginning, judged by calls that were `billed` if there are."""
         pretended = replace(self.options, models=stand_ins(self.options.models), budget=Limits())
         with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / JOURNAL) as journal:
-            return plan(Run(pretended, self.mark, STAGES).pipeline(journal), videos)
+            return plan(Run(pretended, self.mark, STAGES).pipeline(journal), videos, billed)
 
-    def pipeline(self, journal: Journal) -> Pipeline:
-        """The stages, with their answers in a journal."""
+    def probe(self, videos: Videos, calls: int, watch: Watch) -> Plan:
+        """What all stages would call and cost, judged by so many calls that are made for it, one video after the other.
+
+        They are real ones: within the budget, and filed where any later run finds their answers. No data are written.
+
+        Raises:
+            DataError: As for `carry_out`, or no call was counted.
+        """
+        some = some_of(videos)
+        some = replace(some, places=random.Random(self.options.seed).sample(some.places, len(some)))
+        with self._opened() as (journal, pipeline):
+            transport, pipeline.videos = pipeline.questions.transport, 1
+            transport.most_made = calls
+            with watch(transport, len(some)) as step:
+                asyncio.run(self._run(pipeline, some, lambda place, outcome: step()))
+            if transport.brake.error is not None:
+                raise transport.brake.error
+            billed = journal.billed()
+        if not billed:
+            raise DataError(f"{transport.made} calls of the probe were counted by no server: {transport.brake.reason}")
+        return self.plan(videos, billed)
+
+    def pipeline(self, journal: Journal, kept: Kept | None = None) -> Pipeline:
+        """The stages, with their answers in a journal, and with what was made of videos before."""
         options = self.options
         budget = Budget(options.budget, journal.spent(), seen_in(journal.counted()))
         transport = Transport(journal, budget, options.patience, options.concurrency)
         questions = Questions(options.models, self.prompts, transport, self.stages)
-        return Pipeline(self.mark, questions, options.wanted, options.judge_frames, options.checks, options.concurrency)
+        mark = partial(self.mark, kept=kept)
+        return Pipeline(mark, questions, options.wanted, options.judge_frames, options.checks, options.concurrency)
 
     def carry_out(self, videos: Videos, watch: Watch) -> Result:
         """Puts the videos through the stages and writes what they came to.
@@ -104,22 +139,19 @@ class Run:
                 region, the disk is full, or another run is writing to the same folder. What was answered until then
                 is in the journal, and the files are written if they can be.
         """
-        for model in self.models():
-            model.check()
-        secrets = {secret for model in self.options.models.every() for secret in model.secrets}
-        with Journal(self.options.to / JOURNAL, secrets) as journal:
-            pipeline = self.pipeline(journal)
+        to = self.options.to
+        with self._opened() as (journal, pipeline):
             result = Result(Funnel(len(videos), videos.without_noun))
             pictured = set(spread(len(videos), self.options.pictures))
-            files = _Files(self.options.to, self.prompts, "instruct" in self.stages, pictured, result)
+            files = _Files(to, self.prompts, "instruct" in self.stages, pictured, result)
             brake = pipeline.questions.transport.brake
             try:
                 with files, watch(pipeline.questions.transport, len(videos)) as step:
                     asyncio.run(self._run(pipeline, videos, files.after(step)))
                 result.stopped = brake.reason
-                write_text(self.options.to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
+                write_text(to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
             except OSError as error:
-                raise brake.error or DataError(f"{self.options.to}: cannot be written: {error}") from None
+                raise brake.error or DataError(f"{to}: cannot be written: {error}") from None
         if brake.error is not None:
             raise brake.error
         if result.funnel.unreadable.total() == len(videos):
@@ -133,6 +165,17 @@ class Run:
         """Those that may be called, each once."""
         roles = [role for role in ROLES if any(stage in self.stages for stage in STAGES_OF[role])]
         return list({id(model): model for model in map(self.options.models.of, roles)}.values())
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Journal, Pipeline]]:
+        """The journal, and the stages on it."""
+        for model in self.models():
+            model.check()
+        options = self.options
+        secrets = {secret for model in options.models.every() for secret in model.secrets}
+        most, at_once = round(options.keep_gib * 2**30), min(options.concurrency, MOST_IN_MEMORY)
+        with Journal(options.to / JOURNAL, secrets) as journal, Kept(options.to / KEPT, most, at_once) as kept:
+            yield journal, self.pipeline(journal, kept)
 
     async def _run(self, pipeline: Pipeline, videos: Videos, finished: Finished) -> None:
         try:
@@ -218,9 +261,11 @@ class _Files:
     def _write(self, place: int, outcome: Outcome) -> None:
         video = outcome.video
         sheet = None
-        if place in self.pictured and outcome.frames is not None:
-            sheet = f"{FRAMES}/{place:06}.jpg"
-            write_sheet(outcome.frames, self.folder / sheet)
+        if place in self.pictured and outcome.marked is not None:
+            # named after what is on it: a run that goes on decodes nothing for a sheet that is there
+            sheet = f"{FRAMES}/{outcome.marked.key}.jpg"
+            if not (self.folder / sheet).exists():
+                write_sheet(outcome.marked.marked, self.folder / sheet)
         regions = (
             [] if video is None else [account.record(video.id) | {"frames": sheet} for account in outcome.accounts]
         )

@@ -3,56 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Iterable
+import warnings
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from datamodules.errors import DataError
+from datamodules.regvid.batches import Batches
 from datamodules.regvid.brake import Brake
-from datamodules.regvid.budget import Budget, BudgetSpentError, Charge, Size
-from datamodules.regvid.completions import answer_in, may_be_charged, rest_in, usage_in
-from datamodules.regvid.journal import Entry, Filed, Journal
-from datamodules.regvid.models import BusyError, CallError, ChatModel, ChatRequest, RejectedError, Usage
+from datamodules.regvid.budget import MARGIN, Budget, BudgetSpentError, Charge, Size
+from datamodules.regvid.completions import answer_in, cached_in, may_be_charged, rest_in, usage_in
+from datamodules.regvid.journal import Entry, Filed, Journal, Left
+from datamodules.regvid.models import (
+    BatchModel,
+    BusyError,
+    CallError,
+    ChatModel,
+    ChatRequest,
+    Received,
+    RejectedError,
+    Usage,
+)
 from datamodules.regvid.pace import Pace, now
+from datamodules.regvid.patience import Patience, WaitingError
+
+__all__ = ["Patience", "Transport", "WaitingError", "together"]
 
 T = TypeVar("T")
-
-
-class WaitingError(Exception):
-    """A question that this run does not get answered: its video has to wait for another run."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """What is done when things go wrong.
-
-    Args:
-        retries: How often a call is repeated that brought no answer; calls that a busy server does not take are free.
-        first_wait: Seconds before the first repetition, twice as many before each further one; a server that says how
-            long to wait is obeyed.
-        longest_wait: Most seconds between two repetitions that no server has asked for.
-        longest_refusal: Most seconds that a server is waited for which takes no calls: in one go, if it says so, and
-            altogether, if nothing is answered meanwhile. Then the run ends.
-        outage: After so many calls in a row that never got an answer, the run ends.
-        attempts: How often a question is put whose answers cannot be used.
-    """
-
-    retries: int = 6
-    first_wait: float = 1.0
-    longest_wait: float = 60.0
-    longest_refusal: float = 600.0
-    outage: int = 5
-    attempts: int = 3
-
-    def __post_init__(self) -> None:
-        waits = self.first_wait, self.longest_wait, self.longest_refusal
-        if self.retries < 0 or min(waits) < 0 or min(self.outage, self.attempts) < 1:
-            raise DataError(f"patience: {self}: outage and attempts are at least 1, the others at least 0")
-
-    def wait(self, failures: int) -> float:
-        """Seconds until a call is repeated that failed so often; drawn, so that many do not come back at once."""
-        return min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
 
 
 @dataclass
@@ -67,6 +44,7 @@ class Transport:
         brake: Ends the run.
         made: Calls made by this run, answered or not.
         options: What the options of the run begin with, for what is said of them.
+        most_made: After so many calls the run ends; None for all that are needed.
     """
 
     journal: Journal
@@ -76,10 +54,16 @@ class Transport:
     brake: Brake = field(default_factory=Brake)
     made: int = 0
     options: str = "regvid"
+    most_made: int | None = None
 
     def __post_init__(self) -> None:
+        self._doubted: set[str] = set()
+        self._left = self.journal.left()
+        self._batches: dict[int, Batches] = {}
+        self._first: dict[tuple[str, str, bool], asyncio.Lock] = {}
+        self._tried: set[tuple[str, str, bool]] = set()
         self._slots = asyncio.Semaphore(self.most)
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
         self._lost_in_a_row = 0
 
     async def fetch(self, model: ChatModel, request: ChatRequest, entry: Entry) -> Filed:
@@ -114,30 +98,65 @@ class Transport:
                 return filed
 
     async def _once(self, model: ChatModel, request: ChatRequest, entry: Entry) -> Filed:
-        """One call at its turn and within the budget."""
-        pace, size = self._pace(model), Size.of(request)
+        """One call, or what comes back of one that an earlier run has sent."""
+        size = Size.of(model, request)
         try:
-            async with pace.turn() as went, self.budget.charge(model, size) as charge, self._slots:
-                if self.brake.pulled:
-                    charge.used = Usage()
-                    raise WaitingError(self.brake.reason)
-                try:
-                    received = await self._received(model, request, size, charge, entry)
-                except BusyError as error:
-                    self._refused(pace, went, error)
-                    raise
-                pace.answered(rest_in(received.received.headers))
-                return received
+            model.check_request(request)
+            if isinstance(model, BatchModel) and (left := self._left.pop(entry.key, None)) is not None:
+                return await self._resumed(model, size, left)
+            # whoever wants to know what some calls cost does not wait a day for it
+            if not isinstance(model, BatchModel) or model.batching is None or self.most_made is not None:
+                return await self._at_once(model, request, size, entry)
+            kind = (model.server, model.model, size.pictures > 0)
+            async with self._first.setdefault(kind, asyncio.Lock()):
+                # the first of a kind tells today, and not tomorrow, what such calls cost and whether they are taken
+                if kind not in self._tried and not self.budget.knows(model, size):
+                    filed = await self._at_once(model, request, size, entry)
+                    self._tried.add(kind)
+                    return filed
+            async with self.budget.charge(model, size) as charge:
+                batches = self._batched(model)
+                return await self._received(model, size, charge, entry, lambda call: batches.fetch(call, request))
         except BudgetSpentError as error:
             self.brake.pull(f"the next call could exceed {self.options}.budget.{error}: raise it to go on")
         except DataError as error:
             self.brake.pull(str(error), error)
         raise WaitingError(self.brake.reason)
 
+    async def _at_once(self, model: ChatModel, request: ChatRequest, size: Size, entry: Entry) -> Filed:
+        """One call at its turn and within the budget."""
+        pace = self._pace(model)
+        async with pace.turn() as went, self.budget.charge(model, size) as charge, self._slots:
+            try:
+                filed = await self._received(model, size, charge, entry, lambda call: model.send(request))
+            except BusyError as error:
+                self._refused(pace, went, error)
+                raise
+            pace.answered(rest_in(filed.received.headers))
+            return filed
+
+    async def _resumed(self, model: BatchModel, size: Size, left: Left) -> Filed:
+        """What comes back of a call in a batch of an earlier run: it has counted as its most since."""
+        charge = Charge(left.most, (model.model, size.pictures > 0))
+        try:
+            try:
+                received = await self._batched(model).resume(left.name, left.batch, left.call)
+            except (CallError, DataError) as error:
+                self._unanswered(left.call, charge, error)
+                raise
+            return self._settled(model, size, charge, left.call, received, batched=True)
+        finally:
+            self.budget.spent += charge.used + left.most.times(-1)
+
     async def _received(
-        self, model: ChatModel, request: ChatRequest, size: Size, charge: Charge, entry: Entry
+        self, model: ChatModel, size: Size, charge: Charge, entry: Entry, send: Callable[[int], Awaitable[Received]]
     ) -> Filed:
         """One call on the record, from before it is made until it is charged."""
+        if self.made == self.most_made:
+            self.brake.pull(f"{self.made} calls were made")
+        if self.brake.pulled:
+            charge.used = Usage()
+            raise WaitingError(self.brake.reason)
         try:
             call = self.journal.start(entry, size, charge.most)
         except DataError:
@@ -145,16 +164,28 @@ class Transport:
             raise
         self.made += 1
         try:
-            received = await model.send(request)
+            received = await send(call)
         except (CallError, DataError) as error:
-            charge.used = charge.most if isinstance(error, CallError) and error.charged else Usage()
-            self.journal.charge(call, charge.used, counted=False, failure=str(error))
+            self._unanswered(call, charge, error)
             raise
+        batched = isinstance(model, BatchModel) and self.journal.is_bundled(call)
+        return self._settled(model, size, charge, call, received, batched)
+
+    def _unanswered(self, call: int, charge: Charge, error: CallError | DataError) -> None:
+        """Charges a call of which nothing came back."""
+        charge.used = charge.most if isinstance(error, CallError) and error.charged else Usage()
+        self.journal.charge(call, charge.used, counted=False, failure=str(error))
+
+    def _settled(
+        self, model: ChatModel, size: Size, charge: Charge, call: int, received: Received, batched: bool
+    ) -> Filed:
+        """Files what came back of a call and charges it; raises what it is, if it is no answer."""
         filed = self.journal.receive(call, received)
         counted = usage_in(filed.received)
         if counted is not None:
-            charge.used = model.usage(*counted)
+            charge.used = model.usage(*counted, cached_in(filed.received), batched)
             self.budget.learn(model, size, *counted)
+            self._compare(model, size, counted[0])
         elif not may_be_charged(received):
             charge.used = Usage()
         failure: Exception | None = None
@@ -169,6 +200,17 @@ class Transport:
         if failure is not None:
             raise failure
         return filed
+
+    def _compare(self, model: ChatModel, size: Size, counted: int) -> None:
+        """A server that counts less than it was sent may have read less; said once of a model."""
+        if counted * MARGIN < size.estimated and model.model not in self._doubted:
+            self._doubted.add(model.model)
+            warnings.warn(
+                f"model {model.model}{model.place}: of a prompt of about {size.estimated} tokens {counted} count: "
+                "either its context is shorter and cut in silence (num_ctx of Ollama), or pictures are other tokens "
+                "than image_tokens says",
+                stacklevel=2,
+            )
 
     def _refused(self, pace: Pace, went: float, error: BusyError) -> None:
         """A server that takes no calls is waited for, but not for ever."""
@@ -185,8 +227,13 @@ class Transport:
     def _give_up(self, reason: str) -> None:
         self.brake.pull(f"{reason}; {self.options}.patience.longest_refusal is {self.patience.longest_refusal:g} s")
 
+    def _batched(self, model: BatchModel) -> Batches:
+        if id(model) not in self._batches:
+            self._batches[id(model)] = Batches(model, self.journal, self.brake, self.patience)
+        return self._batches[id(model)]
+
     def _pace(self, model: ChatModel) -> Pace:
-        return self._paces.setdefault(model.model, Pace(self.most, self.brake))
+        return self._paces.setdefault((model.server, model.model), Pace(self.most, self.brake))
 
     def _lost(self, reason: str) -> None:
         self._lost_in_a_row += 1

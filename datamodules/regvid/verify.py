@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from datamodules.errors import DataError
+from datamodules.regvid import schemas
 from datamodules.regvid.accounts import Account, Claim, Dropped
 from datamodules.regvid.judge import Judge, named
 from datamodules.regvid.mark import MarkedVideo
@@ -82,7 +83,7 @@ class Verify:
     async def _split(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         assert account.description is not None
         fields = {**named(video, account), "description": account.description}
-        request = self.questions.prompts.ask("split", fields)
+        request = self.questions.prompts.ask("split", fields, schema=schemas.claims())
         read = partial(_read_claims, description=Description(account.description), least=self.coverage)
         return await self.questions.ask("split", video.video_id, request, read)
 

@@ -17,6 +17,8 @@ from datamodules.regvid.accounts import STAGES, Stage
 from experiments.config.parsers import CommandParser
 
 if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
     from datamodules.region_datamodule import RegionDataModule
     from datamodules.regvid.dry_run import Plan
     from datamodules.regvid.mark import Mark
@@ -59,9 +61,12 @@ def main(arguments: Sequence[str]) -> None:
     bars = Bars(Console(markup=False, highlight=False, stderr=True))
     videos = gather(data.sources[options.split], options.to, options.most_videos, bars.look)
     if asked.dry_run:
-        _print_plan(run.plan(videos))
+        _print_plan(run.plan(videos), "no call was made")
         return
     try:
+        if asked.probe is not None:
+            _print_plan(run.probe(videos, asked.probe, bars.watch), "calls that were made are answers of the next run")
+            return
         result = run.carry_out(videos, bars.watch)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: the same command goes on from here\n")
@@ -72,6 +77,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _configured(arguments: Sequence[str]) -> Configured:
+    made = instantiated(arguments, _PARTS)
+    return Configured(made.data, made.mark, made.regvid)
+
+
+def instantiated(arguments: Sequence[str], chosen: Sequence[str]) -> Namespace:
+    """What a command line configures, of `data`, `mark` and `regvid`; all three are checked."""
     from jsonargparse import Namespace
 
     from datamodules.region_datamodule import RegionDataModule
@@ -85,9 +96,8 @@ def _configured(arguments: Sequence[str]) -> Configured:
     parser.add_class_arguments(Mark, "mark")
     parser.add_subclass_arguments(RegionDataModule, "data", required=True)
     config = interpolated(parser, parser.parse_args(list(arguments)), _PARTS)
-    chosen = Namespace({name: config[name] for name in _PARTS})  # type: ignore[no-untyped-call]  # jsonargparse's
-    made = parser.instantiate_classes(chosen)
-    return Configured(made.data, made.mark, made.regvid)
+    parts = Namespace({name: config[name] for name in chosen})  # type: ignore[no-untyped-call]  # jsonargparse's
+    return parser.instantiate_classes(parts)
 
 
 def _tell(result: Result, folder: Path) -> None:
@@ -102,21 +112,22 @@ def _tell(result: Result, folder: Path) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, calls: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=f"an estimate from {plan.looked_at} of {plan.videos} videos, from the beginning; no call was made"
-    )
-    for column in ("role", "calls", "tokens in", "tokens out", "cost"):
-        table.add_column(column, justify="left" if column == "role" else "right")
-    for role, (calls, usage) in [*plan.roles.items(), ("all", plan.total)]:
+    table = Table(title=f"an estimate from {plan.looked_at} of {plan.videos} videos, from the beginning; {calls}")
+    for column in ("role", "calls", "tokens in", "tokens out", "cost", "estimated by"):
+        table.add_column(column, justify="left" if column in ("role", "estimated by") else "right")
+    for role, (number, usage, basis) in [*plan.roles.items(), ("all", plan.total)]:
         tokens = f"{usage.prompt_tokens:,}", f"{usage.completion_tokens:,}"
-        table.add_row(role, f"{calls:,}", *tokens, f"{usage.money:.2f}")
+        table.add_row(role, f"{number:,}", *tokens, f"{usage.money:.2f}", basis)
     console = Console(markup=False, highlight=False)
     console.print(table)
-    console.print("rewrite counts every region, only those with a sentence cut in part need it; tokens are guesses")
+    console.print(
+        "rewrite counts every region, only those with a sentence cut in part need it; answers are guessed, as long as "
+        "they usually are, unless calls say more"
+    )
     if plan.unreadable:
         console.print(f"{plan.unreadable} of the {plan.looked_at} videos cannot be used", soft_wrap=True)
 
@@ -126,6 +137,12 @@ def _stages(text: str) -> tuple[Stage, ...]:
     if unknown := [name for name in named if name not in STAGES]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(STAGES)}")
     return tuple(stage for stage in STAGES if stage in named)
+
+
+def _calls(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of calls, 1 or more")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -142,7 +159,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"whose models may be called, of {','.join(STAGES)}; of the others, what was answered before is read",
     )
-    arguments.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost of each role; no call")
+    estimates = arguments.add_mutually_exclusive_group()
+    estimates.add_argument("--dry-run", action="store_true", help="print calls, tokens and cost of each role; no call")
+    estimates.add_argument(
+        "--probe", type=_calls, metavar="N", help="the same judged by N calls that are made for it, and kept"
+    )
     arguments.add_argument(
         "--report",
         type=Path,

@@ -32,11 +32,13 @@ class Request:
         model: Who is asked.
         prompt: What it is given.
         limit: Most tokens of the answer; None for no limit.
+        tokens: Of all that it is given.
     """
 
     model: str
     prompt: Prompt
     limit: int | None
+    tokens: int
 
 
 def parse_request(body: bytes, models: tuple[str, ...]) -> Request:
@@ -55,9 +57,11 @@ def parse_request(body: bytes, models: tuple[str, ...]) -> Request:
     limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
     try:
         prompt = _prompt(fields["messages"])
+        words = " ".join(text for message in fields["messages"] for text in _texts(message))
     except (KeyError, TypeError, AttributeError):
         raise _bad("Invalid value: 'messages'.", "invalid_type", "messages") from None
-    return Request(fields["model"], prompt, limit)
+    tokens = len(_TOKEN.findall(words)) + TOKENS_PER_IMAGE * len(prompt.sizes)
+    return Request(fields["model"], prompt, limit, tokens)
 
 
 def say(models: TruthfulModels, request: Request) -> str:
@@ -80,7 +84,6 @@ def completion_of(request: Request, text: str) -> dict[str, Any]:
     is_cut = request.limit is not None and len(ends) > request.limit
     told = ends[: request.limit]
     message = {"role": "assistant", "content": text[: told[-1]] if is_cut else text}
-    asked = len(_TOKEN.findall(request.prompt.text)) + TOKENS_PER_IMAGE * len(request.prompt.sizes)
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "length" if is_cut else "stop"}
     return {
         "id": "chatcmpl-rehearsal",
@@ -89,9 +92,9 @@ def completion_of(request: Request, text: str) -> dict[str, Any]:
         "model": request.model,
         "choices": [choice],
         "usage": {
-            "prompt_tokens": asked,
+            "prompt_tokens": request.tokens,
             "completion_tokens": len(told),
-            "total_tokens": asked + len(told),
+            "total_tokens": request.tokens + len(told),
         },
     }
 
@@ -101,12 +104,19 @@ def _prompt(messages: list[dict[str, Any]]) -> Prompt:
     said: list[str] = []
     sizes = []
     for message in messages:
-        content = message.get("content") or ""
-        parts: list[dict[str, Any]] = [{"type": "text", "text": content}] if isinstance(content, str) else content
         if message.get("role") == "user":
-            said += [part["text"] for part in parts if part.get("type") == "text"]
-        sizes += [_size(part["image_url"]["url"]) for part in parts if part.get("type") == "image_url"]
+            said += _texts(message)
+        sizes += [_size(part["image_url"]["url"]) for part in _parts(message) if part.get("type") == "image_url"]
     return Prompt("\n".join(said), tuple(sizes))
+
+
+def _texts(message: dict[str, Any]) -> list[str]:
+    return [part["text"] for part in _parts(message) if part.get("type") == "text"]
+
+
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content") or ""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _size(url: str) -> tuple[int, int]:

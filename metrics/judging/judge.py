@@ -19,7 +19,7 @@ from datamodules.files import write_text
 from datamodules.regvid.accounts import STAGES
 from datamodules.regvid.budget import Budget, seen_in
 from datamodules.regvid.journal import Journal
-from datamodules.regvid.models import ChatRequest, Image, Models, Usage
+from datamodules.regvid.models import ChatRequest, Models, Pictures, Usage
 from datamodules.regvid.output import JOURNAL
 from datamodules.regvid.parsing import said
 from datamodules.regvid.prompts import Prompts
@@ -108,7 +108,7 @@ class Judge:
     def plan(self) -> Plan:
         """What a run from the beginning would call and use at most."""
         requests = [request for place in range(len(self.predictions)) for _, request in self._requests(place)]
-        prompt = sum(request.estimated_tokens() for request in requests)
+        prompt = sum(map(self.options.model.estimated_tokens, requests))
         return Plan(len(requests), self.options.model.usage(prompt, self.options.model.max_tokens * len(requests)))
 
     def carry_out(self, watch: Watch) -> Result:
@@ -197,9 +197,9 @@ class Judge:
 
     def _requests(self, place: int) -> list[tuple[Asked, ChatRequest]]:
         """The questions about a prediction, with the pictures that they need."""
-        images: tuple[Image, ...] = ()
+        images = Pictures()
         if self.protocol.shown is not None and self._samples is not None:
-            images = self.protocol.shown(self._samples[self.predictions[place].id])
+            images = Pictures.of(self.protocol.shown(self._samples[self.predictions[place].id]))
         return [(asked, ChatRequest(self.wording.system, asked.text, images)) for asked in self.asked[place]]
 
 

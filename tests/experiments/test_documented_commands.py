@@ -1,4 +1,4 @@
-"""Every documented training fits on the devices that it is documented for, by our own `plan`; others are parsed."""
+"""Every documented command is read; trainings fit on the devices that they are documented for, by our own `plan`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 import cli
+from datamodules.regvid.openai_model import OpenAIModel
 from documented import ROOT, Documented, documented, documented_options
-from experiments.commands import ask, export
+from experiments.commands import ask, export, regvid
 
 NEEDS_A_CHECKPOINT = {"llava-onevision-7b", "gemma-4-e4b", "molmo2-8b"}
 """Their files say that plan needs the checkpoint on this machine: no test has it."""
 SMALLEST = ("--config", "experiments/quickstart.yaml")
 COMMANDS = documented()
+INSTRUCTION_DATA = [options for options in documented_options("regvid") if "X" not in options]
 
 
 def models(command: Documented) -> set[str]:
@@ -66,3 +68,23 @@ def test_a_documented_training_fits(
         arguments += ["--model.base.tokenizer", "bytes"]
     cli.main(arguments)
     assert f"fits into {command.memory:g} GiB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", INSTRUCTION_DATA, ids=" ".join)
+def test_documented_instruction_data_are_configured(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those over `finetune.yaml` ended in an error, as it wants to be told where its files are."""
+    monkeypatch.chdir(ROOT)
+    asked, rest = regvid.parser().parse_known_args(options)
+    if asked.report is not None:
+        assert not rest
+        return
+    made = regvid.instantiated(rest, ["mark", "regvid"])
+    models = made.regvid.models.every()
+    assert models and all(isinstance(model, OpenAIModel) for model in models)
+    assert all(model.most_images is None or model.most_images >= made.mark.frames for model in models)
+
+
+def test_servers_of_every_kind_are_documented() -> None:
+    told = [" ".join(options) for options in INSTRUCTION_DATA]
+    for what in ("local.yaml --probe", "11434", "openai.yaml", "--report", "--dry-run"):
+        assert any(what in command for command in told), what

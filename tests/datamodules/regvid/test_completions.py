@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from datamodules.errors import DataError
-from datamodules.regvid.completions import ChatAnswer, answer_in, rest_in, usage_in, wait_in
+from datamodules.regvid.completions import ChatAnswer, answer_in, cached_in, rest_in, usage_in, wait_in
 from datamodules.regvid.models import BusyError, CallError, Received, RejectedError
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}
@@ -57,6 +57,8 @@ SAID: dict[str, tuple[Any, ChatAnswer]] = {
     "a bad byte": (json.dumps(saying("A ball#.")).encode().replace(b"#", b"\xff"), ChatAnswer("A ball.")),
     "a mark before": (b"\xef\xbb\xbf" + json.dumps(saying()).encode(), ChatAnswer("A ball.")),
     "a stream": (STREAM, ChatAnswer("A ball.")),
+    "an error that says nothing": (saying() | {"error": {"message": "", "code": None}}, ChatAnswer("A ball.")),
+    "an error after the answer": (saying() | {"error": {"message": "late"}}, ChatAnswer("A ball.")),
     "an older form": ({"choices": [{"text": "A ball.", "finish_reason": "stop"}]}, ChatAnswer("A ball.")),
     "html": (b"<html>busy</html>", ChatAnswer(problem="no message in it")),
     "half a json": (b'{"id": "1", "choi', ChatAnswer(problem="no message in it")),
@@ -109,7 +111,31 @@ FAILED: dict[str, tuple[int, Any, type[Exception]]] = {
         {"error": {"message": "max_tokens is too large: 9999", "param": "max_tokens", "code": "invalid_value"}},
         RejectedError,
     ),
-    "too many images": (400, {"object": "error", "message": "too many images", "code": 400}, RejectedError),
+    "too many images": (400, {"object": "error", "message": "too many images", "code": 400}, DataError),
+    "one image": (400, {"message": "At most 1 image(s) may be provided in one prompt.", "code": 400}, DataError),
+    "too long with images": (
+        400,
+        {
+            "message": "The prompt is longer than the maximum model length of 8192. For image inputs, "
+            "the number of image tokens depends on the number of images and their aspect ratios.",
+            "code": 400,
+        },
+        RejectedError,
+    ),
+    "streams alone": (400, {"error": {"message": "This model only supports stream mode, please enable it"}}, DataError),
+    "an error beside half an answer": (
+        200,
+        saying("A ba", "error") | {"error": {"code": 502, "message": "upstream"}},
+        CallError,
+    ),
+    "an error in the choice": (200, {"choices": [{"message": {"content": ""}, "error": {"code": 500}}]}, CallError),
+    "an answer that ended in an error": (200, saying("A ba", "error"), CallError),
+    "a stream that ends early": (200, STREAM.split(b'data: {"choices": [{"delta": {"content": "ball')[0], CallError),
+    "an error in a stream": (
+        200,
+        b'data: {"choices": [{"delta": {"content": "A "}}]}\n\ndata: {"error": {"message": "overloaded"}}\n\n',
+        CallError,
+    ),
     "in a list": (400, [{"error": {"message": "bad image"}}], RejectedError),
     "too large": (413, b"<html>", RejectedError),
     "down": (503, b"<html>gone", CallError),
@@ -157,6 +183,22 @@ def test_only_what_can_be_believed_is_counted(usage: Any, counted: tuple[int, in
     body = received(saying() | {"usage": usage})
     assert usage_in(body) == counted
     assert answer_in(body).text == "A ball."
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached"),
+    [
+        (USAGE | {"prompt_tokens_details": {"cached_tokens": 8}}, 8),
+        (USAGE | {"prompt_cache_hit_tokens": 8}, 8),
+        (USAGE | {"prompt_tokens_details": {"cached_tokens": 99}}, 11),
+        (USAGE | {"prompt_tokens_details": {"cached_tokens": -1}}, 0),
+        (USAGE | {"prompt_tokens_details": None}, 0),
+        (USAGE, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 8}}, 0),
+    ],
+)
+def test_what_was_in_the_cache_is_told(usage: Any, cached: int) -> None:
+    assert cached_in(received(saying() | {"usage": usage})) == cached
 
 
 def test_a_count_of_thousands_of_digits_is_none() -> None:

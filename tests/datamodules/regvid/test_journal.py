@@ -8,23 +8,23 @@ import signal
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
-from chat_models import Fake
+from chat_models import Fake, shown
 from datamodules.errors import DataError
 from datamodules.regvid.budget import Size
 from datamodules.regvid.completions import answer_in, completion
 from datamodules.regvid.journal import Entry, Filed, Journal, request_key
-from datamodules.regvid.models import ChatRequest, Received, Usage
+from datamodules.regvid.models import ChatRequest, Pictures, Received, Usage
 
 ENTRY = Entry("k", "judge", "m", "v", 0)
 SIZE = Size(70, 1, 6, 50)
 COST, MOST = Usage(5, 2, 0.5), Usage(70, 50, 3.0)
 YES = completion("yes", 5, 2)
-REQUEST = ChatRequest("be kind", "what is it", (np.zeros((2, 3, 3), np.uint8),))
+REQUEST = ChatRequest("be kind", "what is it", shown(np.zeros((2, 3, 3), np.uint8)))
 
 
 def call(journal: Journal, answer: Received = YES, usage: Usage = COST, entry: Entry = ENTRY, **ended: Any) -> Filed:
@@ -180,21 +180,30 @@ def test_a_killed_process_loses_no_answer(tmp_path: Path) -> None:
 
 
 def test_the_key_holds_everything_that_an_answer_depends_on() -> None:
+    """The server was not in it: a journal resumed against another one took over its answers."""
     model = Fake("judge")
-    other = REQUEST.images[0] + np.uint8(1)
     keys = [
         request_key("judge", model, REQUEST, 0),
         request_key("split", model, REQUEST, 0),
         request_key("judge", Fake("split"), REQUEST, 0),
+        request_key("judge", Fake("judge", server="elsewhere"), REQUEST, 0),
         request_key("judge", Fake("judge", options={"extra": {"seed": 1}}), REQUEST, 0),
         request_key("judge", model, REQUEST, 1),
         request_key("judge", model, replace(REQUEST, system="be"), 0),
         request_key("judge", model, replace(REQUEST, text="what"), 0),
         request_key("judge", model, replace(REQUEST, max_tokens=1), 0),
         request_key("judge", model, replace(REQUEST, temperature=1.0), 0),
-        request_key("judge", model, replace(REQUEST, images=(other,)), 0),
-        request_key("judge", model, replace(REQUEST, images=(REQUEST.images[0].reshape(3, 2, 3),)), 0),
-        request_key("judge", model, replace(REQUEST, images=REQUEST.images * 2), 0),
+        request_key("judge", model, replace(REQUEST, images=replace(REQUEST.images, name="others")), 0),
+        request_key("judge", model, replace(REQUEST, images=Pictures()), 0),
     ]
     assert len(set(keys)) == len(keys)
-    assert request_key("judge", Fake("judge"), replace(REQUEST, images=(REQUEST.images[0].copy(),)), 0) == keys[0]
+
+
+def test_the_key_needs_no_pixel() -> None:
+    """Pixels are made to find an answer, and those of another decoder were asked about anew."""
+    asked = [replace(REQUEST, images=Pictures("some", ((2, 3),), load)) for load in (_fail, REQUEST.images.load)]
+    assert len({request_key("judge", Fake("judge"), request, 0) for request in asked}) == 1
+
+
+def _fail() -> NoReturn:
+    raise AssertionError("nobody needs to look")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from chat_models import shown
 from datamodules.errors import DataError
 from datamodules.regvid.completions import ChatAnswer, answer_in, usage_in
 from datamodules.regvid.local_model import LocalModel
@@ -70,7 +71,7 @@ def picture(level: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
 
 def test_an_answer_has_the_tokens_that_were_asked_for(folder: str) -> None:
     model = LocalModel(folder, device="cpu")
-    request = ChatRequest("Be brief.", "What?", (picture(0), picture(1)), max_tokens=5)
+    request = ChatRequest("Be brief.", "What?", shown(picture(0), picture(1)), max_tokens=5)
     plain = ChatRequest("Be brief.", "What?", max_tokens=5)
     first, again, without = ask(model, request, request, plain)
     assert first == again
@@ -82,7 +83,9 @@ def test_an_answer_has_the_tokens_that_were_asked_for(folder: str) -> None:
 
 def test_pictures_are_looked_at(folder: str) -> None:
     model = LocalModel(folder, device="cpu")
-    said = [said.answer.text for said in ask(model, *(ChatRequest("", "What?", (picture(n),), 8) for n in range(6)))]
+    said = [
+        said.answer.text for said in ask(model, *(ChatRequest("", "What?", shown(picture(n)), 8) for n in range(6)))
+    ]
     assert len(set(said)) > 1
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -243,6 +244,8 @@ def test_options_out_of_range(options: dict[str, float]) -> None:
 
 class Sliding:
     """Finds every region 20 pixels further right with every frame."""
+
+    options: Mapping[str, Any] = {}
 
     def __call__(self, clip: Clip, regions: tuple[Region, ...]) -> tuple[Mapping[int, Mask | None], ...]:
         return tuple({frame: self._mask(region, frame) for frame in clip.frames} for region in regions)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,7 @@ class Found:
     """Remembers what it is asked, and finds one mask everywhere."""
 
     mask = Mask((48, 96), b"found")
+    options: Mapping[str, Any] = {}
 
     def __init__(self) -> None:
         self.asked: list[Region] = []

@@ -10,16 +10,20 @@ import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chat_models import LIE, carry_out, videos
+from chat_models import LIE, carry_out, properly, videos
 from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.journal import Journal
+from datamodules.regvid.models import ROLES
+from datamodules.regvid.openai_model import OpenAIModel
 from datamodules.regvid.run import Result
 from datamodules.regvid.transport import Patience
 from datamodules.regvid.verify import Checks
@@ -57,8 +61,11 @@ def calm(server: MisbehavingServer, data: Videos, tmp_path_factory: pytest.TempP
     return (folder / "samples.jsonl").read_bytes()
 
 
-def run(folder: Path, server: MisbehavingServer, data: Videos, **options: Any) -> Result:
-    asked = {name: options.pop(name) for name in ("timeout", "api_key_env") if name in options}
+_OF_MODELS = {name for name in signature(OpenAIModel).parameters if name != "model"}
+
+
+def run(folder: Path, server: MisbehavingServer, data: Videos, /, **options: Any) -> Result:
+    asked = {name: options.pop(name) for name in _OF_MODELS if name in options}
     return carry_out(folder, server.models(**asked), data, **{"patience": QUICK, **options})
 
 
@@ -98,6 +105,23 @@ def test_a_key_is_nowhere_but_in_the_header(
     assert server.keys == {f"Bearer {KEY}"}
     assert any(b"no such key ***" in body for body in responses(tmp_path))
     assert not [path for path in tmp_path.iterdir() if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+# --- whose answers they are -----------------------------------------------------------------------------------------
+
+
+def test_another_servers_answers_are_not_taken_for_this_ones(
+    server: MisbehavingServer, data: Videos, tmp_path: Path
+) -> None:
+    """Keys named the model alone: with another `base_url` a run was done without a call, by the old one's answers."""
+    server.behave(proper)
+    run(tmp_path, server, data)
+    asked = server.calls.total()
+    run(tmp_path, server, data, server="another")
+    assert server.calls.total() == 2 * asked
+    with MisbehavingServer() as moved:
+        run(tmp_path, moved, data)
+        assert not moved.calls, "it is called what it was, wherever it is now"
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -325,6 +349,125 @@ def test_a_run_that_comes_to_nothing_is_an_error(
     with pytest.raises(DataError, match="nothing is left of 4 regions, the most frequent reason: "):
         run(tmp_path, server, data)
     assert samples(tmp_path) == b""
+
+
+# --- what providers do each in its way ------------------------------------------------------------------------------
+
+
+def test_a_model_that_speaks_in_pieces_alone(
+    server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """Its refusal of anything else was bad content; it names the option, with which the data are the same."""
+
+    def behave(asked: Asked) -> Reply:
+        if asked.fields.get("stream"):
+            return Reply(pieces=True)
+        return failing(400, {"message": "This model only support stream mode, please enable the stream parameter."})
+
+    server.behave(behave)
+    with pytest.raises(DataError, match=r"only support stream mode.*: set stream: true of the model"):
+        run(tmp_path / "whole", server, data)
+    assert server.calls.total() == 1
+    run(tmp_path / "out", server, data, stream=True)
+    assert samples(tmp_path / "out") == calm
+    assert spent(tmp_path / "out") == server.bill, "usage comes at a stream's end"
+
+
+BROKEN: dict[str, Reply] = {
+    "half a stream": Reply(body=b'data: {"choices": [{"delta": {"content": "{\\"1\\": \\"A ball"}}]}\n\n'),
+    "an error at its end": Reply(
+        body=b'data: {"choices": [{"delta": {"content": "A ball"}}]}\n\ndata: {"error": {"message": "overloaded"}}\n\n'
+    ),
+    "status 200": Reply(content="", beside={"error": {"message": "upstream", "code": 502}}, finish="error"),
+    "in the choice": Reply(content="A ball", choice={"error": {"message": "upstream"}}),
+}
+
+
+@pytest.mark.parametrize("kind", ["status 200", *(pytest.param(kind, marks=slow) for kind in list(BROKEN)[:2])])
+def test_an_error_inside_an_answer_is_no_answer(
+    kind: str, server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """Beside choices an error was overlooked: half a description was read, or asked for again as unreadable."""
+    server.behave(lambda asked: BROKEN[kind] if asked.role == "describe" and not asked.number else Reply())
+    run(tmp_path, server, data)
+    assert samples(tmp_path) == calm
+    assert server.calls["describe"] == len(NAMES) + 1
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        assert journal.calls()["describe"][:3] == (len(NAMES), 0, 1)
+    assert spent(tmp_path) >= server.bill
+
+
+def test_too_many_images_are_one_line(server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """Each video waited for ever, five of them ended the run; and what is known beforehand costs no call at all."""
+    server.behave(lambda asked: failing(400, {"message": "At most 1 image(s) may be provided in one prompt."}))
+    with pytest.raises(DataError, match=r"At most 1 image.*: mark\.frames is what describe shows"):
+        run(tmp_path, server, data)
+    assert server.calls.total() == 1
+    server.behave(proper)
+    with pytest.raises(DataError, match="describe takes at most 1 images a request, 2 are to be shown: mark"):
+        run(tmp_path, server, data, most_images=1)
+    assert not server.calls
+
+
+def test_a_context_that_is_cut_in_silence_is_told(server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """Ollama drops what is beyond its context, and says so nowhere but in what it counts; once a model is enough."""
+    server.behave(lambda asked: Reply(usage={"prompt_tokens": 100, "completion_tokens": 20}))
+    with pytest.warns(UserWarning, match=r"of a prompt of about \d+ tokens 100 count") as told:
+        run(tmp_path, server, data)
+    assert sorted(str(one.message).split()[1] for one in told) == sorted(ROLES)
+    server.behave(proper)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(tmp_path / "calm", server, data)
+
+
+@pytest.mark.parametrize("kind", ["json_schema", pytest.param("json_object", marks=slow)])
+def test_each_role_asks_for_the_form_of_its_own(
+    kind: str, server: MisbehavingServer, data: Videos, calm: bytes, tmp_path: Path
+) -> None:
+    """One format for all made JSON of rewritten descriptions, too, which are plain text."""
+    asked_for: dict[str, Any] = {}
+
+    def behave(asked: Asked) -> Reply:
+        asked_for[asked.role] = asked.fields.get("response_format")
+        # a root that is a list is not allowed
+        return Reply(f'{{"claims": {properly("split", asked.text)}}}') if asked.role == "split" else Reply()
+
+    server.behave(behave)
+    run(tmp_path, server, data, response_format=kind)
+    assert samples(tmp_path) == calm
+    assert asked_for.pop("rewrite") is None
+    assert {form["type"] for form in asked_for.values()} == {kind}
+    if kind == "json_schema":
+        keys = {role: list(form["json_schema"]["schema"]["properties"]) for role, form in asked_for.items()}
+        assert keys == {"describe": ["1", "2"], "split": ["claims"], "judge": ["1", "2", "3"], "instruct": ["1", "2"]}
+        assert all(form["json_schema"]["strict"] for form in asked_for.values())
+
+
+def test_further_headers_go_with_every_request_and_the_secret_ones_nowhere_else(
+    server: MisbehavingServer, data: Videos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGVID_GATEWAY", KEY)
+    echo = json.dumps({"error": {"message": f"who is {KEY}"}}).encode()
+    server.behave(at_first("judge", status=500, body=echo))
+    named = {"headers": {"X-Title": "regions"}, "header_envs": {"X-Gateway": "REGVID_GATEWAY"}}
+    run(tmp_path, server, data, **named)
+    sent = [{name.lower(): value for name, value in headers.items()} for headers in server.headers]
+    assert {(headers["x-title"], headers["x-gateway"]) for headers in sent} == {("regions", KEY)}
+    assert not [path for path in tmp_path.iterdir() if path.is_file() and KEY.encode() in path.read_bytes()]
+    monkeypatch.delenv("REGVID_GATEWAY")
+    with pytest.raises(DataError, match="REGVID_GATEWAY holds no API key"):
+        run(tmp_path, server, data, **named)
+
+
+def test_what_is_in_the_cache_costs_what_it_costs(server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
+    """By hand: 400 of 500 tokens for a tenth, 20 of the answer in full."""
+    told = {"prompt_tokens": 500, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 400}}
+    server.behave(lambda asked: Reply(usage=told))
+    run(tmp_path, server, data, price_in=10.0, price_cached=1.0, price_out=40.0)
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        each = (100 * 10 + 400 * 1 + 20 * 40) / 1e6
+        assert journal.spent().money == pytest.approx(server.calls.total() * each)
 
 
 class Limited:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chat_models import shown
 from datamodules.errors import DataError
 from datamodules.regvid import openai_model
 from datamodules.regvid.completions import ChatAnswer, answer_in, usage_in
@@ -108,7 +109,7 @@ def test_newer_models_want_other_fields(server: Server) -> None:
 @pytest.mark.parametrize(("form", "most"), [("png", 0), ("jpeg", 6)])
 def test_images_stand_before_the_text_in_their_order(form: Any, most: int, server: Server) -> None:
     pictures = tuple(np.full((8, 12, 3), level, np.uint8) for level in (20, 200))
-    ask(model(server, image_format=form), ChatRequest("", "What?", pictures))
+    ask(model(server, image_format=form), ChatRequest("", "What?", shown(*pictures)))
     parts = server.received[0]["messages"][1]["content"]
     assert [part["type"] for part in parts] == ["image_url", "image_url", "text"]
     for part, picture in zip(parts, pictures, strict=False):
@@ -255,3 +256,21 @@ def test_prices_and_limits_are_checked() -> None:
     with pytest.raises(DataError, match="-1"):
         OpenAIModel("m", price_in=-1)
     assert OpenAIModel("m", price_in=2.0, price_out=8.0).usage(500_000, 250_000).money == 3.0
+
+
+def test_a_server_is_its_address_or_what_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the address beside that is secret or says nothing; a port of the loopback may be another's."""
+    urls = [
+        "http://127.0.0.1:8000/v1",
+        "http://127.0.0.1:8001/v1",
+        "https://me:sk-1@Some.Host/v1/",
+        "https://some.host/v1",
+    ]
+    assert [OpenAIModel("m", base_url=url).server for url in urls] == [
+        "127.0.0.1:8000/v1", "127.0.0.1:8001/v1", "some.host/v1", "some.host/v1",
+    ]  # fmt: skip
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert OpenAIModel("m").server == "api.openai.com/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", urls[3])
+    assert OpenAIModel("m").server == "some.host/v1"
+    assert OpenAIModel("m", base_url=urls[0], server="mine").server == "mine"

@@ -279,7 +279,7 @@ def test_money_is_a_budget_too(tmp_path: Path) -> None:
 def test_videos_that_cannot_be_marked_are_dropped_and_counted(tmp_path: Path) -> None:
     data = videos(tmp_path / "data")
 
-    def mark(video: Any) -> Any:
+    def mark(video: Any, kept: Any) -> Any:
         if video.id != "s/a-0":
             raise video.error("17 frames are prompted, but 16 are sampled")
         return plainly(video)
@@ -351,8 +351,7 @@ def test_the_dry_run_makes_no_call_and_counts_them_right(tmp_path: Path) -> None
     carry_out(tmp_path / "out", made, data)
     assert {role: planned.calls for role, planned in plan.roles.items()} == counts(fakes)
     assert plan.total.calls == 7 * (1 + 2 * 3 + 1)
-    # the prompts of the describer are known to the letter
-    estimated = sum(request.estimated_tokens() for request in fakes["describe"].asked)
+    estimated = sum(map(fakes["describe"].estimated_tokens, fakes["describe"].asked))
     assert plan.roles["describe"].usage.prompt_tokens == estimated
     assert plan.roles["describe"].usage.money == pytest.approx(estimated / 1e6)
 

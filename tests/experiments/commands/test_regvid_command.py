@@ -140,8 +140,14 @@ def test_real_models_are_configured_beside_any_data(
     """The configuration for hosted models over one that trains; models named in the environment, cost estimated."""
     monkeypatch.setenv("REGVID_DESCRIBER", "some-model")
     real = ["--config", "experiments/regvid/openai.yaml", "--mark.frames=4", "--dry-run"]
+    real += [
+        "--regvid.models.describe.init_args.batching={}",
+        "--regvid.models.default.init_args.image_tokens=PatchTokens",
+    ]
     cli.main(arguments(shapes, tmp_path / "out", "http://127.0.0.1:9/v1", *real))
-    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "│" in line]
-    costs: dict[str, Any] = {row[1]: float(row[-2]) for row in rows}
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    costs: dict[str, Any] = {row[0].strip(): float(row[4]) for row in rows}
+    bases = {row[0].strip(): row[5].strip() for row in rows}
+    assert (bases["describe"], bases["judge"], bases["split"]) == ("PixelTokens, a guess", "TileTokens", "words")
     assert costs["all"] > 0.01
     assert abs(costs["all"] - sum(cost for role, cost in costs.items() if role != "all")) < 0.04

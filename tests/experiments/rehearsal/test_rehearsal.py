@@ -74,11 +74,11 @@ def test_an_answer_says_what_it_cost(shapes: Path) -> None:
         text = "Region: [1] ring\nDescription: Here it is."
         completion = say(server, "split", text, images=2)
     assert completion.usage is not None
-    # Region : [ 1 ] ring | Description : Here it is .
-    assert completion.usage.prompt_tokens == 12 + 2 * TOKENS_PER_IMAGE
+    # You look closely . | Region : [ 1 ] ring | Description : Here it is .
+    assert completion.usage.prompt_tokens == 16 + 2 * TOKENS_PER_IMAGE
     # [ { " claim " : " Here it is " , " question " : " Is that right ? " } ]
     assert completion.usage.completion_tokens == 24
-    assert completion.usage.total_tokens == 36 + 2 * TOKENS_PER_IMAGE
+    assert completion.usage.total_tokens == 40 + 2 * TOKENS_PER_IMAGE
     assert completion.choices[0].finish_reason == "stop"
 
 

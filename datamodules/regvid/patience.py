@@ -1,0 +1,44 @@
+"""How long is waited for what does not come."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from datamodules.errors import DataError
+
+
+class WaitingError(Exception):
+    """A question that this run does not get answered: its video has to wait for another run."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What is done when things go wrong.
+
+    Args:
+        retries: How often a call is repeated that brought no answer; calls that a busy server does not take are free.
+        first_wait: Seconds before the first repetition, twice as many before each further one; a server that says how
+            long to wait is obeyed.
+        longest_wait: Most seconds between two repetitions that no server has asked for.
+        longest_refusal: Most seconds that a server is waited for which takes no calls: in one go, if it says so, and
+            altogether, if nothing is answered meanwhile. Then the run ends.
+        outage: After so many calls in a row that never got an answer, the run ends.
+        attempts: How often a question is put whose answers cannot be used.
+    """
+
+    retries: int = 6
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    longest_refusal: float = 600.0
+    outage: int = 5
+    attempts: int = 3
+
+    def __post_init__(self) -> None:
+        waits = self.first_wait, self.longest_wait, self.longest_refusal
+        if self.retries < 0 or min(waits) < 0 or min(self.outage, self.attempts) < 1:
+            raise DataError(f"patience: {self}: outage and attempts are at least 1, the others at least 0")
+
+    def wait(self, failures: int) -> float:
+        """Seconds until a call is repeated that failed so often; drawn, so that many do not come back at once."""
+        return min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
