@@ -1,4 +1,4 @@
-"""The commands of README and of the configurations' headers: trainings with the devices they are for, and others."""
+"""The commands of README, docs and configurations: trainings with the devices they are for, benchmarks, others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def documented_options(command: str) -> list[list[str]]:
 
 
 def _files() -> list[Path]:
-    return [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments").rglob("*.yaml"))]
+    pages = [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [*pages, *sorted((ROOT / "experiments").rglob("*.yaml"))]
 
 
 def _commands(file: Path) -> Iterator[Documented]:

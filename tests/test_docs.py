@@ -33,7 +33,9 @@ def commands() -> Iterator[Any]:
     for page in PAGES:
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                command = " ".join(line.split("  #")[0].split())
+                command = " ".join(re.sub(r"(^| )#.*", "", line).split())
+                if not re.search(r"cli\b|\bregion |^make ", command):
+                    continue  # of another program
                 yield pytest.param(command, id=f"{page.stem}: {command[:70]}")
 
 
@@ -43,7 +45,7 @@ def test_a_command_is_parsed(command: str, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.chdir(ROOT)
     if command.startswith("make "):
         assert f"\n{command.split()[1]}:" in (ROOT / "Makefile").read_text()
-    elif not command.startswith((". .venv/bin/activate", "pip install ")):
+    else:
         name, *arguments = shlex.split(re.split(r"cli(?:\.py)? |\bregion ", command)[1])
         if name in cli.LIGHTNING_COMMANDS:
             with pytest.raises(SystemExit) as stop:
