@@ -236,6 +236,8 @@ class RegionModule(StepInPasses):
             return
         passes = [batch] if isinstance(batch, RegionBatch) else batch
         squares, numbers = sum_over_ranks(torch.stack([self.backbone.visual_squares(part) for part in passes]).sum(0))
+        if isinstance(self.trainer.strategy, FullySharded):
+            self.trainer.strategy.reshard(self.backbone)
         if numbers:
             times = float((squares / numbers).sqrt()) / self._grows_from
             self.backbone.region_encoder.rescale(max(1.0, times))

@@ -225,9 +225,9 @@ def test_a_key_deep_within_a_dictionary_leaves_the_others(capsys: pytest.Capture
     written = yaml.safe_load((EXPERIMENTS / "shapes_base.yaml").read_text())["model"]["init_args"]["base"]
     expected = written["architecture"]
     expected["text_config"]["num_hidden_layers"] = 2
-    expected["text_config"]["rope_parameters"] = {"rope_theta": 100.0}
+    expected["text_config"]["rope_parameters"]["rope_theta"] = 50.0
     text = "--model.base.architecture.text_config"
-    changed = [f"{text}.num_hidden_layers=2", f"{text}.rope_parameters.rope_theta", "100.0"]
+    changed = [f"{text}.num_hidden_layers=2", f"{text}.rope_parameters.rope_theta", "50.0"]
     with pytest.raises(SystemExit):
         cli.main(["fit", "--config=experiments/shapes_base.yaml", *changed, "--print_config"])
     config = yaml.safe_load(capsys.readouterr().out)

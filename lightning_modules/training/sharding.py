@@ -70,6 +70,14 @@ class FullySharded(ModelParallelStrategy):
             fully_shard(layer, **options)
         fully_shard(backbone, **options)
 
+    @staticmethod
+    def reshard(backbone: TokenMarkBackbone) -> None:
+        """Lays down the weights that a forward pass alone has gathered: what is changed of them now, lasts."""
+        from torch.distributed.fsdp import FSDPModule
+
+        assert isinstance(backbone, FSDPModule), "it has been sharded"
+        backbone.reshard()
+
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
         """Every process writes beside the place; the first one moves the whole there when all are done.
 
