@@ -67,8 +67,11 @@ def questions_of(text: str) -> list[tuple[str, str]]:
 
 
 def subject_of(text: str) -> str:
-    """What a prompt is about; it stays the same when the prompt is asked again in other words."""
-    return "\n".join(re.findall(r"(?m)^(?:Video|Region): .*$", text))
+    """What a prompt is about; it stays the same when the prompt is asked again in other words.
+
+    The judge is asked about a region in two stages, which the first question tells apart.
+    """
+    return "\n".join(re.findall(r"(?m)^(?:(?:Video|Region): |1\. ).*$", text))
 
 
 def _first(pattern: str, text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from datamodules.regvid.parsing import read_list, read_object
 REGIONS = "[1] ball\n[3] box"
 FORMS: dict[Role, tuple[schemas.Schema, str]] = {
     "describe": (schemas.descriptions([1, 3]), REGIONS),
-    "split": (schemas.claims(), ""),
+    "split": (schemas.claims(), "<description>\nA ball rolls, it is red, and it stops.\n</description>"),
     "judge": (schemas.verdicts([1, 2]), "1. Does it roll?\n2. Does it stop?"),
     "instruct": (schemas.talks([1, 3]), REGIONS),
 }
