@@ -238,16 +238,23 @@ def test_a_callback_that_watches_an_unknown_metric_is_one_line(
     assert "val/nothing" in said and "val/answer/accuracy" in said
 
 
-JUNK: list[tuple[str, Callable[[Path], Any]]] = [
-    ("is not a readable checkpoint: ", lambda path: path.write_text("not a checkpoint\n" * 9)),
-    ("is not a readable checkpoint: ", lambda path: path.write_bytes(b"")),
-    ("is not a checkpoint of a training", lambda path: torch.save({"a": 1}, path)),
-    ("is a folder: a sharded checkpoint", Path.mkdir),
+UNREADABLE = "is not a readable checkpoint: "
+JUNK: list[tuple[str, str, Callable[[Path], Any]]] = [
+    (UNREADABLE, UNREADABLE, lambda path: path.write_text("not a checkpoint\n" * 9)),
+    (UNREADABLE, UNREADABLE, lambda path: path.write_bytes(b"")),
+    (
+        "is not a checkpoint of a training",
+        "is not a checkpoint of this framework",
+        lambda path: torch.save({"a": 1}, path),
+    ),
+    ("is a folder: a sharded checkpoint", "is not a readable sharded checkpoint", Path.mkdir),
 ]
 
 
-@pytest.mark.parametrize(("said", "damage"), JUNK)
-@pytest.mark.parametrize("command", ["fit", "test"])
+@pytest.mark.parametrize(
+    ("command", "said", "damage"),
+    [(command, said[place], said[2]) for said in JUNK for place, command in enumerate(("fit", "test"))],
+)
 def test_a_file_that_is_no_checkpoint_is_one_line(
     command: str,
     said: str,
