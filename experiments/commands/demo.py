@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(prog="python cli.py demo", description=__doc__)
     arguments.add_argument("--ckpt_path", type=Path, help="checkpoint of a trained model (the quickstart's)")
     arguments.add_argument("--examples", type=Path, metavar="DIR", help="folder of images and videos to begin with")
+    arguments.add_argument(
+        "--segmenter", metavar="SAM2", help="hub id or folder of a SAM 2, which makes masks of clicks"
+    )
     arguments.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is all (%(default)s)")
     arguments.add_argument("--port", type=positive, default=7860, help="(%(default)s)")
     arguments.add_argument("--most-megabytes", type=positive, default=200, help="of an upload (%(default)s)")
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing is told to anybody
     from gradio.themes import Default
 
+    from datamodules.regvid.masklets import Sam2Masklets
     from experiments.demo.page import build
     from lightning_modules.checkpoints.loading import load
 
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads end with the page
         examples = _examples(options.examples, Path(folder))
-        page = build(module, str(checkpoint), examples)
+        page = build(module, str(checkpoint), examples, Sam2Masklets(options.segmenter) if options.segmenter else None)
         sys.stdout.write(f"http://{options.host}:{options.port}\n")
         sys.stdout.flush()
         page.launch(

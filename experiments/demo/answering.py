@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.batching.collate import Collate
-from datamodules.media.clips import read_clip
+from datamodules.media.clips import media_at, read_clip
+from datamodules.reading.geometry import dump_geometry, parse_geometry
+from datamodules.types import Region
 from experiments.demo.request import Request
 from experiments.visualize.choice import Choice
 from lightning_modules.asking import ask
 from lightning_modules.generation.streaming import streamed
 from lightning_modules.looking import Looked, look
 from lightning_modules.region_module import RegionModule
+
+if TYPE_CHECKING:
+    from datamodules.regvid.masklets import Masklets
+
+POINT = 2
+"""Numbers of a stroke that is a click."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +66,25 @@ def choose(module: RegionModule, request: Request) -> tuple[str, dict[str, float
     assert choice is not None, "options were given"
     said = module.renderer.as_mentions(prediction.prediction, len(sample.regions))
     return said, dict(zip(choice.options, choice.probabilities, strict=True))
+
+
+def segmented(segmenter: Masklets, media: str, region: dict[str, Any]) -> dict[str, Any]:
+    """A click as the mask of what it lies on; any other region, and a click on nothing, as it is.
+
+    Args:
+        segmenter: Finds it, on the click's frame alone.
+        media: Path of the image or video.
+        region: As the page has it.
+    """
+    if len(region.get("stroke", {}).get("points", ())) != POINT:
+        return region
+    clip = read_clip(media_at(media), 1, (region["frame"],))
+    clicked = Region.at(parse_geometry({"stroke": region["stroke"]}, "the click"), region["frame"])
+    [found] = segmenter(clip, (clicked,))
+    mask = found.get(region["frame"])
+    if mask is None:
+        return region
+    return {"frame": region["frame"], "name": region["name"], **dump_geometry(mask)}
 
 
 def watch(module: RegionModule, request: Request) -> Watched | None:

@@ -1,5 +1,6 @@
 // Marking on a picture: drag a box or a stroke, click corners or a point. `props.value` is what Python reads:
-// {picture: {src, width, height}, frame, regions: [{frame, name, box | polygon | stroke}]}, in pixels of the source.
+// {picture: {src, width, height}, frame, regions: [{frame, name, box | polygon | stroke | mask}]}, in pixels of the
+// source; a mask, which Python may put in the place of a click, is COCO's run-length code.
 let tool = "box";
 let held = null; // points of what is being drawn, in pixels of the source
 let image = null;
@@ -39,7 +40,42 @@ function trace(pen, region, scale) {
   }
 }
 
+// COCO's compressed counts -> the runs of pixels outside and inside in turn, column by column
+function runs(counts) {
+  const found = [];
+  for (let at = 0; at < counts.length; ) {
+    let run = 0;
+    for (let shift = 0, more = true; more; shift += 5) {
+      const part = counts.charCodeAt(at++) - 48;
+      run |= (part & 31) << shift;
+      more = Boolean(part & 32);
+      if (!more && part & 16) run |= -1 << (shift + 5);
+    }
+    found.push(found.length > 2 ? run + found[found.length - 2] : run);
+  }
+  return found;
+}
+
+function painted(mask, shade) {
+  const [height, width] = mask.size;
+  const layer = Object.assign(document.createElement("canvas"), { width, height });
+  const pen = layer.getContext("2d");
+  const top = [width, height];
+  pen.fillStyle = shade;
+  let from = 0;
+  runs(mask.counts).forEach((run, turn) => {
+    for (let at = from; turn % 2 && at < from + run; at += height - (at % height)) {
+      const [x, y] = [Math.floor(at / height), at % height];
+      pen.fillRect(x, y, 1, Math.min(from + run - at, height - y));
+      if (x < top[0]) top.splice(0, 2, x, y);
+    }
+    from += run;
+  });
+  return { layer, top };
+}
+
 function corner(region) {
+  if (region.mask) return painted(region.mask, "#000").top;
   const points = region.box || (region.polygon ? region.polygon[0] : region.stroke.points);
   return [points[0], points[1]];
 }
@@ -69,8 +105,13 @@ function draw() {
     pen.save();
     pen.lineWidth = 3;
     pen.strokeStyle = shade;
-    trace(pen, region, scale);
-    pen.stroke();
+    if (region.mask) {
+      pen.globalAlpha = 0.5;
+      pen.drawImage(painted(region.mask, shade).layer, 0, 0, board.width, board.height);
+    } else {
+      trace(pen, region, scale);
+      pen.stroke();
+    }
     pen.restore();
     if (!name) continue;
     const [x, y] = corner(region).map((number) => number * scale);
@@ -109,7 +150,7 @@ function list() {
     name.placeholder = `<region${number}>`;
     name.setAttribute("aria-label", `name of region ${number}`);
     const kind = document.createElement("span");
-    kind.textContent = `${["box", "polygon", "stroke"].find((one) => region[one])}, frame ${region.frame}`;
+    kind.textContent = `${["box", "polygon", "stroke", "mask"].find((one) => region[one])}, frame ${region.frame}`;
     const remove = document.createElement("button");
     remove.className = "remove";
     remove.title = "delete";

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gradio as gr
 from PIL import Image
@@ -16,10 +16,13 @@ from datamodules.media.clips import count_frames, media_at, read_clip
 from datamodules.reading.likely_mistakes import likely_mistakes
 from datamodules.regions.drawing import region_colour
 from datamodules.types import Turn
-from experiments.demo.answering import Watched, answer, choose, watch
+from experiments.demo.answering import Watched, answer, choose, segmented, watch
 from experiments.demo.looks import coloured, css, data_url, heat_over
 from experiments.demo.request import LONGEST_QUESTION, Request, as_command, as_python, as_record
 from lightning_modules.region_module import RegionModule
+
+if TYPE_CHECKING:
+    from datamodules.regvid.masklets import Masklets
 
 MOST_FRAMES = 20_000
 """Of a video: it is decoded from end to end to find out how many it has."""
@@ -30,15 +33,18 @@ Value: TypeAlias = dict[str, Any]
 EMPTY: Value = {"picture": None, "frame": 0, "regions": []}
 
 
-def build(module: RegionModule, checkpoint: str, examples: Sequence[Path]) -> gr.Blocks:
+def build(
+    module: RegionModule, checkpoint: str, examples: Sequence[Path], segmenter: Masklets | None = None
+) -> gr.Blocks:
     """The page of a model.
 
     Args:
         module: It answers one request at a time; others wait.
         checkpoint: What to call it in the code to take away.
         examples: Images and videos to begin with.
+        segmenter: Makes masks of clicks, which stay clicks without one.
     """
-    page = _Page(module, checkpoint)
+    page = _Page(module, checkpoint, segmenter)
     blocks: gr.Blocks = gr.Blocks(title="Region understanding", analytics_enabled=False, delete_cache=(3600, 3600))
     with blocks:
         gr.Markdown("# Region understanding\nMark regions in an image, or on a frame of a video, and ask about them.")
@@ -82,7 +88,7 @@ def build(module: RegionModule, checkpoint: str, examples: Sequence[Path]) -> gr
         opened = [canvas, frame, turns, chat, shares, *seen]
         media.change(page.open, media, opened, show_progress="hidden")
         frame.release(page.turn_to, [media, canvas, frame], canvas, show_progress="hidden")
-        canvas.change(page.marked, [canvas, turns], [turns, chat], show_progress="hidden")
+        canvas.change(page.marked, [media, canvas, turns], [canvas, turns, chat], show_progress="hidden")
         again.click(lambda: ([], []), None, [turns, chat])
         question_asked = [asked.click, question.submit]
         for event in question_asked:
@@ -111,9 +117,10 @@ def _canvas() -> dict[str, Any]:
 class _Page:
     """What happens; every method takes and returns values of components."""
 
-    def __init__(self, module: RegionModule, checkpoint: str) -> None:
+    def __init__(self, module: RegionModule, checkpoint: str, segmenter: Masklets | None = None) -> None:
         self.module = module
         self.checkpoint = checkpoint
+        self.segmenter = segmenter
 
     def open(self, path: str | None) -> tuple[Any, ...]:
         """A new picture or video: nothing is marked, and nothing was said."""
@@ -133,13 +140,18 @@ class _Page:
         with _told():
             return {**value, "frame": int(frame), "picture": _picture(path, int(frame))}
 
-    def marked(self, value: Value, turns: list[Any]) -> tuple[Any, Any]:
+    def marked(self, path: str | None, value: Value, turns: list[Any]) -> tuple[Any, Any, Any]:
         """What was said of regions that are no longer the same is forgotten; one more region changes none."""
+        shown = gr.skip()
+        if self.segmenter is not None and path is not None:
+            with _told():
+                found = [segmented(self.segmenter, path, region) for region in value["regions"]]
+            shown = {**value, "regions": found} if found != value["regions"] else shown
         regions = [_place(region) for region in value["regions"]]
         known = [_place(region) for region in turns[-1]["regions"]] if turns else []
         if regions[: len(known)] == known:
-            return gr.skip(), gr.skip()
-        return [], []
+            return shown, gr.skip(), gr.skip()
+        return shown, [], []
 
     def ask(
         self, path: str | None, value: Value, turns: list[Any], question: str, options: str | None

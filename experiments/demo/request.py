@@ -13,7 +13,7 @@ from datamodules.formats.region_jsonl import dump_record
 from datamodules.formats.region_record import parse_record
 from datamodules.installation import COMMAND, PREFIX
 from datamodules.media.pictures import is_picture
-from datamodules.types import Box, Geometry, Polygon, Region, RegionSample, Stroke, Turn
+from datamodules.types import Box, Geometry, Mask, Polygon, Region, RegionSample, Stroke, Turn
 
 LONGEST_QUESTION = 4000
 """Characters."""
@@ -69,7 +69,7 @@ def _written(region: dict[str, Any]) -> dict[str, Any]:
 def as_command(sample: RegionSample, checkpoint: str) -> str:
     """The command line that asks the same.
 
-    Regions on several frames, and options, are beyond it: a remark says so.
+    Regions on several frames, masks and options are beyond it: a remark says so.
     """
     kind = "--image" if is_picture(_path(sample)) else "--video"
     words = [*COMMAND.split(), "ask", "--ckpt_path", checkpoint, kind, str(_path(sample))]
@@ -81,6 +81,10 @@ def as_command(sample: RegionSample, checkpoint: str) -> str:
     for turn in sample.conversation:
         words += ["--question", turn.question]
     remarks = ["# the regions lie on several frames, which takes Python\n"] if len(frames) > 1 else []
+    masks = [
+        geometry for region in sample.regions for geometry in region.prompts.values() if isinstance(geometry, Mask)
+    ]
+    remarks += ["# masks take Python, or a picture each\n"] if masks else []
     remarks += ["# the options take Python or predict\n"] if sample.options else []
     return "".join(remarks) + shlex.join(words)
 
@@ -90,7 +94,7 @@ def as_python(sample: RegionSample, checkpoint: str) -> str:
     regions = "".join(f"    {_code(region)},\n" for region in sample.regions)
     questions = "".join(f"    {turn.question!r},\n" for turn in sample.conversation)
     return (
-        f"from {PREFIX}datamodules import Box, Polygon, Region, Stroke\n"
+        f"from {PREFIX}datamodules import Box, Mask, Polygon, Region, Stroke\n"
         f"from {PREFIX}lightning_modules import ask, load\n\n"
         f"regions = [\n{regions}]\nquestions = [\n{questions}]\n"
         f"asked = ask(load({checkpoint!r}), {str(_path(sample))!r}, regions, questions)\n"
@@ -117,7 +121,7 @@ def _flag(geometry: Geometry) -> list[str]:
             return ["--point", _numbers((*points, radius))]
         case Polygon(rings):
             return [word for ring in rings for word in ("--polygon", _numbers(ring))]
-    raise DataError("a mask has no place on a command line")
+    return []  # a mask
 
 
 def _numbers(numbers: tuple[float, ...]) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.reading.geometry import parse_geometry
+from datamodules.reading.rle import encoded
 from datamodules.shapes.encode import write_video
 from helpers import tiny_module
 from lightning_modules.asking import ask
@@ -86,9 +88,30 @@ def test_options_have_probabilities(page: Any, video: str) -> None:
 
 def test_what_was_said_of_other_regions_is_forgotten(page: Any) -> None:
     turns = [{"question": "q", "answer": "a", "regions": [BOX]}]
-    kept = page.marked({"regions": [{**BOX, "name": "now named"}, OTHER]}, turns)
-    assert kept == (gr.skip(), gr.skip())
-    assert page.marked({"regions": [OTHER]}, turns) == ([], [])
+    kept = page.marked(None, {"regions": [{**BOX, "name": "now named"}, OTHER]}, turns)
+    assert kept == (gr.skip(), gr.skip(), gr.skip())
+    assert page.marked(None, {"regions": [OTHER]}, turns) == (gr.skip(), [], [])
+
+
+def test_a_click_becomes_the_mask_that_a_segmenter_finds(page: Any, video: str) -> None:
+    """On the click's own frame; strokes stay, and so does a click on nothing."""
+    asked: list[Any] = []
+
+    def segmenter(clip: Any, regions: Any) -> Any:
+        asked.append((clip.frames, regions))
+        mask = encoded(np.pad(np.ones((8, 10), np.uint8), ((4, 20), (6, 32))))
+        return ({clip.frames[0]: mask if clip.frames[0] == 3 else None},)
+
+    page.segmenter = segmenter
+    click = {"frame": 3, "name": "it", "stroke": {"points": [8, 9], "radius": 1}}
+    elsewhere, line = {**click, "frame": 1}, {**click, "stroke": {"points": [8, 9, 10, 9], "radius": 1}}
+    value = {"picture": {}, "frame": 3, "regions": [BOX, click, elsewhere, line]}
+    shown, *_ = page.marked(video, value, [])
+    assert [frames for frames, _ in asked] == [(3,), (1,)]
+    assert shown["regions"][0] == BOX and shown["regions"][2:] == [elsewhere, line]
+    mask = parse_geometry({"mask": shown["regions"][1]["mask"]}, "here")
+    assert mask.bounds.xyxy == (6, 4, 16, 12) and shown["regions"][1]["name"] == "it"
+    assert page.marked(video, shown, [])[0] != shown
 
 
 @pytest.mark.parametrize(
