@@ -36,8 +36,8 @@ def documented() -> list[Documented]:
 
 
 def documented_options(command: str) -> list[list[str]]:
-    """What follows another command's name, each time that it is written with options."""
-    pattern = re.compile(rf"cli\.py {command} (-[^`\n]+)")
+    """What follows another command's name, each time that it is written with options or a name before them."""
+    pattern = re.compile(rf"cli\.py {command} ([^`\n]+)")
     texts = ["\n".join(_paragraphs(file)) for file in _files()]
     return [shlex.split(options, comments=True) for text in texts for options in pattern.findall(text)]
 
@@ -55,13 +55,6 @@ def _commands(file: Path) -> Iterator[Documented]:
                 named = re.findall(r"([\d.]+) GiB", paragraph[: found.start()])
                 memory = float(named[-1]) if named else USUAL
                 yield Documented(str(file.relative_to(ROOT)), tuple(options), _devices(found["launch"]), memory)
-
-
-def documented_benchmarks() -> list[tuple[str, ...]]:
-    """The options of every `cli.py benchmark` in README, that of experiments and the tables' headers."""
-    files = [ROOT / "README.md", ROOT / "experiments/README.md", *sorted((ROOT / "experiments/tables").glob("*.yaml"))]
-    texts = [found for file in files for found in re.findall(r"cli\.py benchmark ([^`\n#]+)", file.read_text())]
-    return [tuple(shlex.split(text)) for text in texts]
 
 
 def _paragraphs(file: Path) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import cli
-from documented import documented_benchmarks
+from documented import documented_options
 from experiments.commands.benchmark import check, command_line, parser
 from experiments.named_benchmarks import Published, benchmarks, find_benchmark, published_rows
 from helpers import tiny_module
@@ -65,7 +65,7 @@ def test_list_and_help_name_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_documented_commands_are_of_benchmarks() -> None:
     """Every benchmark is documented, and every documented command could be run."""
     names = set()
-    for given in documented_benchmarks():
+    for given in documented_options("benchmark"):
         options, further = parser().parse_known_args(given)
         if options.list or options.name in ("NAME", "mine.yaml"):
             continue
