@@ -40,9 +40,14 @@ def commands() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_is_parsed(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every option exists, and so does every file of ours that is named."""
+def test_a_command_is_parsed(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every option exists, and so does every file of ours that is named, and the class that a page writes."""
     monkeypatch.chdir(ROOT)
+    if "my_regions" in command:
+        (tmp_path / "my_regions.py").write_text("\n".join(blocks(ROOT / "docs" / "extending.md", "python")))
+        monkeypatch.syspath_prepend(tmp_path)
     if command.startswith("make "):
         assert f"\n{command.split()[1]}:" in (ROOT / "Makefile").read_text()
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -76,15 +77,13 @@ class AnswerQueue:
         """What has come, at least one question; empty at the end."""
         batch: list[Waiting] = []
         found = self._waiting.get()
-        try:
+        with suppress(Empty):  # nothing more has come yet
             while found is not None:
                 batch.append(found)
                 if len(batch) == self.max_batch:
                     return batch
                 found = self._waiting.get_nowait()
             self._waiting.put(None)  # for the next time
-        except Empty:
-            pass
         return batch
 
     def _answer(self, batch: list[Waiting]) -> None:

@@ -63,9 +63,10 @@ class TokenMarkMixin:
         settings = config.token_mark
         self.region_encoder = Marks(settings["num_marks"], settings["mark_dim"], config.get_text_config().hidden_size)
         self._told: dict[str, torch.Tensor] | None = None
-        self.register_forward_pre_hook(self._take_regions, with_kwargs=True)  # type: ignore[attr-defined]
-        self.model.language_model.register_forward_pre_hook(self._lay_marks, with_kwargs=True)  # type: ignore[attr-defined]
-        self.post_init()  # type: ignore[attr-defined]
+        self.register_forward_pre_hook(self._take_regions, with_kwargs=True)  # type: ignore[attr-defined]  # the base's
+        language_model: nn.Module = self.model.language_model  # type: ignore[attr-defined]  # the base's
+        language_model.register_forward_pre_hook(self._lay_marks, with_kwargs=True)
+        self.post_init()  # type: ignore[attr-defined]  # the base's
 
     @classmethod
     def is_custom_code(cls) -> bool:
@@ -112,17 +113,17 @@ class TokenMarkMixin:
         """
         drawn, processors = kwargs.get("region_marks"), LogitsProcessorList(logits_processor or ())
         if drawn is None or not drawn.shape[1]:
-            processors.append(Mentions(self.config.token_mark))  # type: ignore[attr-defined]
+            processors.append(Mentions(self.config.token_mark))  # type: ignore[attr-defined]  # the base's
         elif tokenizer is None:
             raise ValueError("generate needs tokenizer=processor.tokenizer: an answer may name a region")
         else:
             counts, prompt = (drawn >= 0).sum(1).tolist(), kwargs["region_slots"].shape[1]
-            mentions = Mentions(self.config.token_mark, tokenizer, counts, prompt)  # type: ignore[attr-defined]
+            mentions = Mentions(self.config.token_mark, tokenizer, counts, prompt)  # type: ignore[attr-defined]  # its
             processors.append(mentions)
             kwargs["region_mentions"] = mentions
         if tokenizer is not None:
             kwargs["tokenizer"] = tokenizer
-        return super().generate(*args, logits_processor=processors, **kwargs)  # type: ignore[misc]
+        return super().generate(*args, logits_processor=processors, **kwargs)  # type: ignore[misc]  # it
 
     def prepare_inputs_for_generation(
         self,
@@ -135,7 +136,7 @@ class TokenMarkMixin:
         **kwargs: Any,
     ) -> dict[str, Any]:
         """The inputs of a step: of the prompt in the first, of what was generated in the others."""
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)  # type: ignore[misc]
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)  # type: ignore[misc]  # it
         if region_mentions is None or region_slots is None or region_coverage is None:
             return inputs
         length, said = inputs["input_ids"].shape[1], input_ids.shape[1] - region_slots.shape[1]

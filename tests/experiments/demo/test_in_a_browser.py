@@ -40,7 +40,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_region_is_drawn_and_asked_about(address: str, browser: Chrome, tmp_path: Path) -> None:  # noqa: F811
+def test_a_region_is_drawn_and_asked_about(address: str, browser: Chrome, tmp_path: Path) -> None:  # noqa: F811  # the fixture
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.wait import WebDriverWait

@@ -42,7 +42,7 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 def test_a_sweeps_parent_shows_its_children_and_the_plot(
     swept: Path,
-    browser: Chrome,  # noqa: F811
+    browser: Chrome,  # noqa: F811  # the fixture
     tmp_path: Path,
 ) -> None:
     """In the list of runs, closed and opened, on the parent's page, and among its files."""
