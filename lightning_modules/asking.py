@@ -37,7 +37,7 @@ def ask(
 ) -> RegionSample:
     """Answers questions in turn, each with the earlier ones and the model's own answers before it.
 
-    What is answered depends on what is seen, and not on what a file is called. One thread at a time may ask a module.
+    What is answered depends on what is seen, and not on what a file is called. Threads that ask one module take turns.
 
     Args:
         module: From `lightning_modules.load`.

@@ -7,6 +7,7 @@ regions (padded), M marks, D width of the language model, K supervised tokens of
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -71,7 +72,12 @@ class TokenMarkBackbone(nn.Module):
             else None
         )
         self._tell: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self._turn = threading.RLock()  # of the thread that tells: there is one hook
         base.language_model.register_forward_pre_hook(self._before_language_model, with_kwargs=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which is of this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_turn"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrives in another process, where transformers does not yet know what its classes can hand out.
@@ -79,6 +85,7 @@ class TokenMarkBackbone(nn.Module):
         It learns that when one is built, and without it a tower gives no hidden states.
         """
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # it is untyped there
+        self._turn = threading.RLock()
         with torch.device("meta"):
             type(self.model)._from_config(copy.deepcopy(self.model.config))
 
@@ -138,7 +145,7 @@ class TokenMarkBackbone(nn.Module):
 
     @contextmanager
     def telling(self, batch: RegionBatch, ids: torch.Tensor, placeholder: torch.Tensor) -> Iterator[Told]:
-        """Within it, the language model's first call is told of the batch's regions.
+        """Within it, the language model's first call is told of the batch's regions; other threads wait.
 
         Args:
             batch: Regions and where they are.
@@ -148,14 +155,13 @@ class TokenMarkBackbone(nn.Module):
         Yields:
             What later calls, which go on from the first, are told: see `Told`.
         """
-        self.base.forget()
-        told = Told(self, batch, ids, placeholder)
-        self._tell = told
-        try:
-            with self.one_type():
+        with self._turn, self.one_type():
+            self.base.forget()
+            self._tell = told = Told(self, batch, ids, placeholder)
+            try:
                 yield told
-        finally:
-            self._tell = None
+            finally:
+                self._tell = None
 
     def one_type(self) -> AbstractContextManager[object]:
         """Autocast to the narrowest type where parts of the base differ, as those that learn do from frozen ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,12 @@ def test_what_cannot_be_asked_is_one_error(module: RegionModule, change: dict[st
     given = {"media": PICTURE, "regions": [Box((1, 2, 9, 9))], "questions": "What is <region>?", **change}
     with pytest.raises(DataError, match=said):
         ask(module, **given)
+
+
+def test_threads_that_ask_one_module_wait_for_each_other(module: RegionModule) -> None:
+    """Each told the language model of its regions by the same hook: what two asked at once was answered by neither."""
+    boxes = [[Box((1, 2, 9, 9))], [Box((3, 3, 20, 18))], [Box((12, 1, 29, 15))], [Box((0, 10, 8, 20))]] * 4
+    wanted = [ask(module, PICTURE, box, "What is <region>?").conversation for box in boxes]
+    with ThreadPoolExecutor(4) as threads:
+        asked = list(threads.map(lambda box: ask(module, PICTURE, box, "What is <region>?").conversation, boxes))
+    assert asked == wanted
