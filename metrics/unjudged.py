@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from metrics.predictions import Prediction, PredictionMetric, Score, with_groups
 
+ANSWERED = "answered"
 _RULE = "share of samples with an answer; a judge has yet to score them: python cli.py judge"
 
 
@@ -15,6 +16,12 @@ class Unjudged(PredictionMetric):
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
         """Shares in [0, 1]."""
         return {
-            f"{prefix}answered": Score.of(sum(bool(item.prediction) for item in part) / len(part), part, _RULE)
+            f"{prefix}{ANSWERED}": Score.of(sum(bool(item.prediction) for item in part) / len(part), part, _RULE)
             for prefix, part in with_groups(predictions).items()
         }
+
+
+def is_a_judges(metric: str) -> bool:
+    """Whether a number of `results.json` came from a judge, so that predictions alone do not give it."""
+    task, _, name = metric.partition("/")
+    return task == "judge" and name.rpartition("/")[2] != ANSWERED

@@ -70,8 +70,8 @@ class RunRecord(SaveConfigCallback):
         tracked = [logger for logger in trainer.loggers if isinstance(logger, RunLogger)]
         for run in tracked:
             run.go_on()
-        if command == "fit" and tracked:
-            write_text(folder / RUN_ID, f"{tracked[0].run_id}\n")
+        if tracked:
+            write_text(folder / of_command(RUN_ID, command, "fit"), f"{tracked[0].run_id}\n")
         text = written(self.parser.dump(self.config, skip_none=False, skip_validation=True))  # it made the run
         data = describe_data(namespace_to_dict(self.config.data.init_args) if "data" in self.config else {})
         files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}
