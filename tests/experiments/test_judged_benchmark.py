@@ -1,4 +1,4 @@
-"""`python cli.py benchmark` on a judged one: what the first call has made and paid, the next one neither makes nor pays."""
+"""`python cli.py benchmark` on a judged one: what a first call has made and paid, the next neither makes nor pays."""
 
 from __future__ import annotations
 
@@ -38,17 +38,14 @@ def tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return lines
 
 
-def test_the_same_command_goes_on(
-    tmp_path: Path, tested: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A judge is stopped by its budget, goes on, has nothing left to say, and is asked of other data's answers alone."""
+def test_the_same_command_goes_on(tmp_path: Path, tested: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    """A judge is stopped by its budget, goes on, and has nothing left to say; other data are answered anew."""
     folder = tmp_path / "benchmark-dlc_bench" / "llava-1.5-7b-text"
     with served(dlc_script) as (model, address):
-        judge = {"model": JUDGE, "base_url": address, "api_key_env": None, "max_tokens": 50}
+        judge = {"model": JUDGE, "base_url": address, "api_key_env": "null", "max_tokens": "50"}
         line = [
             "benchmark", "dlc_bench", "--base-model-only", "--base=llava-1.5-7b", f"--root={tmp_path / 'data'}",
-            f"--run.root={tmp_path}", "--judge.model.class_path=datamodules.regvid.OpenAIModel",
-            *(f"--judge.model.{name}={json.dumps(value)}" for name, value in judge.items()),
+            f"--run.root={tmp_path}", *(word for name in judge for word in (f"--judge.model.{name}", judge[name])),
         ]  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             cli.main([*line, "--judge.budget.tokens", "1300"])
