@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -112,8 +112,7 @@ def _states(path: Path) -> dict[str, list[int]]:
 
 def _rank() -> int:
     """Of this process among those that test together."""
-    rank: int | Literal[None] = getattr(rank_zero_only, "rank", 0)
-    return rank or 0
+    return int(getattr(rank_zero_only, "rank", None) or 0)
 
 
 def _report(folder: Path, scores: Mapping[str, Score], verdicts: Path) -> None:

@@ -77,7 +77,7 @@ class NamedBenchmark(NamedTuple):
 def benchmarks() -> Mapping[str, NamedBenchmark]:
     """All that are shipped, by name; their files are read once."""
     found = (_read(path) for folder in FOLDERS for path in sorted(folder.glob("*.yaml")))
-    return {benchmark.name: benchmark for benchmark in sorted(filter(None, found), key=lambda one: one.name)}
+    return {benchmark.name: benchmark for benchmark in sorted(filter(None, found))}
 
 
 def find_benchmark(name: str) -> NamedBenchmark:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from datamodules.errors import DataError
 from experiments.config.parsers import CommandParser
 from experiments.run_files import RESULTS
 
@@ -75,7 +76,6 @@ def configured(arguments: Sequence[str], data: bool = False) -> Configured:
     """
     from jsonargparse import Namespace, namespace_to_dict
 
-    from datamodules.errors import DataError
     from datamodules.region_datamodule import RegionDataModule
     from experiments.config.interpolation import interpolated
     from experiments.config.parts import part_parser

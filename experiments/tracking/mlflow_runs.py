@@ -166,9 +166,14 @@ class RunLogger(MLFlowLogger):
         return page(self.uri, f"experiments/{self.experiment_id}/runs/{self.run_id}")
 
 
+def run_file(command: str) -> str:
+    """The name of the file of a run's folder that says to which MLflow run a command has logged."""
+    return of_command(RUN_ID, command, "fit")
+
+
 def tracked_run(folder: Path, command: str = "fit") -> str | None:
     """The MLflow run that a command on this run's folder has logged to last, a training if not said; None if none."""
-    path = folder / of_command(RUN_ID, command, "fit")
+    path = folder / run_file(command)
     return path.read_text().strip() if path.is_file() else None
 
 

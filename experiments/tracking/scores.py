@@ -13,6 +13,7 @@ from experiments.run_files import configuration_of
 from experiments.tracking.description import NOTE, described
 from experiments.tracking.mlflow_runs import tracked_run
 from experiments.tracking.mlflow_store import Store, page, store_address
+from experiments.tracking.training_run import kept_run
 from metrics import Score
 
 if TYPE_CHECKING:
@@ -43,15 +44,19 @@ def log_to_test(folder: Path, scores: Mapping[str, Score], files: Sequence[Path]
 
     Returns:
         Where to look at the run; None if the test was not tracked.
+
+    Raises:
+        DataError: The store does not have that run any more.
     """
-    run_id = tracked_run(folder, "test")
-    if run_id is None:
+    if tracked_run(folder, "test") is None:
         return None
     from mlflow.entities import Metric
 
     options = yaml.safe_load((folder / configuration_of("test")).read_text(encoding="utf-8"))["run"]
     store = Store(store_address(Path(options["root"]), options["tracking_uri"]))
     client, now = store.client(), int(time.time() * 1000)
+    run_id = kept_run(store, client, folder, "test")
+    assert run_id is not None, "its file is there"
     client.log_batch(run_id, [Metric(f"test/{name}", score.value, now, 0) for name, score in scores.items()])
     log_protocols(client, run_id, "test", scores)
     for path in files:
