@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from datamodules.errors import DataError
 from datamodules.files import write_text
-from experiments.commands.judge import carry_out, configured, made
+from experiments.commands.judge import carry_out, configured, with_predictions
 from experiments.run_files import PREDICTIONS, RESULTS
 from experiments.terminal import console
 from experiments.tracking.data_fingerprint import describe_data
@@ -57,8 +57,7 @@ def run_judged(test: Sequence[str], judge: Sequence[str], folder: Path, checkpoi
         answered.make()
     if _rank():  # one asks for all
         return
-    judged = made(configuration)
-    _report(folder, carry_out(judged), options.folder / VERDICTS)
+    _report(folder, carry_out(with_predictions(configuration)), options.folder / VERDICTS)
 
 
 class Answered:

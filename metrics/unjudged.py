@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from metrics.predictions import Prediction, PredictionMetric, Score, with_groups
 
 ANSWERED = "answered"
+"""The one number that predictions alone give."""
+
 _RULE = "share of samples with an answer; a judge has yet to score them: python cli.py judge"
 
 
@@ -19,9 +21,3 @@ class Unjudged(PredictionMetric):
             f"{prefix}{ANSWERED}": Score.of(sum(bool(item.prediction) for item in part) / len(part), part, _RULE)
             for prefix, part in with_groups(predictions).items()
         }
-
-
-def is_a_judges(metric: str) -> bool:
-    """Whether a number of `results.json` came from a judge, so that predictions alone do not give it."""
-    task, _, name = metric.partition("/")
-    return task == "judge" and name.rpartition("/")[2] != ANSWERED

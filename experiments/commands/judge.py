@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     if asked.export is not None:
         write_captions(asked.export, predictions_file.read(options.predictions))
         return
-    judge = made(configuration)
+    judge = with_predictions(configuration)
     if asked.dry_run:
         _print_plan(judge.plan())
         return
@@ -104,7 +104,7 @@ def configured(arguments: Sequence[str], data: bool = False) -> Configured:
     return Configured(made.judge, made.get("data"), described)
 
 
-def made(configuration: Configured) -> Judge:
+def with_predictions(configuration: Configured) -> Judge:
     """The judge with the predictions that it is to score; errors are those of reading them, and of `Judge`."""
     from metrics import predictions_file
     from metrics.judging.judge import Judge
