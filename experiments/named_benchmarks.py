@@ -1,9 +1,10 @@
-"""Published benchmarks by their names: each is a configuration in `experiments/tables/` with a section `benchmark`.
+"""Published benchmarks by their names: each is a configuration of `experiments/tables/` or `judged/` with a section.
 
 ::
 
     benchmark:
       title: VCR validation                     what it is, in a line
+      over: other.yaml                          the file beside it that it changes, if it does
       needs: {val.jsonl: the questions}         files and folders below the root, each with what it is
       published:                                numbers of others, if there are any to stand beside ours
         - source: ViP-LLaVA (arXiv 2312.00784), Table 4
@@ -11,7 +12,8 @@
           scale: 100                            theirs divided by it are ours; 100 if left out
           rows: {ViP-LLaVA-7B: [87.3, null]}
 
-A file's name is the benchmark's, without the number of a table of the paper: `table04_vcr.yaml` is `vcr`.
+A file's name is the benchmark's, without the number of a table of the paper: `table04_vcr.yaml` is `vcr`. One with a
+section `judge` has its answers scored by a judge model.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from datamodules.errors import DataError, nearest
 from datamodules.reading.fields import array, filled, mapping, member, number
 from datamodules.reading.records import located
 
-TABLES = Path(__file__).parent / "tables"
+FOLDERS = (Path(__file__).parent / "tables", Path(__file__).parent / "judged")
 SECTION = "benchmark"
 
 
@@ -54,18 +56,27 @@ class NamedBenchmark(NamedTuple):
         path: Its configuration.
         title: What it is.
         needs: Each file or folder that it reads below the root -> what it is.
+        over: The configuration that its own one changes, if it does.
+        judged: Whether a judge model scores the answers.
     """
 
     name: str
     path: Path
     title: str
     needs: Mapping[str, str]
+    over: Path | None = None
+    judged: bool = False
+
+    @property
+    def configurations(self) -> list[Path]:
+        """All that it takes, in order."""
+        return [self.path] if self.over is None else [self.over, self.path]
 
 
 @cache
 def benchmarks() -> Mapping[str, NamedBenchmark]:
     """All that are shipped, by name; their files are read once."""
-    found = (_read(path) for path in sorted(TABLES.glob("*.yaml")))
+    found = (_read(path) for folder in FOLDERS for path in sorted(folder.glob("*.yaml")))
     return {benchmark.name: benchmark for benchmark in sorted(filter(None, found))}
 
 
@@ -101,7 +112,8 @@ def _read(path: Path) -> NamedBenchmark | None:
         title = filled(member(section, "title", SECTION), f"{SECTION}.title")
         published_rows(section)
         told = {place: filled(what, f"{SECTION}.needs.{place}") for place, what in needs.items()}
-    return NamedBenchmark(re.sub(r"^table\d+_", "", path.stem), path, title, told)
+        over = path.parent / filled(section["over"], f"{SECTION}.over") if "over" in section else None
+    return NamedBenchmark(re.sub(r"^table\d+_", "", path.stem), path, title, told, over, "judge" in content)
 
 
 def published_rows(section: Mapping[str, Any]) -> tuple[Published, ...]:
@@ -120,6 +132,8 @@ def published_rows(section: Mapping[str, Any]) -> tuple[Published, ...]:
 
 def _table(table: dict[str, Any], where: str) -> Sequence[Published]:
     source = filled(member(table, "source", where), f"{where}.source")
+    if ": " in source:
+        raise DataError(f"{where}.source: {source!r} holds ': ', which makes two of it where a run keeps it")
     metrics = [filled(name, f"{where}.metrics") for name in array(member(table, "metrics", where), f"{where}.metrics")]
     scale = number(table.get("scale", 100), f"{where}.scale")
     found = []

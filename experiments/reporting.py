@@ -15,17 +15,14 @@ from datamodules.batching.batch import RegionBatch
 from datamodules.files import write_text
 from experiments.run_files import predictions_of, results_of
 from experiments.terminal import console
-from experiments.tracking.description import NOTE, described
 from experiments.tracking.mlflow_runs import RunLogger, log_artifact
+from experiments.tracking.scores import log_protocols
 from experiments.visualize.gallery import Exhibit, Gallery
 from metrics import Evaluation, Prediction, Score
 from metrics.table import results, score_table
 
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
-
-MOST_TAGS = 100
-"""That MLflow takes at a time."""
 
 
 class Report(Callback):
@@ -138,7 +135,9 @@ class Report(Callback):
             text = json.dumps(results(split, scores, trainer.ckpt_path), indent=2)
             log_artifact(trainer, write_text(folder / results_of(command), f"{text}\n"))
             console().print(score_table(split, scores))
-            _log_protocols(trainer, split, scores)
+            for logger in trainer.loggers:
+                if isinstance(logger, MLFlowLogger):
+                    log_protocols(logger.experiment, str(logger.run_id), split, scores)
         drawn = self._draw(trainer, split)
         _log_table(trainer, split, drawn)
         _print_places(trainer)
@@ -157,19 +156,6 @@ def _print_places(trainer: Trainer) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, RunLogger):
             printed.print(f"MLflow: {logger.page}", soft_wrap=True)
-
-
-def _log_protocols(trainer: Trainer, split: str, scores: Mapping[str, Score]) -> None:
-    """What each of MLflow's numbers stands on: a tag of the metric's name to search by, the description to read."""
-    from mlflow.entities import RunTag
-
-    tags = [RunTag(f"protocol/{split}/{name}", f"n = {score.n}: {score.protocol}") for name, score in scores.items()]
-    for logger in trainer.loggers:
-        if isinstance(logger, MLFlowLogger):
-            text = logger.experiment.get_run(logger.run_id).data.tags.get(NOTE, "")
-            logger.experiment.set_tag(logger.run_id, NOTE, described(text, split, scores))
-            for first in range(0, len(tags), MOST_TAGS):
-                logger.experiment.log_batch(logger.run_id, tags=tags[first : first + MOST_TAGS])
 
 
 def _log_table(trainer: Trainer, split: str, drawn: Sequence[tuple[Exhibit, Path]]) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from metrics.predictions import Prediction, PredictionMetric, Score, with_groups
 
+ANSWERED = "answered"
+"""The one number that predictions alone give."""
+
 _RULE = "share of samples with an answer; a judge has yet to score them: python cli.py judge"
 
 
@@ -15,6 +18,6 @@ class Unjudged(PredictionMetric):
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
         """Shares in [0, 1]."""
         return {
-            f"{prefix}answered": Score.of(sum(bool(item.prediction) for item in part) / len(part), part, _RULE)
+            f"{prefix}{ANSWERED}": Score.of(sum(bool(item.prediction) for item in part) / len(part), part, _RULE)
             for prefix, part in with_groups(predictions).items()
         }

@@ -24,6 +24,7 @@ from datamodules.types import Box, Pixels, Region, RegionSample, Turn
 from lightning_modules import ImageRegionModule, VideoRegionModule
 from lightning_modules.bases.llava import IMAGE
 from lightning_modules.bases.loading import BaseModel, add_special_tokens
+from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.region_encoders import (
     NoRegionEncoder,
     RegionEncoder,
@@ -119,6 +120,15 @@ def tiny_module(
     module = kind(base=base, **{**defaults, **options})
     module.configure_model()
     return module
+
+
+def trained(folder: Path) -> Path:
+    """A checkpoint of a tiny model, where the training `tiny` of `omni_rgpt` would have left it."""
+    checkpoints = folder / "omni_rgpt" / "tiny" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    module = tiny_module(checkpoints)
+    torch.save({DESCRIPTION: module.describe(), "state_dict": module.state_dict()}, checkpoints / "last.ckpt")
+    return checkpoints / "last.ckpt"
 
 
 def sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 from datamodules.errors import DataError, nearest
 from experiments.config.parsers import CommandParser
 from experiments.named_benchmarks import NamedBenchmark, benchmarks, find_benchmark
+from experiments.run_files import PREDICTIONS
 
 MODELS = Path(__file__).parents[1] / "models"
 SHOWN = {"text": "TextCoordinates", "drawn": "VisualMarker"}
 """How a base that has learnt no regions is told of them -> the region encoder that does."""
+OF_THE_JUDGE = ("judge", "config", "vars", "data")
+"""The options that `judge` reads."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python cli.py benchmark",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="The number of a published benchmark. Its name picks data, prompts, metric and protocol.",
-        epilog=f"{listing()}\nFurther options are those of `test`, as --data.batch_size 4 or --vars.images DIR.",
+        epilog=f"{listing()}\nFurther options are those of `test`, as --data.batch_size 4 or --vars.images DIR, and of "
+        "`judge`, as\n--judge.model.model NAME --judge.model.base_url URL or --judge.budget.money 2.",
     )
     arguments.add_argument("name", nargs="?", metavar="NAME", help="one of those below, or a YAML file of your own")
     arguments.add_argument("--list", action="store_true", help="the benchmarks, and what each needs below its root")
@@ -50,11 +55,12 @@ def listing() -> str:
     for benchmark in benchmarks().values():
         lines.append(f"  {benchmark.name:20}{benchmark.title}")
         lines += [f"  {'':20}  {place}: {what}" for place, what in benchmark.needs.items()]
+        lines += [f"  {'':20}  a judge, which --judge.model names"] if benchmark.judged else []
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Checks what there is, and tests."""
+    """Checks what there is, tests, and has a judge score the answers where the benchmark has one."""
     options, further = parser().parse_known_args(arguments)
     if options.list:
         sys.stdout.write(listing())
@@ -64,9 +70,28 @@ def main(arguments: Sequence[str]) -> None:
     if not any(option.startswith("--vars.") for option in further):
         check_files(benchmark, options.root)
     # not before: --help has to answer at once
+    if benchmark.judged:
+        from experiments.judged_benchmark import run_judged
+
+        test, judge = split(further)
+        command = command_line(benchmark, options, test)
+        run_judged(command, judge_line(benchmark, options, judge), run_folder(benchmark, options), options.ckpt_path)
+        return
     from experiments.lightning_cli import main as lightning
 
     lightning(command_line(benchmark, options, further))
+
+
+def split(further: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What of the further options `test` is told, and what `judge`: some are of both."""
+    groups: list[list[str]] = []
+    for argument in further:
+        if argument.startswith("--") or not groups:
+            groups.append([])
+        groups[-1].append(argument)
+    of = [(re.split(r"[.=]", group[0].removeprefix("--"))[0], group) for group in groups]
+    test = [argument for name, group in of if name != "judge" for argument in group]
+    return test, [argument for name, group in of if name in OF_THE_JUDGE for argument in group]
 
 
 def check(options: argparse.Namespace, further: Sequence[str]) -> None:
@@ -96,23 +121,38 @@ def check_files(benchmark: NamedBenchmark, root: Path) -> None:
         raise DataError(f"--root {root}: no {missing[0]} ({what}); {counts}")
 
 
+def run_folder(benchmark: NamedBenchmark, options: argparse.Namespace) -> Path:
+    """Where the run keeps its files: it is called by its model, in an experiment of the benchmark's."""
+    folder: Path = options.runs / f"benchmark-{benchmark.name}" / (options.run or _model_name(options))
+    return folder
+
+
 def command_line(benchmark: NamedBenchmark, options: argparse.Namespace, further: Sequence[str]) -> list[str]:
-    """The command line of `test` that scores the benchmark."""
-    experiment = f"benchmark-{benchmark.name}"
-    name = options.run or _model_name(options)
+    """The command line of `test` that answers the benchmark's questions."""
+    folder = run_folder(benchmark, options)
     model = (
-        _trained(options.ckpt_path, options.runs / experiment / name)
+        _trained(options.ckpt_path, folder)
         if options.ckpt_path
         else _base(options.base, SHOWN[options.base_model_only])
     )
     return [
         "test",
-        f"--config={benchmark.path}",
+        *(f"--config={path}" for path in benchmark.configurations),
         *model,
         f"--vars.root={options.root}",
         f"--run.root={options.runs}",
-        f"--run.experiment={experiment}",
-        f"--run.name={name}",
+        f"--run.experiment={folder.parent.name}",
+        f"--run.name={folder.name}",
+        *further,
+    ]
+
+
+def judge_line(benchmark: NamedBenchmark, options: argparse.Namespace, further: Sequence[str]) -> list[str]:
+    """The options of `judge` that has those answers scored."""
+    return [
+        *(f"--config={path}" for path in benchmark.configurations),
+        f"--vars.root={options.root}",
+        f"--judge.predictions={run_folder(benchmark, options) / PREDICTIONS}",
         *further,
     ]
 

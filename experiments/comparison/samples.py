@@ -14,6 +14,7 @@ from experiments.comparison.runs import Run
 from metrics import Evaluation, GuideTracking, Prediction, PredictionMetric, Score, predictions_file
 from metrics.guide import guided
 from metrics.sample_sums import SampleSums, mean
+from metrics.unjudged import ANSWERED, Unjudged
 
 _TOLERANCE = 1e-9
 
@@ -61,6 +62,9 @@ def _judge(run: Run, metric: str, predictions: Sequence[Prediction], evaluation:
     task, _, name = metric.partition("/")
     rules: dict[str, PredictionMetric] = {str(key): rule for key, rule in evaluation.metrics.items()}
     rules["guide"] = GuideTracking()
+    if isinstance(rules.get(task), Unjudged) and name.rpartition("/")[2] != ANSWERED:
+        scored = [item for item in predictions if name.rpartition("/")[0] in ("", item.group)]
+        return Judged(run, _asked(scored), _clusters(scored), reason="predictions do not hold a judge's verdicts")
     if task not in rules:
         raise DataError(f"{run.name}: its metrics score no task {task!r}, which {metric} is of")
     part = guided(predictions) if task == "guide" else [item for item in predictions if item.task == task]

@@ -17,6 +17,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from experiments.run_files import of_command
 from experiments.tracking.mlflow_store import Store, environment_kept, page, store_address
 
 if TYPE_CHECKING:
@@ -165,9 +166,14 @@ class RunLogger(MLFlowLogger):
         return page(self.uri, f"experiments/{self.experiment_id}/runs/{self.run_id}")
 
 
-def tracked_run(folder: Path) -> str | None:
-    """The MLflow run of the training in this run's folder, if it was tracked."""
-    path = folder / RUN_ID
+def run_file(command: str) -> str:
+    """The name of the file of a run's folder that says to which MLflow run a command has logged."""
+    return of_command(RUN_ID, command, "fit")
+
+
+def tracked_run(folder: Path, command: str = "fit") -> str | None:
+    """The MLflow run that a command on this run's folder has logged to last, a training if not said; None if none."""
+    path = folder / run_file(command)
     return path.read_text().strip() if path.is_file() else None
 
 

@@ -19,7 +19,7 @@ from datamodules.installation import written
 from experiments.named_benchmarks import SECTION
 from experiments.run_files import CONFIGURATION, of_command
 from experiments.tracking.data_fingerprint import describe_data
-from experiments.tracking.mlflow_runs import RUN_ID, RunLogger, log_artifact
+from experiments.tracking.mlflow_runs import RunLogger, log_artifact, run_file
 from experiments.tracking.provenance import environment
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class RunRecord(SaveConfigCallback):
         tracked = [logger for logger in trainer.loggers if isinstance(logger, RunLogger)]
         for run in tracked:
             run.go_on()
-        if command == "fit" and tracked:
-            write_text(folder / RUN_ID, f"{tracked[0].run_id}\n")
+        if tracked:
+            write_text(folder / run_file(command), f"{tracked[0].run_id}\n")
         text = written(self.parser.dump(self.config, skip_none=False, skip_validation=True))  # it made the run
         data = describe_data(namespace_to_dict(self.config.data.init_args) if "data" in self.config else {})
         files = {self.config_filename: text, "environment.json": _json(environment()), "data.json": _json(data)}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
-from experiments.tracking.mlflow_runs import RUN_ID, tracked_run
+from experiments.tracking.mlflow_runs import run_file, tracked_run
 from experiments.tracking.mlflow_store import Store
 from experiments.tracking.run_tags import COMMAND, FOLDER, absolute
 
@@ -25,13 +25,21 @@ def training_run(store: Store, experiment: str, folder: Path) -> str | None:
     Raises:
         DataError: The file names a run that the store does not have.
     """
-    client, run_id = store.client(), tracked_run(folder)
-    if run_id is None:
-        return _tagged(client, experiment, folder)
-    if not _is_there(client, run_id):
+    client = store.client()
+    return kept_run(store, client, folder) or _tagged(client, experiment, folder)
+
+
+def kept_run(store: Store, client: MlflowClient, folder: Path, command: str = "fit") -> str | None:
+    """The id of the run that a command has logged to, by the file that it left; None without one.
+
+    Raises:
+        DataError: The file names a run that the store does not have.
+    """
+    run_id = tracked_run(folder, command)
+    if run_id is not None and not _is_there(client, run_id):
         raise DataError(
-            f"{folder / RUN_ID} names the MLflow run {run_id}, which {store.uri} does not have: name its store by "
-            "--run.tracking_uri, or delete that file to track what follows in a new run"
+            f"{folder / run_file(command)} names the MLflow run {run_id}, which {store.uri} does not have: name its "
+            "store by --run.tracking_uri, or delete that file to track what follows in a new run"
         )
     return run_id
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -127,7 +128,7 @@ class Judge:
             with watch(transport, len(self.predictions)) as step:
                 asyncio.run(self._run(transport, result, step))
         if transport.brake.error is not None:
-            raise transport.brake.error
+            raise _of_a_judge(transport.brake.error)
         result.judgements.sort(key=lambda judgement: judgement.prediction.id)
         return result
 
@@ -200,7 +201,18 @@ class Judge:
         images = Pictures()
         if self.protocol.shown is not None and self._samples is not None:
             images = Pictures.of(self.protocol.shown(self._samples[self.predictions[place].id]))
+            most = self.options.model.most_images
+            if most is not None and len(images) > most:
+                raise self.predictions[place].error(
+                    f"judge.protocol {self.options.protocol} shows {len(images)} pictures, judge.model.most_images is "
+                    f"{most}"
+                )
         return [(asked, ChatRequest(self.wording.system, asked.text, images)) for asked in self.asked[place]]
+
+
+def _of_a_judge(error: DataError) -> DataError:
+    """The error without the options by which other commands show fewer pictures."""
+    return DataError(re.sub(r"mark\.frames is .*? what judge does, ", "", str(error)))
 
 
 def captions(predictions: Sequence[Prediction]) -> dict[str, str]:

@@ -11,7 +11,8 @@ import yaml
 
 import cli
 from documented import documented_options
-from experiments.commands.benchmark import check, command_line, parser
+from experiments import lightning_cli
+from experiments.commands.benchmark import check, command_line, parser, split
 from experiments.named_benchmarks import Published, benchmarks, find_benchmark, published_rows
 from helpers import tiny_module
 from lightning_modules import TokenMark, VideoRegionModule
@@ -71,8 +72,45 @@ def test_documented_commands_are_of_benchmarks() -> None:
             continue
         check(options, further)
         names.add(find_benchmark(options.name).name)
-        assert not further
+        assert all(option.startswith(("--vars.", "--judge.")) for option in further if option.startswith("--"))
     assert names == set(benchmarks())
+
+
+def test_further_options_go_where_they_are_read() -> None:
+    """Those of the judge would be read by `test` as a value of its own."""
+    further = "--data.batch_size 2 --judge.model.model M --config=c --vars.kind k --judge.budget.money=2 --trainer.x -1"
+    test, judge = split(further.split())
+    assert " ".join(test) == "--data.batch_size 2 --config=c --vars.kind k --trainer.x -1"
+    assert " ".join(judge) == further.removesuffix(" --trainer.x -1")
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        (
+            {"protocol": "dlc_text"},
+            "no judge is configured: --judge.model names one, as datamodules.regvid.OpenAIModel",
+        ),
+        (
+            {
+                "protocol": "dlc_text",
+                "model": {"class_path": "datamodules.regvid.OpenAIModel", "init_args": {"model": "gpt-x"}},
+            },
+            "model gpt-x: the environment variable OPENAI_API_KEY holds no API key; a server that wants none has "
+            "api_key_env: null; --judge.model names another judge",
+        ),
+    ],
+)
+def test_without_a_judge_nothing_is_run(
+    judge: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All answers would have been there before the error."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(lightning_cli, "main", lambda arguments: pytest.fail("the model was run"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"benchmark": {"title": "x", "needs": {}}, "judge": judge}))
+    base = ["--base-model-only", "--base", "llava-1.5-7b", f"--run.root={tmp_path}"]
+    assert refused(capsys, str(path), *ROOT, *base).startswith(message)
 
 
 def arguments(*given: str) -> list[str]:
@@ -163,6 +201,10 @@ def test_published_numbers_come_on_our_scale() -> None:
             "benchmark.published[0].rows.One",
         ),
         ({"title": "x", "needs": {}, "published": [{"metrics": []}]}, "benchmark.published[0]: missing key 'source'"),
+        (
+            {"title": "x", "needs": {}, "published": [{**TABLE, "source": "A paper: by B"}]},
+            "benchmark.published[0].source: 'A paper: by B' holds ': ', which makes two of it",
+        ),
     ],
 )
 def test_a_broken_file_of_ones_own(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from test_bensmot import write_bensmot
 from test_causal_vidqa import write_causal_vidqa
@@ -31,8 +30,7 @@ from test_visual7w import write_visual7w
 
 import cli
 from experiments.named_benchmarks import benchmarks, published_rows
-from helpers import ARCHITECTURE, tiny_module, tokenizer_folder
-from lightning_modules.checkpoints.description import DESCRIPTION
+from helpers import ARCHITECTURE, tokenizer_folder, trained
 from sentence_model import write_sentence_model
 from videorefer_files import write_videorefer_bench_q
 
@@ -155,16 +153,12 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny model, where a training leaves its own."""
-    folder = tmp_path_factory.mktemp("trained") / "omni_rgpt" / "tiny" / "checkpoints"
-    folder.mkdir(parents=True)
-    module = tiny_module(folder)
-    torch.save({DESCRIPTION: module.describe(), "state_dict": module.state_dict()}, folder / "last.ckpt")
-    return folder / "last.ckpt"
+    return trained(tmp_path_factory.mktemp("trained"))
 
 
 def test_every_table_is_here() -> None:
     assert {path.stem for path in TABLES.glob("*.yaml")} == set(EXPECTED)
-    named = {benchmark.path.stem for benchmark in benchmarks().values()}
+    named = {benchmark.path.stem for benchmark in benchmarks().values() if benchmark.path.parent == TABLES}
     assert named == {name for name, table in EXPECTED.items() if table.variables is None}
 
 

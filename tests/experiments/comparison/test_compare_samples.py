@@ -9,7 +9,7 @@ from compared_runs import METRIC, answers, run, sharing
 
 from datamodules.errors import DataError
 from experiments.comparison.samples import judge
-from metrics import Captioning, CausalVidQa, Evaluation, MultipleChoice, Prediction, Vcr
+from metrics import Captioning, CausalVidQa, Evaluation, MultipleChoice, Prediction, Score, Vcr
 
 
 def choice(name: str, right: bool, lengths: tuple[int, ...] = (), **meta: object) -> Prediction:
@@ -37,6 +37,16 @@ def test_predictions_are_of_as_many_samples_as_the_results(tmp_path: Path) -> No
     (tmp_path / "a-seed0" / "predictions.jsonl").write_text("".join(f"{item.to_json()}\n" for item in answers("01")))
     with pytest.raises(DataError, match=r"a-seed0: predictions.jsonl has 2 samples of answer/what/accuracy, .* say 4"):
         judge(made, [METRIC])
+
+
+def test_a_judges_number_is_not_split_into_samples(tmp_path: Path) -> None:
+    """Its predictions were scored again by the metric of what is not judged yet, which knows no such number."""
+    made = run(tmp_path, "a", 0, answers("0110", task="judge"))
+    scores = {name: Score(0.5, 4, "by a judge") for name in ("judge/average", "judge/what/average", "judge/other/x")}
+    judged = judge(replace(made, scores={**made.scores, **scores}), [*scores, "judge/answered"])
+    assert [len(judged[name].asked) for name in scores] == [4, 4, 0]
+    assert all(judged[name].reason == "predictions do not hold a judge's verdicts" for name in scores)
+    assert judged["judge/answered"].scores is not None
 
 
 def test_samples_are_in_the_order_of_their_ids_whatever_the_file_has(tmp_path: Path) -> None:

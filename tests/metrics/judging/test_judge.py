@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from test_gar_bench import write_gar_bench
 from test_mdvp_bench import write_mdvp_bench
 from test_vip_bench import write_vip_bench
 
-from chat_models import FAST, unwatched
+from chat_models import FAST, Fake, unwatched
 from datamodules.errors import DataError
 from datamodules.formats import DlcBench, FerretBench, GarBenchCaption, MdvpBench, VipBench
 from datamodules.regvid.budget import Limits
+from datamodules.regvid.models import Received
 from datamodules.regvid.parsing import UnreadableError
 from datamodules.regvid.transport import Patience
 from datamodules.source import RegionSource
@@ -224,6 +226,24 @@ def test_pictures_need_the_samples_that_were_tested(tmp_path: Path) -> None:
         Judge(options, predictions)
     with pytest.raises(DataError, match=r"^9 predictions, data.test has 9 samples: none is 'dlc/42'$"):
         Judge(options, predictions, {"other": DlcBench(tmp_path)})
+
+
+def test_too_many_pictures_name_the_judges_options(tmp_path: Path) -> None:
+    """They named `mark.frames` and `regvid.judge_frames`, which no judge has."""
+    write_gar_bench(tmp_path)
+    sources: dict[str, RegionSource] = {"gar": GarBenchCaption(tmp_path / "GAR-Bench-Caption-Simple.json")}
+    predictions = answers(sources, lambda sample: "a house")
+    model = judge_at("http://127.0.0.1:9/v1", most_images=4)
+    with pytest.raises(DataError) as error:
+        judged(Judge(Options("gar_simple", model, tmp_path / "p"), predictions, sources))
+    told = "sample 'gar/0': judge.protocol gar_simple shows 5 pictures, judge.model.most_images is 4"
+    assert str(error.value) == told
+    body = json.dumps({"error": {"message": "At most 4 image(s) may be provided in one request."}}).encode()
+    refusing = Fake("judge", lambda *_: Received(400, {}, body))
+    with pytest.raises(DataError) as error:
+        judged(Judge(Options("gar_simple", refusing, tmp_path / "q"), predictions, sources))
+    told = "At most 4 image(s) may be provided in one request.: most_images of the model says it beforehand"
+    assert str(error.value).endswith(told)
 
 
 def test_predictions_of_one_annotation_are_an_error() -> None:
