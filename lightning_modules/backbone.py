@@ -1,7 +1,7 @@
 """TokenMarkBackbone: a base model, a region encoder and the guide head; a batch goes in, losses' parts come out.
 
-Letters: B samples, R rows, L text and visual tokens of a row, V visual tokens of all rows in the order of their places, N
-regions (padded), M marks, D width of the language model, K supervised tokens of the batch.
+Letters: B samples, R rows, L text and visual tokens of a row, V visual tokens of all rows in the order of their places,
+N regions (padded), M marks, D width of the language model, K supervised tokens of the batch.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def fill_rows(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[
 
 def _capacities(lengths: Sequence[int], rows: int, budget: int) -> Iterator[int]:
     """What so many rows may hold to hold everything, in steps of a hundredth up to the budget."""
-    capacity = max(max(lengths), -(-sum(lengths) // rows))
+    capacity = max(-(-sum(lengths) // rows), *lengths)
     while capacity < budget:
         yield capacity
         capacity += 1 + capacity // 100

@@ -28,9 +28,7 @@ class BudgetedSteps(Dataset[list[Processed]]):
         packing: Whether a micro-batch is a row of samples, and not samples of similar length.
     """
 
-    def __init__(
-        self, data: RegionDataset, budget: int, ranks: int = 1, rank: int = 0, packing: bool = False
-    ) -> None:
+    def __init__(self, data: RegionDataset, budget: int, ranks: int = 1, rank: int = 0, packing: bool = False) -> None:
         self.data = data
         self.budget = budget
         self.ranks = ranks
