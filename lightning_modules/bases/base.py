@@ -219,7 +219,7 @@ class Base(ABC):
         Raises:
             DataError: They would see each other.
         """
-        config = self.language_model.config
+        config: Any = self.language_model.config
         others = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
         name = self.model.config.model_type
         if others:

@@ -71,16 +71,16 @@ def _attention(
         return attended
     samples, pictures = attention_mask[0, 0]
     lengths = samples.unique_consecutive(return_counts=True)[1].tolist()
-    masks = [_mask(of_sample, sliding_window, query.device) for of_sample in pictures.split(lengths)]
-    parts = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), masks, strict=True)
+    masks = [_mask(of_sample, sliding_window, query.device) for of_sample in torch.split(pictures, lengths)]
+    parts = zip(*(torch.split(states, lengths, 2) for states in (query, key, value)), masks, strict=True)
     return torch.cat([sdpa_attention_forward(module, *part, **options)[0] for part in parts], 1), None
 
 
 def _mask(pictures: torch.Tensor, window: int | None, device: torch.device) -> torch.Tensor | None:
     """(1, 1, l, l) bool, what each token of a sample sees; None where that is all before it."""
-    windowed = window is not None and len(pictures) > window
+    furthest = len(pictures) if window is None else window
     both_ways = bool((pictures >= 0).any())
-    if not (windowed or both_ways):
+    if len(pictures) <= furthest and not both_ways:
         return None
     places = torch.arange(len(pictures), device=device)
     back = places[:, None] - places
@@ -88,6 +88,4 @@ def _mask(pictures: torch.Tensor, window: int | None, device: torch.device) -> t
     if both_ways:
         pictures = pictures.to(device)
         seen |= (pictures[:, None] == pictures) & (pictures >= 0)
-    if windowed:
-        seen &= back < window
-    return seen[None, None]
+    return (seen & (back < furthest))[None, None]
