@@ -247,7 +247,7 @@ class QwenVL(Base):
         self, ids: torch.Tensor, lengths: tuple[int, ...], inputs: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
         """(3, 1, L): the model's own in time, rows and columns, which it counts for samples in rows of their own."""
-        samples = torch.split(ids[0], lengths)
+        samples = list(torch.split(ids[0], list(lengths)))
         rows = pad_sequence(samples, batch_first=True)
         own = pad_sequence([torch.ones_like(sample) for sample in samples], batch_first=True)
         shown = {name: inputs[name] for name in SHOWN if name in inputs}
