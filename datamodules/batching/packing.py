@@ -41,9 +41,10 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
 
 
 def fill_rows(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[int]]]:
-    """Puts samples into the fewest rows within the budget that every rank gets as many of, rows of similar length.
+    """Puts samples into full rows within the budget, as many on every rank and of similar length.
 
-    So few rows are looked for from the least length on that they could all have: ranks wait for the longest one.
+    Rows are filled one after the other, each as well as the samples left allow, until as many suffice as ranks divide.
+    For each number of rows they are first as short as they could all be: ranks wait for the longest one.
 
     Args:
         lengths: Tokens of every sample, none above the budget.
