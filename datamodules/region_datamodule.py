@@ -32,6 +32,9 @@ class ReadsRegions(Protocol):
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what the module eats."""
 
+    def check_packing(self) -> None:
+        """Refuses, with `DataError`, a base that would not read packed samples as if each were alone."""
+
 
 class RegionDataModule(LightningDataModule):
     """Streams region conversations: an index over annotations, media decoded lazily in the workers.
@@ -49,6 +52,8 @@ class RegionDataModule(LightningDataModule):
         micro_batch_size: Samples of one pass; a step's batch is split into several, and its gradient stays the same.
         token_budget: Most tokens of one pass, visual ones and padding counted: the samples of a step, of all ranks
             together, are grouped by length. Its gradient stays the same.
+        packing: Put the samples of a pass into one row, as many as fill the token budget: there is no padding, and each
+            is read as if it were alone.
         eval_batch_size: Samples a rank and step in evaluation; the training batch's if left out.
         num_frames: Most frames of a clip; 1 for images and 4 for videos if left out.
         prompted_frames: Point at regions on the frame that each names (`own`), or on `all` frames they are known on.
@@ -73,6 +78,7 @@ class RegionDataModule(LightningDataModule):
         batch_size: int = 16,
         micro_batch_size: int | None = None,
         token_budget: int | None = None,
+        packing: bool = False,
         eval_batch_size: int | None = None,
         num_frames: int | None = None,
         prompted_frames: PromptedFrames = "own",
@@ -105,6 +111,7 @@ class RegionDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
         self.token_budget = token_budget
+        self.packing = packing
         self._check_split()
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_frames = self.default_num_frames if num_frames is None else num_frames
@@ -120,6 +127,8 @@ class RegionDataModule(LightningDataModule):
             raise DataError(f"micro_batch_size {size} and token_budget {self.token_budget}: a step is split by one")
         if size is not None and self.batch_size % size:
             raise DataError(f"micro_batch_size {size} does not divide batch_size {self.batch_size}")
+        if self.packing and self.token_budget is None:
+            raise DataError("data.packing fills rows of data.token_budget tokens, and that is not set")
 
     def prepare_data(self) -> None:
         """Lets every source write the files it needs."""
@@ -166,9 +175,11 @@ class RegionDataModule(LightningDataModule):
         self._restored = None
         consumed, epoch = progress["consumed"] % epoch_size, progress["epoch"]
         if self.token_budget is not None:
-            steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank)
+            if self.packing:
+                self._module.check_packing()
+            steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank, self.packing)
             whole = TrainSampler(stream, epoch_size, consumed=consumed, first_epoch=epoch)
-            return self._loader(steps, whole, step_samples, self._collate().groups)
+            return self._loader(steps, whole, step_samples, partial(self._collate().groups, packed=self.packing))
         sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, consumed, epoch)
         size = self.micro_batch_size
         collate = self._collate()
@@ -218,10 +229,13 @@ class RegionDataModule(LightningDataModule):
             raise DataError(f"the data module has no {split} source: set data.{split} in the configuration")
         return self.sources[split]
 
-    def _processor(self) -> RegionProcessor:
+    @property
+    def _module(self) -> ReadsRegions:
         assert self.trainer is not None, "the loaders are made by a Trainer"
-        module: ReadsRegions = self.trainer.lightning_module  # type: ignore[assignment]  # Lightning's has no such method
-        return module.processor(self.num_frames, self.video_backend)
+        return self.trainer.lightning_module  # type: ignore[return-value]  # Lightning's has no such methods
+
+    def _processor(self) -> RegionProcessor:
+        return self._module.processor(self.num_frames, self.video_backend)
 
     def _collate(self) -> Collate:
         return Collate(self._processor().vision)

@@ -24,8 +24,8 @@ ELSEWHERE = {
         *("base.checkpoint", "base.vision_tower", "base.language_model", "base.tokenizer"),
     ),
     "data": (
-        *("train", "val", "test", "predict", "batch_size", "micro_batch_size", "token_budget", "eval_batch_size"),
-        *("num_workers", "video_backend"),
+        *("train", "val", "test", "predict", "batch_size", "micro_batch_size", "token_budget", "packing"),
+        *("eval_batch_size", "num_workers", "video_backend"),
     ),
 }
 """Options that change no gradient, or places that may have been moved; the model itself compares its weights."""

@@ -1,7 +1,7 @@
 """TokenMarkBackbone: a base model, a region encoder and the guide head; a batch goes in, losses' parts come out.
 
-Letters: B samples, L text and visual tokens of a row, V visual tokens of all rows in the order of their places, N
-regions (padded), M marks, D width of the language model, K supervised tokens of the batch.
+Letters: B samples, R rows, L text and visual tokens of a row, V visual tokens of all rows in the order of their places,
+N regions (padded), M marks, D width of the language model, K supervised tokens of the batch.
 """
 
 from __future__ import annotations
@@ -103,11 +103,17 @@ class TokenMarkBackbone(nn.Module):
         return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.encoded.marks)
 
     def read(self, batch: RegionBatch) -> torch.Tensor:
-        """(B, L, D), the last hidden states of whole conversations; within `telling`."""
+        """(R, L, D), the last hidden states of whole conversations; within `telling`.
+
+        Padding stands behind its row, where no token of the row sees it in any base. So it is not masked: SDPA takes
+        its flash kernel only without a mask.
+        """
+        inputs: dict[str, Any] = self.inputs(batch, batch.input_ids)
+        if batch.packed:
+            inputs |= self.base.packed_inputs(batch.input_ids, batch.lengths, inputs)
         hidden: torch.Tensor = self.base.core(
             input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            **self.inputs(batch, batch.input_ids),
+            **inputs,
             use_cache=False,  # a cache would grow a second time where layers run again in the backward pass
         ).last_hidden_state
         return hidden
@@ -149,8 +155,8 @@ class TokenMarkBackbone(nn.Module):
 
         Args:
             batch: Regions and where they are.
-            ids: (B, L), what the base model is called with.
-            placeholder: (B, L), the slot of the placeholder that stands here, else -1.
+            ids: (R, L), what the base model is called with.
+            placeholder: (R, L), the slot of the placeholder that stands here, else -1.
 
         Yields:
             What later calls, which go on from the first, are told: see `Told`.
@@ -190,7 +196,8 @@ class Told:
 
     The first call holds the prompts with all their visual tokens: the region encoder sees these, and lays on them and
     puts at the placeholders what it has to say. Calls that go on from there have placeholders alone, where the caller
-    says: `slots` is (rows, new tokens), -1 where none stands. A sample may have several rows, one after the other.
+    says: `slots` is (rows, new tokens), -1 where none stands. A sample may have several rows, one after the other, or
+    share its only one with others.
 
     Attributes:
         encoded: What the region encoder made of the batch, after the first call.
@@ -214,9 +221,14 @@ class Told:
             self._begun = True
             embeddings = self._first(embeddings)
         rows, columns = (self.slots >= 0).nonzero(as_tuple=True)
-        text = self.encoded.text
-        filled = text[rows * len(text) // len(self.slots), self.slots[rows, columns]]
+        filled = self.encoded.text[self._samples(rows, columns), self.slots[rows, columns]]
         return embeddings.index_put((rows, columns), filled.to(embeddings.dtype))
+
+    def _samples(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """The sample that each of some places belongs to."""
+        if not self._batch.packed:
+            return rows * len(self._batch) // len(self.slots)
+        return torch.bucketize(columns, torch.tensor(self._batch.lengths, device=columns.device).cumsum(0), right=True)
 
     def _first(self, embeddings: torch.Tensor) -> torch.Tensor:
         base = self._backbone.base

@@ -224,6 +224,14 @@ class RegionModule(StepInPasses):
         base, pointing = self.backbone.base, self.backbone.region_encoder.pointing
         return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
 
+    def check_packing(self) -> None:
+        """Refuses a base that would not read packed samples as if each were alone.
+
+        Raises:
+            DataError: This one would not.
+        """
+        self.backbone.base.check_packing()
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: RegionBatch | StepBatch, batch_idx: int) -> None:

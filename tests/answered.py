@@ -31,6 +31,7 @@ def batch(samples: Sequence[RegionSample]) -> RegionBatch:
     return RegionBatch(
         *[nothing] * 5,
         inputs={},
+        lengths=(),
         token_counts=(2 * GRID**2,) * count,
         token_owner=nothing,
         shows=nothing,

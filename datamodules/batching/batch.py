@@ -1,7 +1,8 @@
 """RegionBatch: what the model eats.
 
-Letters used in shapes everywhere: B samples, T frames of one sample, V visual tokens of all samples of a batch one
-after the other, N regions (padded to the batch's most), L text and visual tokens of a row.
+Letters used in shapes everywhere: B samples, R rows, one a sample or one of all samples together, T frames of one
+sample, V visual tokens of all samples of a batch one after the other, N regions (padded to the batch's most), L text
+and visual tokens of a row.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from datamodules.types import RegionSample
 class RegionBatch:
     """A batch of samples. Images, videos and text alone mix: visual tokens of all samples stand one after the other.
 
+    Samples have a row each, padded on the right, or are packed: they stand in one row without padding, in their order.
+
     Attributes:
-        input_ids: (B, L) int64, the placeholder of a visual token repeated for each of them.
-        attention_mask: (B, L) int64, 0 on padding.
-        loss_mask: (B, L) bool, the tokens the model learns to say; a token is predicted from the one before it.
-        prompt_lengths: (B,) int64, tokens of a row before its last answer: where generation starts.
-        placeholder: (B, L) int64, the slot of the region placeholder that stands here, else -1.
+        input_ids: (R, L) int64, the placeholder of a visual token repeated for each of them.
+        attention_mask: (R, L) int64, 0 on padding.
+        loss_mask: (R, L) bool, the tokens the model learns to say; a token is predicted from the one before it, so
+            never a sample's first.
+        prompt_lengths: (B,) int64, tokens of a sample before its last answer: where generation starts.
+        placeholder: (R, L) int64, the slot of the region placeholder that stands here, else -1.
         inputs: The base model's own further inputs by name, such as `pixel_values`.
+        lengths: Tokens of each sample.
         token_counts: Visual tokens of each sample; they sum to V.
         token_owner: (V,) int64, the sample that each visual token belongs to.
         shows: (V, T) bool, the frames of its sample that a visual token shows; T is the batch's most.
@@ -50,6 +55,7 @@ class RegionBatch:
     prompt_lengths: torch.Tensor
     placeholder: torch.Tensor
     inputs: dict[str, torch.Tensor]
+    lengths: tuple[int, ...]
     token_counts: tuple[int, ...]
     token_owner: torch.Tensor
     shows: torch.Tensor
@@ -67,6 +73,11 @@ class RegionBatch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def packed(self) -> bool:
+        """Whether the samples share a row."""
+        return len(self.input_ids) < len(self.samples)
 
     @property
     def region_shape(self) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch.nn.utils.rnn import pad_sequence
 from datamodules.batching.batch import RegionBatch
 from datamodules.batching.processor import Processed
 from datamodules.batching.visual_processor import VisualProcessor
+
+Laid: TypeAlias = Callable[[Sequence[Sequence[int]], torch.dtype, int | bool], torch.Tensor]
+"""Values of the tokens of each sample, their type and that of padding -> (R, L)."""
 
 
 class Collate:
@@ -29,17 +33,25 @@ class Collate:
 
         Padding carries the id 0, which attention never sees: no token of the vocabulary has to be spared for it.
         """
+        return self._batch(items, _rows)
+
+    def packed(self, items: Sequence[Processed]) -> RegionBatch:
+        """The same with the text of all samples in one row, one after the other."""
+        return self._batch(items, _one_row)
+
+    def _batch(self, items: Sequence[Processed], laid: Laid) -> RegionBatch:
         rendered = [item.rendered for item in items]
         counts = [item.visual.tokens for item in items]
         regions = max(len(item.sample.regions) for item in items)
         frames = max(len(item.frames) for item in items)
         return RegionBatch(
-            input_ids=_rows([text.ids for text in rendered], torch.int64, 0),
-            attention_mask=_rows([[1] * len(text.ids) for text in rendered], torch.int64, 0),
-            loss_mask=_rows([text.loss for text in rendered], torch.bool, False),
+            input_ids=laid([text.ids for text in rendered], torch.int64, 0),
+            attention_mask=laid([[1] * len(text.ids) for text in rendered], torch.int64, 0),
+            loss_mask=laid([[False, *text.loss[1:]] for text in rendered], torch.bool, False),
             prompt_lengths=torch.tensor([text.prompt_length for text in rendered]),
-            placeholder=_rows([text.placeholder for text in rendered], torch.int64, -1),
+            placeholder=laid([text.placeholder for text in rendered], torch.int64, -1),
             inputs=self.vision.collate([item.visual for item in items if item.visual.tokens]),
+            lengths=tuple(len(text.ids) for text in rendered),
             token_counts=tuple(counts),
             token_owner=torch.arange(len(items)).repeat_interleave(torch.tensor(counts)),
             shows=_joined([item.weights.shows for item in items], frames),
@@ -56,9 +68,9 @@ class Collate:
             region_texts=tuple(item.region_texts for item in items),
         )
 
-    def groups(self, groups: Sequence[Sequence[Processed]]) -> list[RegionBatch]:
+    def groups(self, groups: Sequence[Sequence[Processed]], packed: bool = False) -> list[RegionBatch]:
         """Micro-batches of one optimiser step."""
-        return [self(group) for group in groups]
+        return [self.packed(group) if packed else self(group) for group in groups]
 
     def in_parts(self, items: Sequence[Processed], size: int) -> list[RegionBatch]:
         """Micro-batches of `size` samples each, in order."""
@@ -67,6 +79,10 @@ class Collate:
 
 def _rows(rows: Sequence[Sequence[int]], dtype: torch.dtype, padding: int | bool) -> torch.Tensor:
     return pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], batch_first=True, padding_value=padding)
+
+
+def _one_row(rows: Sequence[Sequence[int]], dtype: torch.dtype, padding: int | bool) -> torch.Tensor:
+    return torch.cat([torch.tensor(row, dtype=dtype) for row in rows])[None]
 
 
 def _joined(values: Sequence[NDArray[np.generic]], columns: int) -> torch.Tensor:

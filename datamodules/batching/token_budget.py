@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from datamodules.batching.dataset import RegionDataset
-from datamodules.batching.packing import pack
+from datamodules.batching.packing import fill_rows, pack
 from datamodules.batching.processor import Processed
 from datamodules.batching.sampling import Draw
 from datamodules.types import RegionSample
@@ -25,13 +25,15 @@ class BudgetedSteps(Dataset[list[Processed]]):
         budget: Most tokens of a micro-batch, visual ones and padding counted.
         ranks: Processes that share a step.
         rank: This one.
+        packing: Whether a micro-batch is a row of samples, and not samples of similar length.
     """
 
-    def __init__(self, data: RegionDataset, budget: int, ranks: int = 1, rank: int = 0) -> None:
+    def __init__(self, data: RegionDataset, budget: int, ranks: int = 1, rank: int = 0, packing: bool = False) -> None:
         self.data = data
         self.budget = budget
         self.ranks = ranks
         self.rank = rank
+        self.split = fill_rows if packing else pack
 
     def __getitems__(self, draws: Sequence[Draw]) -> list[list[Processed]]:
         """The samples of one step, by micro-batch; the DataLoader asks for a batch of draws at once.
@@ -40,7 +42,7 @@ class BudgetedSteps(Dataset[list[Processed]]):
             DataError: A sample alone is longer than the budget.
         """
         samples = [self.data.sample(draw) for draw in draws]
-        mine = pack([self._length(sample) for sample in samples], self.budget, self.ranks)[self.rank]
+        mine = self.split([self._length(sample) for sample in samples], self.budget, self.ranks)[self.rank]
         return [[self.data.process(draws[place], samples[place]) for place in group] for group in mine]
 
     def _length(self, sample: RegionSample) -> int:

@@ -105,9 +105,7 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
 def sample_tokens(module: RegionModule, batch: RegionBatch) -> dict[str, SampleTokens]:
     """Those of each sample of a batch, by its id."""
     counted = {}
-    for sample, length, region_texts in zip(
-        batch.samples, batch.attention_mask.sum(1).tolist(), batch.region_texts, strict=True
-    ):
+    for sample, length, region_texts in zip(batch.samples, batch.lengths, batch.region_texts, strict=True):
         alone = replace(batch, region_texts=(region_texts,))
         told = text_tokens_per_region(module.renderer, alone).per_region if region_texts else None
         counted[sample.id] = SampleTokens(length, told)

@@ -19,6 +19,7 @@ from torch import nn
 
 from datamodules.batching.visual_processor import VisualProcessor
 from datamodules.errors import DataError
+from lightning_modules.bases.packed_attention import BY_SAMPLE, attend_by_sample, row_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -41,12 +42,14 @@ class Base(ABC):
             known on all of them.
         tower_runs: How often the tower may run for a batch: twice where images and videos go through it one after the
             other.
+        packs: Whether samples that share a row can be kept apart.
     """
 
     model_types: ClassVar[tuple[str, ...]]
     visual_tokens: ClassVar[Mapping[str, str | None]]
     causal: ClassVar[bool] = True
     tower_runs: ClassVar[int] = 1
+    packs: ClassVar[bool] = True
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -209,6 +212,49 @@ class Base(ABC):
             (B, new), or (3, B, new) for a model that counts time, rows and columns apart.
         """
         return attention.sum(1, keepdim=True) + torch.arange(new, device=attention.device)
+
+    def check_packing(self) -> None:
+        """Refuses to read several samples in one row.
+
+        Raises:
+            DataError: They would see each other.
+        """
+        config: Any = self.language_model.config
+        others = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+        name = self.model.config.model_type
+        if others:
+            raise DataError(f"data.packing: {name} has layers of {others[0]}, which carries over from sample to sample")
+        if not self.packs:
+            raise DataError(f"data.packing: visual tokens of {name} all see each other, those of other samples too")
+        if config._attn_implementation not in ("sdpa", BY_SAMPLE):
+            raise DataError(f"data.packing: {name} attends by {config._attn_implementation}, not by sdpa")
+
+    def packed_inputs(
+        self, ids: torch.Tensor, lengths: tuple[int, ...], inputs: Mapping[str, torch.Tensor]
+    ) -> dict[str, Any]:
+        """What the model takes beside ids and pictures for samples that share a row: mask and positions.
+
+        Args:
+            ids: (1, L).
+            lengths: Tokens of each sample.
+            inputs: What it takes beside them otherwise.
+        """
+        self.check_packing()
+        attend_by_sample(self.language_model)
+        return {
+            "attention_mask": self.packed_mask(ids, lengths),
+            "position_ids": self.packed_positions(ids, lengths, inputs),
+        }
+
+    def packed_mask(self, ids: torch.Tensor, lengths: tuple[int, ...]) -> Any:
+        """What stands in place of a mask, by type of layer where the model wants it so."""
+        return row_of(lengths)
+
+    def packed_positions(
+        self, ids: torch.Tensor, lengths: tuple[int, ...], inputs: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Positions that begin again with every sample: (1, L), or what else the model takes."""
+        return torch.cat([torch.arange(length, device=ids.device) for length in lengths])[None]
 
     @abstractmethod
     def blank(self) -> torch.Tensor:

@@ -25,6 +25,7 @@ from datamodules.regions.footprints import View
 from datamodules.regions.placement import Placement, Resample
 from datamodules.types import Clip
 from lightning_modules.bases.base import Base
+from lightning_modules.bases.packed_attention import row_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -114,6 +115,10 @@ class Gemma3(Base):
     def token_inputs(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """1 where a visual token stands: without it a picture is read in one direction, in silence."""
         return {"token_type_ids": self.is_visual(ids).int()}
+
+    def packed_mask(self, ids: torch.Tensor, lengths: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """A picture is read in both directions by all layers."""
+        return dict.fromkeys(("full_attention", "sliding_attention"), row_of(lengths, self.is_visual(ids)))
 
     def blank(self) -> torch.Tensor:
         """One frame."""

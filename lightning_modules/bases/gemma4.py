@@ -27,6 +27,7 @@ from datamodules.regions.footprints import View
 from datamodules.regions.placement import Placement, Resample
 from datamodules.types import Clip
 from lightning_modules.bases.base import Base
+from lightning_modules.bases.packed_attention import row_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -173,6 +174,12 @@ class Gemma4(Base):
         """1 where an image stands, 2 where a video does: without it a picture is read in one direction, in silence."""
         image, video = self.visual_ids
         return {"mm_token_type_ids": (ids == image).int() + 2 * (ids == video).int()}
+
+    def packed_mask(self, ids: torch.Tensor, lengths: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """A picture is read in both directions by layers with a window alone, where the checkpoint says so."""
+        both_ways = self.model.config.get_text_config().use_bidirectional_attention == "vision"
+        windowed = row_of(lengths, self.is_visual(ids) if both_ways else None)
+        return {"full_attention": row_of(lengths), "sliding_attention": windowed}
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(..., D) last hidden states -> (..., vocabulary), softly capped where the checkpoint says so."""

@@ -274,6 +274,7 @@ class Molmo2(Base):
         FRAME_END: "frame_end_token_id",
     }
     causal = False
+    packs = False
 
     @classmethod
     def check_tokens(cls, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from datamodules.batching.visual_processor import (
     Run,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 START, IMAGE, VIDEO, END = "<|vision_start|>", "<|image_pad|>", "<|video_pad|>", "<|vision_end|>"
+SHOWN = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")  # the inputs that positions depend on
 MOST_ELONGATED = 200  # the longer side over the shorter one
 TIMESTAMP = most_tokens([Run("<99999.9 seconds>", special=False)])
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -240,6 +242,18 @@ class QwenVL(Base):
         deltas = self.core.rope_deltas
         following = following if deltas is None else following + deltas.to(following)
         return following.expand(3, *following.shape)
+
+    def packed_positions(
+        self, ids: torch.Tensor, lengths: tuple[int, ...], inputs: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """(3, 1, L): the model's own in time, rows and columns, which it counts for samples in rows of their own."""
+        samples = list(torch.split(ids[0], list(lengths)))
+        rows = pad_sequence(samples, batch_first=True)
+        own = pad_sequence([torch.ones_like(sample) for sample in samples], batch_first=True)
+        shown = {name: inputs[name] for name in SHOWN if name in inputs}
+        positions, _ = self.core.get_rope_index(rows, attention_mask=own, **self.token_inputs(rows), **shown)
+        of_row: torch.Tensor = positions[:, own.bool()].unsqueeze(1)
+        return of_row
 
     def forget(self) -> None:
         """How far the pictures of the last batch moved its text, which a batch of text alone would keep."""

@@ -40,6 +40,7 @@ class Prompts:
     @classmethod
     def of(cls, batch: RegionBatch) -> Prompts:
         """The prompts of a batch; padding carries the id 0, which attention never sees."""
+        assert not batch.packed, "prompts have rows of their own"
         longest = int(batch.prompt_lengths.max())
         places = torch.arange(longest, device=batch.input_ids.device) - (longest - batch.prompt_lengths).unsqueeze(1)
         inside, index = places >= 0, places.clamp(min=0)

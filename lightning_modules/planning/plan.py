@@ -72,7 +72,8 @@ class Plan:
         evaluation: What a device evaluates at once.
 
     Raises:
-        DataError: Nobody has said what the architecture is, or a sample is longer than the model's or the data's limit.
+        DataError: Nobody has said what the architecture is, a sample is longer than the model's or the data's limit, or
+            the base cannot be packed.
     """
 
     def __init__(self, run: ConfiguredRun, layout: Layout, sample: Step) -> None:
@@ -88,7 +89,9 @@ class Plan:
         if most is not None and self.length > most:
             raise DataError(f"{self.length} tokens of a sample, but model.max_length is {most}")
         self.samples = run.data.batch_size
-        self.train = replace(sample, samples=samples_of_a_pass(run.data, self.length))
+        if run.data.packing:
+            self._module.check_packing()
+        self.train = replace(sample, samples=samples_of_a_pass(run.data, self.length), packed=run.data.packing)
         self.evaluation = replace(sample, samples=run.data.eval_batch_size)
 
     @property

@@ -33,6 +33,7 @@ class Step:
         answer_tokens: Those of them that are supervised.
         regions: N, of each sample, known on every frame.
         frame_size: Height and width of a frame in pixels.
+        packed: Whether they share a row.
     """
 
     samples: int
@@ -41,6 +42,7 @@ class Step:
     answer_tokens: int
     regions: int = 1
     frame_size: tuple[int, int] = (720, 1280)
+    packed: bool = False
 
     def answering(self, new_tokens: int) -> Step:
         """The same with answers of so many tokens."""
@@ -50,8 +52,8 @@ class Step:
 def make_batch(module: RegionModule, step: Step) -> RegionBatch:
     """The batch of a step, its pixels and weights without values.
 
-    Where there are several samples the last has one token of text less: batches of conversations are padded, and masks
-    of padding take memory.
+    Where there are several samples the last has one token of text less: batches of prompts are padded, and masks of
+    padding take memory.
 
     Raises:
         DataError: The text has no room for what is read for the regions, or the model cannot take such frames.
@@ -67,7 +69,8 @@ def make_batch(module: RegionModule, step: Step) -> RegionBatch:
     region_texts = pointing.region_texts(sample.regions, clip)
     texts = [step.text_tokens] * step.samples
     texts[-1] -= step.samples > 1
-    batch = Collate(module.vision)(
+    collate = Collate(module.vision)
+    batch = (collate.packed if step.packed else collate)(
         [
             Processed(
                 sample, visual, clip.frames, weights, _text(module, visual, region_texts, text, step), region_texts, 0

@@ -49,6 +49,7 @@ FREE = [
     (["model", "init_args", "base", "checkpoint"], "moved/a"),
     (["data", "init_args", "num_workers"], 0),
     (["data", "init_args", "token_budget"], 2000),
+    (["data", "init_args", "packing"], True),
 ]
 
 

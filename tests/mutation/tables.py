@@ -54,6 +54,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{MODEL}/training/test_losses.py",
         f"{MODEL}/test_two_ranks.py",
     ),
+    "lightning_modules/bases/packed_attention.py": (f"{MODEL}/bases/test_packed_rows.py",),
     "lightning_modules/backbone.py": (
         f"{MODEL}/test_backbone.py",
         DRAWN_BATCHES,

@@ -1,4 +1,4 @@
-"""Micro-batches of similar length: against every way there is to split a few samples."""
+"""Micro-batches of similar length and full rows: against every way there is to split a few samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from datamodules.batching.packing import MOST_PADDING, pack, padded_tokens
+from datamodules.batching.packing import MOST_PADDING, fill_rows, pack, padded_tokens
+from experiments.benchmarks.padding import draw_lengths
 
 
 def partitions(places: list[int]) -> Iterator[list[list[int]]]:
@@ -84,3 +85,41 @@ def test_samples_of_one_length_stay_in_their_order() -> None:
     for length in (20, 21):
         places = [place for group in groups for place in group if lengths[place] == length]
         assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("ranks", "seed"), itertools.product([1, 2, 3], range(8)))
+def test_rows_are_as_few_as_can_be_and_as_many_on_every_rank(ranks: int, seed: int) -> None:
+    lengths = np.random.default_rng(seed).choice([20, 21, 25, 30, 80, 84, 90], 6).tolist()
+    dealt = fill_rows(lengths, 130, ranks)
+    rows = [row for of_rank in dealt for row in of_rank]
+    assert sorted(itertools.chain(*rows)) == list(range(6))
+    tokens = [[sum(lengths[place] for place in row) for row in of_rank] for of_rank in dealt]
+    assert max(max(of_rank) for of_rank in tokens) <= 130 and all(all(of_rank) for of_rank in tokens)
+    fewest = min(
+        len(split)
+        for split in partitions(list(range(6)))
+        if all(sum(lengths[place] for place in row) <= 130 for row in split)
+    )
+    assert {len(of_rank) for of_rank in dealt} == {-(-fewest // ranks)}
+
+
+def test_rows_by_hand() -> None:
+    """Seven samples fill two rows of 10 tokens; two ranks share equally what one row would hold, four as they can."""
+    assert fill_rows([3, 6, 2, 2, 4, 2, 1], 10) == [[[1, 4], [0, 2, 3, 5, 6]]]
+    assert fill_rows([6, 5, 1, 2], 20, ranks=2) == [[[0, 2]], [[1, 3]]]
+    assert fill_rows([9, 1, 1, 1], 20, ranks=4) == [[[0]], [[1]], [[2]], [[3]]]
+
+
+@pytest.mark.parametrize("ranks", [1, 8])
+def test_rows_of_images_and_videos_are_full(ranks: int) -> None:
+    """Of the budget on one rank; on eight, which all have as many, of the longest of those that run at a time."""
+    lengths = draw_lengths(512, seed=0).tolist()
+    computed = filled = 0
+    for start in (0, 256):
+        step = lengths[start : start + 256]
+        dealt = fill_rows(step, 8192, ranks)
+        tokens = [[sum(step[place] for place in row) for row in of_rank] for of_rank in dealt]
+        filled += sum(map(sum, tokens))
+        computed += sum(8192 if ranks == 1 else ranks * max(at_a_time) for at_a_time in zip(*tokens, strict=True))
+    assert filled == sum(lengths)
+    assert filled >= 0.97 * computed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> RegionProcessor:
     return processor(tiny_module(tmp_path_factory.mktemp("model")))
 
 
-def epoch(process: RegionProcessor, ranks: int) -> list[list[StepBatch]]:
+def epoch(process: RegionProcessor, ranks: int, packing: bool = False) -> list[list[StepBatch]]:
     """The micro-batches of every rank in every step of the second epoch."""
     source = Listed(*SAMPLES)
     data = RegionDataset({"train": source}, process)
@@ -36,17 +37,21 @@ def epoch(process: RegionProcessor, ranks: int) -> list[list[StepBatch]]:
     sampler.set_epoch(1)
     draws = list(sampler)
     steps = [draws[start : start + STEP] for start in range(0, len(draws), STEP)]
-    readers = [BudgetedSteps(data, BUDGET, ranks, rank) for rank in range(ranks)]
-    return [[Collate(process.vision).groups(reader.__getitems__(step)) for reader in readers] for step in steps]
+    readers = [BudgetedSteps(data, BUDGET, ranks, rank, packing) for rank in range(ranks)]
+    groups = partial(Collate(process.vision).groups, packed=packing)
+    return [[groups(reader.__getitems__(step)) for reader in readers] for step in steps]
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_an_epoch_has_every_sample_once_and_every_rank_as_many_passes(process: RegionProcessor, ranks: int) -> None:
+@pytest.mark.parametrize(("ranks", "packing"), [(1, False), (2, False), (4, False), (1, True), (4, True)])
+def test_an_epoch_has_every_sample_once_and_every_rank_as_many_passes(
+    process: RegionProcessor, ranks: int, packing: bool
+) -> None:
     seen = []
-    for step in epoch(process, ranks):
+    for step in epoch(process, ranks, packing):
         assert len({len(of_rank) for of_rank in step}) == 1
         batches = [batch for of_rank in step for batch in of_rank]
         assert all(batch.input_ids.numel() <= BUDGET for batch in batches)
+        assert not packing or all(batch.attention_mask.all() for batch in batches), "padding in a row"
         seen.append({one.id for batch in batches for one in batch.samples})
         assert len(seen[-1]) == sum(map(len, batches)) == STEP
     assert set().union(*seen) == {f"train/{one.id}" for one in SAMPLES}
@@ -111,6 +116,7 @@ def test_equal_parts_keep_the_order(process: RegionProcessor) -> None:
         ({"micro_batch_size": 3}, "micro_batch_size 3 does not divide batch_size 4"),
         ({"micro_batch_size": 0}, "micro_batch_size is 0; it has to be at least 1"),
         ({"micro_batch_size": 2, "token_budget": 99}, "micro_batch_size 2 and token_budget 99"),
+        ({"packing": True}, r"data\.packing fills rows of data\.token_budget tokens, and that is not set"),
     ],
 )
 def test_splits_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:

@@ -56,6 +56,7 @@ def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Seq
         prompt_lengths=lengths,
         placeholder=torch.full_like(ids, -1),
         inputs=tiny.processor(base).collate([prompt for prompt in prompts if prompt.tokens]),
+        lengths=tuple(map(len, rows)),
         token_counts=counts,
         token_owner=torch.arange(count).repeat_interleave(torch.tensor(counts)),
         shows=torch.ones(visual, 1, dtype=torch.bool),

@@ -11,7 +11,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import VideoRegionDataModule
+from datamodules.errors import DataError
 from helpers import Listed, sample, tiny_module
+from lightning_modules.bases.llava import Llava
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
 STEP = 4
@@ -100,28 +102,39 @@ def test_equal_micro_batches_make_the_same_step(whole: dict[str, Any], tmp_path:
     assert_same_step(whole, split)
 
 
-@pytest.mark.parametrize("budget", [120, 200, 1000])
-def test_a_token_budget_makes_the_same_step(whole: dict[str, Any], tmp_path: Path, budget: int) -> None:
-    split = run(tmp_path, token_budget=budget)
+@pytest.mark.parametrize(("budget", "packing"), [(120, False), (1000, False), (200, True)])
+def test_a_token_budget_makes_the_same_step(whole: dict[str, Any], tmp_path: Path, budget: int, packing: bool) -> None:
+    split = run(tmp_path, token_budget=budget, packing=packing)
     assert max(split["passes"]) > 1
     assert_same_step(whole, split)
 
 
-def test_two_ranks_within_a_budget_make_the_same_step(whole: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_two_ranks_within_a_budget_make_the_same_step(whole: dict[str, Any], tmp_path: Path, packing: bool) -> None:
     """What earlier passes add up crosses the wire once, with the last."""
-    two = run(tmp_path, ranks=2, token_budget=120)
+    two = run(tmp_path, ranks=2, token_budget=120, packing=packing)
     assert max(two["passes"]) > 1
     assert_same_step(whole, two)
 
 
-def test_a_run_within_a_budget_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_base_that_cannot_be_packed_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Llava, "packs", False)
+    with pytest.raises(DataError, match=r"^data\.packing: visual tokens of llava all see each other"):
+        run(tmp_path, token_budget=200, packing=True)
+
+
+@pytest.mark.parametrize("packing", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_a_run_within_a_budget_goes_on_bit_for_bit(tmp_path: Path, packing: bool) -> None:
     """Stopped after three of five steps, in the middle of the second epoch."""
+    budget = {"token_budget": 120, "packing": packing, "max_steps": 5}
     for name in ("whole", "first", "second"):
         (tmp_path / name).mkdir()
-    uninterrupted = run(tmp_path / "whole", token_budget=120, max_steps=5)
+    uninterrupted = run(tmp_path / "whole", **budget)
     saved = ModelCheckpoint(tmp_path / "saved", every_n_train_steps=3, save_top_k=-1, filename="{step}")
-    run(tmp_path / "first", token_budget=120, max_steps=5, callbacks=[saved])
-    resumed = run(tmp_path / "second", token_budget=120, max_steps=5, ckpt_path=tmp_path / "saved" / "step=3.ckpt")
+    run(tmp_path / "first", **budget, callbacks=[saved])
+    resumed = run(tmp_path / "second", **budget, ckpt_path=tmp_path / "saved" / "step=3.ckpt")
     assert resumed["losses"] == uninterrupted["losses"][3:]
     assert resumed["passes"] == uninterrupted["passes"][3:]
     for name, weight in uninterrupted["weights"].items():
