@@ -48,6 +48,9 @@ class Base(ABC):
     causal: ClassVar[bool] = True
     tower_runs: ClassVar[int] = 1
 
+    given: frozenset[str] = frozenset()
+    """Names of the model's weights that are as the files have them which it was loaded from."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
 

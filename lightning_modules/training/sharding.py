@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.tensor import DTensor
 
 from datamodules.errors import DataError
+from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.files import WRITING, beside_place, bytes_of, move_into_place, room_for
-from lightning_modules.checkpoints.sharded import sharded_names
+from lightning_modules.checkpoints.sharded import WEIGHTS, read_rest, sharded_names
 from lightning_modules.checkpoints.weights import compare_names
 from lightning_modules.training.layers import layers_of
 
 if TYPE_CHECKING:
     from lightning_modules.backbone import TokenMarkBackbone
+    from lightning_modules.region_module import RegionModule
 
 
 class FullySharded(ModelParallelStrategy):
@@ -26,6 +31,11 @@ class FullySharded(ModelParallelStrategy):
             weights travel over the fast links only and gradients alone between the nodes (hybrid sharding).
         compute_dtype: What layers compute in and weights travel in, while weights that learn, gradients' sums and
             optimiser state are float32; buffers keep their type. Each weight's own type if left out.
+        sync_gradients: When the processes add up their gradients. Once a `step` each of them holds the gradients of all
+            that learns whole while the passes of its step go on; after every `pass` they travel as often as a step has
+            passes, and each holds its shard of them. Between replicas they travel once a step either way.
+        keep_gathered: Whether an evaluation puts each layer together once a batch, and all of them lie there while it
+            answers; without it every generated token gathers every layer again.
         save_distributed_checkpoint: Every process writes its shards; without it rank 0 gathers one file.
         timeout: Seconds to wait for another process.
 
@@ -37,6 +47,8 @@ class FullySharded(ModelParallelStrategy):
         self,
         replicas: int = 1,
         compute_dtype: Literal["bfloat16", "float16"] | None = None,
+        sync_gradients: Literal["step", "pass"] = "step",
+        keep_gathered: bool = False,
         save_distributed_checkpoint: bool = True,
         timeout: float = 1800.0,
     ) -> None:
@@ -50,6 +62,8 @@ class FullySharded(ModelParallelStrategy):
         )
         self.replicas = replicas
         self.compute_dtype = compute_dtype
+        self.sync_gradients = sync_gradients
+        self.keep_gathered = keep_gathered
 
     def setup_environment(self) -> None:
         """Takes all processes for the data dimension."""
@@ -59,8 +73,13 @@ class FullySharded(ModelParallelStrategy):
         super().setup_environment()
 
     def shard(self, backbone: TokenMarkBackbone) -> None:
-        """Shards the backbone's parameters in place; its layers first, then all that is left as one unit."""
+        """Shards the backbone's parameters in place; its layers first, then all that is left as one unit.
+
+        Their values are those of rank 0: on the other ranks the backbone comes without.
+        """
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+        whole = {name: weight.detach() for name, weight in backbone.named_parameters()} if self.world_size > 1 else {}
 
         options: dict[str, Any] = {"mesh": self._mesh()}
         if self.compute_dtype is not None:
@@ -69,6 +88,56 @@ class FullySharded(ModelParallelStrategy):
         for layer in layers_of(backbone):
             fully_shard(layer, **options)
         fully_shard(backbone, **options)
+        if whole:
+            self._hand_out(backbone, whole)
+
+    @torch.no_grad()
+    def _hand_out(self, backbone: TokenMarkBackbone, whole: dict[str, torch.Tensor]) -> None:
+        """Sends rank 0's weights and buffers, one after the other; each rank keeps its shard.
+
+        Args:
+            backbone: Sharded, on the meta device but for rank 0.
+            whole: Its weights by name before they were sharded; left empty.
+        """
+        from torch import distributed
+        from torch.distributed.tensor import distribute_tensor
+
+        if not self.is_global_zero:
+            backbone.to_empty(device=self.root_device)
+        for name, weight in backbone.named_parameters():
+            assert isinstance(weight, DTensor), "all of them are sharded"
+            value = whole.pop(name)
+            if self.is_global_zero:
+                distributed.broadcast(value.to(self.root_device).contiguous(), 0)
+                continue
+            value = torch.empty(value.shape, dtype=value.dtype, device=self.root_device)
+            distributed.broadcast(value, 0)
+            weight.copy_(distribute_tensor(value, weight.device_mesh, weight.placements, src_data_rank=None))
+        for buffer in backbone.buffers():
+            distributed.broadcast(buffer, 0)
+
+    def gradients_travel(self, backbone: TokenMarkBackbone, now: bool) -> None:
+        """Says whether the last pass of a step is next, after which at the latest the processes add up gradients."""
+        from torch.distributed.fsdp import FSDPModule
+
+        assert isinstance(backbone, FSDPModule), "it has been sharded"
+        backbone.set_requires_gradient_sync(now or self.sync_gradients == "pass")
+        backbone.set_requires_all_reduce(now)
+
+    @contextmanager
+    def answering(self, backbone: TokenMarkBackbone) -> Iterator[None]:
+        """Within it layers that a pass has gathered stay so, if they are to; afterwards they are shards again."""
+        from torch.distributed.fsdp import FSDPModule
+
+        layers = [layer for layer in layers_of(backbone) if isinstance(layer, FSDPModule) and self.keep_gathered]
+        for layer in layers:
+            layer.set_reshard_after_forward(False, recurse=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.set_reshard_after_forward(True, recurse=False)
+                layer.reshard()
 
     @staticmethod
     def reshard(backbone: TokenMarkBackbone) -> None:
@@ -107,10 +176,40 @@ class FullySharded(ModelParallelStrategy):
             DataError: The checkpoint is another model's; the message lists what is missing or unexpected.
         """
         path = Path(self.broadcast(checkpoint_path))
-        assert self.lightning_module is not None
-        if path.is_dir():
-            compare_names(self.lightning_module.state_dict().keys(), sharded_names(path), str(path))
-        return super().load_checkpoint(path, weights_only)
+        if not path.is_dir():
+            return super().load_checkpoint(path, weights_only)
+        module, held, rest = self._region_module, sharded_names(path), read_rest(path)
+        left_out = module.left_out_of(rest[DESCRIPTION], held, str(path))
+        compare_names(module.state_dict().keys() - left_out, held, str(path))
+        self._load_shards(path, left_out)
+        return rest
+
+    def _load_shards(self, path: Path, left_out: Collection[str]) -> None:
+        """What Lightning does, but for weights that are there already."""
+        from torch.distributed.checkpoint import load
+        from torch.distributed.checkpoint.state_dict import (
+            StateDictOptions,
+            get_optimizer_state_dict,
+            set_optimizer_state_dict,
+        )
+
+        module = self._region_module
+        weights = {name: weight for name, weight in module.state_dict().items() if name not in left_out}
+        load({WEIGHTS.removesuffix("."): weights}, checkpoint_id=path)  # in place
+        for number, optimizer in enumerate(self.optimizers):
+            state = {f"optimizer_{number}": get_optimizer_state_dict(module, optimizer)}
+            load(state, checkpoint_id=path)
+            set_optimizer_state_dict(
+                module,
+                optimizer,
+                optim_state_dict=state[f"optimizer_{number}"],
+                options=StateDictOptions(cpu_offload=True),
+            )
+
+    @property
+    def _region_module(self) -> RegionModule:
+        module: RegionModule = self.lightning_module  # type: ignore[assignment]  # the one that is sharded so
+        return module
 
     def _mesh(self) -> Any:
         from torch.distributed.device_mesh import init_device_mesh

@@ -188,6 +188,17 @@ def test_shards_of_float32_compute_in_bfloat16() -> None:
     assert sharded[KEPT]["activations"] < 0.7 * plain[KEPT]["activations"]
 
 
+def test_gradients_that_wait_for_the_last_pass_are_counted_whole() -> None:
+    """Of all that learns, four bytes each, where a step has several passes."""
+    learning = sum(part.trainable for part in plan(run(), 1).parts)
+    for batch_size, sync, held in ((2, "step", 4 * learning), (1, "step", None), (2, "pass", None)):
+        strategy = FullySharded(sync_gradients=sync)  # type: ignore[arg-type]  # one of the two
+        data = VideoRegionDataModule(batch_size=batch_size, micro_batch_size=1)
+        planned = plan(run(strategy, data=data), 2)
+        assert planned.memory[KEPT].get("gradients of earlier passes") == held
+        assert "gradients of earlier passes" not in planned.memory[EVALUATION]
+
+
 @pytest.mark.parametrize(
     ("name", "devices", "layout"),
     [
@@ -195,6 +206,7 @@ def test_shards_of_float32_compute_in_bfloat16() -> None:
         ("ddp", 8, Layout(8)),
         ("fsdp2", 8, Layout(8, 8, travelling=torch.bfloat16)),
         ("hybrid", 64, Layout(64, 8, travelling=torch.bfloat16)),
+        ("lora_fsdp2", 8, Layout(8, 8, travelling=torch.bfloat16, once=True)),
     ],
 )
 def test_every_strategy_fragment_is_planned(name: str, devices: int, layout: Layout) -> None:
@@ -255,9 +267,11 @@ def test_8_bit_adamw_has_no_square_roots() -> None:
         ("auto", 8, Layout(8, buckets=True)),
         ("ddp", 2, Layout(2, buckets=True)),
         (DDPStrategy(gradient_as_bucket_view=True), 2, Layout(2)),
-        (FullySharded(), 8, Layout(8, 8)),
-        (FullySharded(replicas=2), 8, Layout(8, 4)),
-        (FullySharded(compute_dtype="bfloat16"), 8, Layout(8, 8, travelling=torch.bfloat16)),
+        (FullySharded(), 8, Layout(8, 8, once=True)),
+        (FullySharded(replicas=2), 8, Layout(8, 4, once=True)),
+        (FullySharded(sync_gradients="pass"), 8, Layout(8, 8)),
+        (FullySharded(sync_gradients="pass", keep_gathered=True), 8, Layout(8, 8, kept=True)),
+        (FullySharded(compute_dtype="bfloat16"), 8, Layout(8, 8, travelling=torch.bfloat16, once=True)),
     ],
 )
 def test_a_strategy_says_how_the_model_lies_on_the_devices(strategy: Any, devices: int, layout: Layout) -> None:
