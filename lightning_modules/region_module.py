@@ -139,6 +139,7 @@ class RegionModule(StepInPasses):
         check_numbers(max_length, max_new_tokens, guide_weight, learning_rate, betas, weight_decay, warmup)
         self.evaluation = evaluation or Evaluation()
         self.evaluation_losses = EvaluationLosses()
+        self._given: frozenset[str] = frozenset()
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
 
@@ -348,8 +349,8 @@ class RegionModule(StepInPasses):
         checkpoint[DESCRIPTION] = self.describe()
         if left_out := self._left_out():
             checkpoint[DESCRIPTION][ORIGIN] = origin_of(self.base, self._files)
-            weights = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {name: weights[name] for name in weights.keys() - left_out}
+            weights = checkpoint["state_dict"].items()
+            checkpoint["state_dict"] = {name: weight for name, weight in weights if name not in left_out}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another model by the names and shapes of its weights.

@@ -33,7 +33,8 @@ RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
 def opens_store() -> bool:
     """Whether this process is rank 0, which alone has to do with MLflow's store."""
-    return rank_zero_only.rank == 0 and all(os.environ.get(name, "0") == "0" for name in RANKS)
+    known: int = getattr(rank_zero_only, "rank", 0)
+    return known == 0 and all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 class RunLogger(MLFlowLogger):

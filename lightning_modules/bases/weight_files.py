@@ -51,8 +51,8 @@ def _weight_files(name: str) -> list[Path]:
 
 def _at(name: str, file: str) -> Iterator[Path]:
     """The file of a folder, or of a repository of the hub in the cache, if it is there."""
-    from transformers.utils import cached_file
+    from huggingface_hub import try_to_load_from_cache
 
-    found = cached_file(name, file, local_files_only=True, _raise_exceptions_for_missing_entries=False)
-    if found is not None:
+    found = str(Path(name) / file) if Path(name).is_dir() else try_to_load_from_cache(name, file)
+    if isinstance(found, str) and Path(found).is_file():
         yield Path(found)

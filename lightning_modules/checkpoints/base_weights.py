@@ -17,12 +17,13 @@ from datamodules.errors import DataError
 from lightning_modules.bases.loading import BaseModel, load_base, tokenizer_from_files
 from lightning_modules.bases.weight_files import places, sums
 from lightning_modules.checkpoints.description import DESCRIPTION, lora_options
+from lightning_modules.checkpoints.exported import MODEL
 from lightning_modules.training.lora import BASE, adapt
 from lightning_modules.training.quantisation import SCALES
 
 ORIGIN = "base"
 """The key of the base in the description of a checkpoint that has left out weights of it."""
-BACKBONE = "backbone.model."
+BACKBONE = f"backbone.{MODEL}"
 """How the names of the base's weights begin in a module."""
 
 
@@ -76,8 +77,8 @@ def with_base(checkpoint: dict[str, Any], where: str) -> dict[str, Any]:
     theirs = description[ORIGIN]
     ours = BaseModel(**{name: value for name, value in theirs.items() if name != "files"})
     try:
-        check_origin(theirs, sums(ours), where)
         base = load_base(ours, tokenizer_from_files(description["tokenizer"]))
+        check_origin(theirs, sums(ours), where)  # of what is on this machine now
     except DataError as error:
         raise DataError(f"{where} has left out the weights of its base {' + '.join(places(ours))}: {error}") from error
     adapt(base.language_model, description["options"].get("quantise"), lora_options(description))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -14,11 +15,13 @@ from torch.distributed.tensor import DTensor
 from datamodules.errors import DataError
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.files import WRITING, beside_place, bytes_of, move_into_place, room_for
-from lightning_modules.checkpoints.sharded import WEIGHTS, read_rest, sharded_names
+from lightning_modules.checkpoints.sharded import REST, WEIGHTS, read_rest, sharded_names
 from lightning_modules.checkpoints.weights import compare_names
 from lightning_modules.training.layers import layers_of
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
     from lightning_modules.backbone import TokenMarkBackbone
     from lightning_modules.region_module import RegionModule
 
@@ -37,10 +40,12 @@ class FullySharded(ModelParallelStrategy):
         keep_gathered: Whether an evaluation puts each layer together once a batch, and all of them lie there while it
             answers; without it every generated token gathers every layer again.
         save_distributed_checkpoint: Every process writes its shards; without it rank 0 gathers one file.
+        save_in_background: Whether training goes on while a checkpoint is written, from a copy in the host's memory. It
+            is in its place when it is whole; what goes wrong is told when the next one is saved, or at the end.
         timeout: Seconds to wait for another process.
 
     Raises:
-        DataError: The number of processes is no multiple of `replicas`.
+        DataError: The number of processes is no multiple of `replicas`, or one file shall be written in the background.
     """
 
     def __init__(
@@ -50,10 +55,13 @@ class FullySharded(ModelParallelStrategy):
         sync_gradients: Literal["step", "pass"] = "step",
         keep_gathered: bool = False,
         save_distributed_checkpoint: bool = True,
+        save_in_background: bool = False,
         timeout: float = 1800.0,
     ) -> None:
         from datetime import timedelta
 
+        if save_in_background and not save_distributed_checkpoint:
+            raise DataError("save_in_background writes shards: it needs save_distributed_checkpoint")
         super().__init__(
             data_parallel_size=1,  # set when the number of processes is known; "auto" would mean tensor parallelism
             tensor_parallel_size=1,
@@ -64,6 +72,9 @@ class FullySharded(ModelParallelStrategy):
         self.compute_dtype = compute_dtype
         self.sync_gradients = sync_gradients
         self.keep_gathered = keep_gathered
+        self.save_in_background = save_in_background
+        self._saving: Future[None] | None = None
+        self._apart: ProcessGroup | None = None
 
     def setup_environment(self) -> None:
         """Takes all processes for the data dimension."""
@@ -114,7 +125,10 @@ class FullySharded(ModelParallelStrategy):
             distributed.broadcast(value, 0)
             weight.copy_(distribute_tensor(value, weight.device_mesh, weight.placements, src_data_rank=None))
         for buffer in backbone.buffers():
-            distributed.broadcast(buffer, 0)
+            value = buffer.to(self.root_device).contiguous()
+            distributed.broadcast(value, 0)
+            if not self.is_global_zero:
+                buffer.copy_(value)
 
     def gradients_travel(self, backbone: TokenMarkBackbone, now: bool) -> None:
         """Says whether the last pass of a step is next, after which at the latest the processes add up gradients."""
@@ -151,18 +165,66 @@ class FullySharded(ModelParallelStrategy):
         """Every process writes beside the place; the first one moves the whole there when all are done.
 
         Raises:
-            DataError: The disk is full.
+            DataError: The disk is full, now or when the one before was written.
         """
+        self.settle()
         path = Path(self.broadcast(filepath))
         if self.is_global_zero:
             beside_place(path)
         self.barrier()
-        with room_for(self._needed(checkpoint), path):
+        needed = self._needed(checkpoint)
+        with room_for(needed, path):
+            if self.save_in_background:
+                self._begin_saving(checkpoint, path, needed)
+                return
             super().save_checkpoint(checkpoint, path.with_name(path.name + WRITING), storage_options)
         self.barrier()
         if self.is_global_zero:
             move_into_place(path)
         self.barrier()
+
+    def settle(self) -> None:
+        """Waits for a checkpoint that is being written; all processes have to call this together.
+
+        Raises:
+            DataError: The disk was full.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
+
+    def teardown(self) -> None:
+        """Waits for the last checkpoint."""
+        self.settle()
+        super().teardown()
+
+    def _begin_saving(self, checkpoint: dict[str, Any], path: Path, needed: int) -> None:
+        """Copies what is to be written, and has threads do the rest, which speak to each other apart from training."""
+        from torch import distributed
+        from torch.distributed.checkpoint import async_save
+
+        if self._apart is None:
+            self._apart = distributed.new_group(backend="gloo")
+        beside = path.with_name(path.name + WRITING)
+        optimizers = enumerate(checkpoint.pop("optimizer_states", []))
+        state = {
+            WEIGHTS.removesuffix("."): checkpoint.pop("state_dict"),
+            **{f"optimizer_{number}": values for number, values in optimizers},
+        }
+        if self.is_global_zero:
+            beside.mkdir()
+            torch.save(checkpoint, beside / REST)
+        written = cast("Future[Any]", async_save(state, checkpoint_id=beside, process_group=self._apart))
+
+        def finish() -> None:
+            with room_for(needed, path, begun=True):
+                written.result()
+            if self.is_global_zero:  # who is told by all others that they are done before it is
+                move_into_place(path)
+
+        thread = ThreadPoolExecutor(1)
+        self._saving = thread.submit(finish)
+        thread.shutdown(wait=False)
 
     def _needed(self, checkpoint: dict[str, Any]) -> int:
         """Bytes of a checkpoint, all processes together; what replicas share is written once."""

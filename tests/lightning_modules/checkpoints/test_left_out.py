@@ -96,7 +96,7 @@ def test_another_base_is_refused(tmp_path: Path) -> None:
         trained(base, tmp_path / "on", checkpoint, frozen=FROZEN)
     (base / "config.json").unlink()
     (base / "model.safetensors").unlink()
-    with pytest.raises(DataError, match=rf"left out the weights of its base {base}: no weights at '{base}'"):
+    with pytest.raises(DataError, match=rf"left out the weights of its base {base}: no model at '{base}'"):
         load(checkpoint)
 
 
