@@ -29,7 +29,7 @@ BACKBONE = f"backbone.{MODEL}"
 
 def origin_of(base: BaseModel, files: dict[str, str]) -> dict[str, Any]:
     """A base as a checkpoint names it: folders from the root, and the `sums` of its files."""
-    options = {name: value for name, value in asdict(base).items() if name not in ("tokenizer", "vision")}
+    options = {name: value for name, value in asdict(base).items() if name != "vision"}
     for name in ("checkpoint", "vision_tower", "language_model"):
         if options[name] and Path(options[name]).exists():
             options[name] = str(Path(options[name]).resolve())
