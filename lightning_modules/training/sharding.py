@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from lightning_modules.backbone import TokenMarkBackbone
-    from lightning_modules.region_module import RegionModule
 
 
 class FullySharded(ModelParallelStrategy):
@@ -240,7 +239,8 @@ class FullySharded(ModelParallelStrategy):
         path = Path(self.broadcast(checkpoint_path))
         if not path.is_dir():
             return super().load_checkpoint(path, weights_only)
-        module, held, rest = self._region_module, sharded_names(path), read_rest(path)
+        module: Any = self.lightning_module  # a RegionModule, which imports this one
+        held, rest = sharded_names(path), read_rest(path)
         left_out = module.left_out_of(rest[DESCRIPTION], held, str(path))
         compare_names(module.state_dict().keys() - left_out, held, str(path))
         self._load_shards(path, left_out)
@@ -255,7 +255,8 @@ class FullySharded(ModelParallelStrategy):
             set_optimizer_state_dict,
         )
 
-        module = self._region_module
+        module = self.lightning_module
+        assert module is not None
         weights = {name: weight for name, weight in module.state_dict().items() if name not in left_out}
         load({WEIGHTS.removesuffix("."): weights}, checkpoint_id=path)  # in place
         for number, optimizer in enumerate(self.optimizers):
@@ -267,11 +268,6 @@ class FullySharded(ModelParallelStrategy):
                 optim_state_dict=state[f"optimizer_{number}"],
                 options=StateDictOptions(cpu_offload=True),
             )
-
-    @property
-    def _region_module(self) -> RegionModule:
-        module: RegionModule = self.lightning_module  # type: ignore[assignment]  # the one that is sharded so
-        return module
 
     def _mesh(self) -> Any:
         from torch.distributed.device_mesh import init_device_mesh
