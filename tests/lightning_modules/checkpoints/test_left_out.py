@@ -44,10 +44,10 @@ def on(base: Path, **options: Any) -> RegionModule:
 
 
 def trained(base: Path, folder: Path, ckpt_path: Path | None = None, **options: Any) -> Path:
-    """The last checkpoint of four steps on a base, which stays as it is; `step=2.ckpt` lies beside it."""
-    saved = ModelCheckpoint(folder, every_n_train_steps=2, save_top_k=-1, filename="{step}")
-    train(on(base, **options), folder, 4, SAMPLES, ckpt_path=ckpt_path, callbacks=[saved])
-    return folder / "step=4.ckpt"
+    """The last checkpoint of two steps on a base, which stays as it is; `step=1.ckpt` lies beside it."""
+    saved = ModelCheckpoint(folder, every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    train(on(base, **options), folder, 2, SAMPLES, ckpt_path=ckpt_path, callbacks=[saved])
+    return folder / "step=2.ckpt"
 
 
 def names(checkpoint: Path) -> set[str]:
@@ -64,13 +64,13 @@ def test_a_checkpoint_holds_what_learns_and_answers_from_its_base(tmp_path: Path
     """It held the frozen base, too: 26 GB of a 13B for adapters of 0.1. It goes on bit for bit all the same."""
     base = base_folder(tmp_path)
     module = on(base, **options)
-    saved = ModelCheckpoint(tmp_path / "whole", every_n_train_steps=2, save_top_k=-1, filename="{step}")
-    train(module, tmp_path, 4, SAMPLES, callbacks=[saved])
-    whole = tmp_path / "whole" / "step=4.ckpt"
+    saved = ModelCheckpoint(tmp_path / "whole", every_n_train_steps=1, save_top_k=-1, filename="{step}")
+    train(module, tmp_path, 2, SAMPLES, callbacks=[saved])
+    whole = tmp_path / "whole" / "step=2.ckpt"
     learning = {name for name, weight in module.named_parameters() if weight.requires_grad}
     assert names(whole) == learning
     assert ("language_model" in parts(learning)) == ("lora" in options)
-    resumed = read_file(trained(base, tmp_path / "resumed", whole.with_name("step=2.ckpt"), **options))["state_dict"]
+    resumed = read_file(trained(base, tmp_path / "resumed", whole.with_name("step=1.ckpt"), **options))["state_dict"]
     for name, weight in read_file(whole)["state_dict"].items():
         assert torch.equal(resumed[name], weight), name
     batch = make_batch(module, *SAMPLES)
@@ -111,7 +111,7 @@ def test_a_later_stage_leaves_out_what_earlier_ones_have_not_changed(tmp_path: P
         later = trained(base, tmp_path / "first" / earlier.parts[-2], lora=LORA, init_from=earlier)
         frozen = {name for name in names(later) if ".lora_" not in name}
         assert parts(frozen) == {"multi_modal_projector", "backbone"} | held
-        half = later.with_name("step=2.ckpt")
+        half = later.with_name("step=1.ckpt")
         assert names(trained(base, tmp_path / "on" / earlier.parts[-2], half, lora=LORA, init_from=earlier)) == names(
             half
         )

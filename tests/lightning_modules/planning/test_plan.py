@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -188,15 +188,15 @@ def test_shards_of_float32_compute_in_bfloat16() -> None:
     assert sharded[KEPT]["activations"] < 0.7 * plain[KEPT]["activations"]
 
 
-def test_gradients_that_wait_for_the_last_pass_are_counted_whole() -> None:
+@pytest.mark.parametrize(("samples", "sync", "held"), [(2, "step", True), (1, "step", False), (2, "pass", False)])
+def test_gradients_that_wait_for_the_last_pass_are_counted_whole(
+    samples: int, sync: Literal["step", "pass"], held: bool
+) -> None:
     """Of all that learns, four bytes each, where a step has several passes."""
-    learning = sum(part.trainable for part in plan(run(), 1).parts)
-    for batch_size, sync, held in ((2, "step", 4 * learning), (1, "step", None), (2, "pass", None)):
-        strategy = FullySharded(sync_gradients=sync)  # type: ignore[arg-type]  # one of the two
-        data = VideoRegionDataModule(batch_size=batch_size, micro_batch_size=1)
-        planned = plan(run(strategy, data=data), 2)
-        assert planned.memory[KEPT].get("gradients of earlier passes") == held
-        assert "gradients of earlier passes" not in planned.memory[EVALUATION]
+    data = VideoRegionDataModule(batch_size=samples, micro_batch_size=1)
+    planned = plan(run(FullySharded(sync_gradients=sync), data=data), 2)
+    learning = sum(part.trainable for part in planned.parts)
+    assert planned.held(KEPT).get("gradients of earlier passes") == (4 * learning if held else None)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_two_ranks_within_a_budget_make_the_same_step(whole: dict[str, Any], tmp
     assert_same_step(whole, two)
 
 
-@pytest.mark.parametrize(("sync", "times"), [("step", 1), ("pass", STEP)])
+@pytest.mark.parametrize(("sync", "times"), [("step", 1), pytest.param("pass", STEP, marks=pytest.mark.slow)])
 def test_sharded_gradients_are_added_up_as_often_as_is_said(
     whole: dict[str, Any],
     tmp_path: Path,

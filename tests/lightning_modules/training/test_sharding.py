@@ -107,12 +107,12 @@ class Watch(Callback):
 
 
 def saved(folder: Path, slow: Slow, **options: Any) -> tuple[dict[str, Any], dict[int, list[str]]]:
-    """Four steps with a checkpoint after the second and the fourth: what came out, and what lay there when."""
+    """Two steps with a checkpoint after each: what came out, and what lay there when."""
     watch = Watch(folder / "saved", slow)
-    keeping = ModelCheckpoint(folder / "saved", every_n_train_steps=2, save_top_k=-1, filename="{step}")
+    keeping = ModelCheckpoint(folder / "saved", every_n_train_steps=1, save_top_k=-1, filename="{step}")
     with slow.writing():
         strategy = FullySharded(save_in_background=True)
-        ran = run(folder, strategy=strategy, max_steps=4, callbacks=[watch, keeping], **options)
+        ran = run(folder, strategy=strategy, max_steps=2, callbacks=[watch, keeping], **options)
     return ran, watch.seen
 
 
@@ -120,19 +120,19 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     """It waited for the disk. What is written is the step that was saved, not those that changed weights since."""
     (tmp_path / "again").mkdir()
     whole, seen = saved(tmp_path, Slow())
-    assert seen[2] == ["step=2.ckpt.writing"]
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["step=2.ckpt", "step=4.ckpt"]
-    resumed, _ = saved(tmp_path / "again", Slow(), ckpt_path=tmp_path / "saved" / "step=2.ckpt")
-    assert resumed["losses"] == whole["losses"][2:]
+    assert seen[1] == ["step=1.ckpt.writing"]
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["step=1.ckpt", "step=2.ckpt"]
+    resumed, _ = saved(tmp_path / "again", Slow(), ckpt_path=tmp_path / "saved" / "step=1.ckpt")
+    assert resumed["losses"] == whole["losses"][1:]
     for name, weight in whole["weights"].items():
         assert torch.equal(resumed["weights"][name], weight), name
 
 
 def test_a_checkpoint_that_fails_in_the_background_leaves_the_one_before(tmp_path: Path) -> None:
     """And is told at the end of the training, as it would have been when it was saved."""
-    with pytest.raises(DataError, match=r"step=4\.ckpt: no room for a checkpoint of [\d,]+ bytes"):
+    with pytest.raises(DataError, match=r"step=2\.ckpt: no room for a checkpoint of [\d,]+ bytes"):
         saved(tmp_path, Slow(fails=1))
-    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["step=2.ckpt"]
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["step=1.ckpt"]
 
 
 def test_one_file_is_not_written_in_the_background() -> None:
