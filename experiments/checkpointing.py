@@ -15,6 +15,7 @@ from experiments.recipe import RECIPE, compare
 from experiments.termination import Termination
 from experiments.tracking.mlflow_runs import RunLogger
 from experiments.tracking.training_run import SAVED
+from lightning_modules.training.sharding import FullySharded
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -39,6 +40,7 @@ class RunCheckpoint(ModelCheckpoint):
         self.termination = termination
         self._recipe = None if recipe is None else cache(recipe)
         self._logged: int | None = None
+        self._begun: int | None = None  # the step of the last one that was begun
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Says that no batch has begun: Lightning has counted the next one already, and would go on behind it."""
@@ -71,11 +73,13 @@ class RunCheckpoint(ModelCheckpoint):
         if trainer.global_step and (ends or trainer.global_step % self.every == 0):
             self._save(trainer)
         if ends:
+            self._settle(trainer)
             self.termination.end(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves what came out."""
         self._save(trainer)
+        self._settle(trainer)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Too early: the step is not logged yet."""
@@ -87,8 +91,29 @@ class RunCheckpoint(ModelCheckpoint):
         """As after any other batch."""
 
     def _save(self, trainer: Trainer) -> None:
-        if not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-            for logger in trainer.loggers:
-                if isinstance(logger, RunLogger) and trainer.is_global_zero:
-                    logger.experiment.set_tag(logger.run_id, SAVED, str(trainer.global_step))
+        if self._should_skip_saving_checkpoint(trainer):
+            return
+        self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        # while this one is written in the background, the one before is what there is
+        placed = self._begun if in_background(trainer) else trainer.global_step
+        self._begun = trainer.global_step
+        self._tell(trainer, placed)
+
+    def _settle(self, trainer: Trainer) -> None:
+        """Waits for what is written in the background."""
+        if strategy := in_background(trainer):
+            strategy.settle()
+            self._tell(trainer, self._begun)
+
+    @staticmethod
+    def _tell(trainer: Trainer, step: int | None) -> None:
+        """Says in MLflow which checkpoint is in its place."""
+        for logger in trainer.loggers:
+            if step is not None and isinstance(logger, RunLogger) and trainer.is_global_zero:
+                logger.experiment.set_tag(logger.run_id, SAVED, str(step))
+
+
+def in_background(trainer: Trainer) -> FullySharded | None:
+    """The strategy, if training goes on while it writes a checkpoint."""
+    strategy = trainer.strategy
+    return strategy if isinstance(strategy, FullySharded) and strategy.save_in_background else None

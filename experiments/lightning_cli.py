@@ -27,7 +27,7 @@ from experiments.recipe import recipe
 from experiments.reporting import Report
 from experiments.termination import Termination
 from experiments.tracking.costs import Costs
-from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
+from experiments.tracking.mlflow_runs import RunLogger, default_run_name, opens_store, run_folder
 from experiments.tracking.mlflow_store import Store, store_address
 from experiments.tracking.run_record import RunRecord
 from experiments.tracking.run_tags import command_tag, place, run_tags
@@ -138,6 +138,8 @@ class RegionCLI(LightningCLI):
         """
         assert self.subcommand is not None
         run, training = self.config_init[self.subcommand].run, self.subcommand == "fit"
+        if not opens_store():
+            return RunLogger(run.experiment, run.name, run.root, run.tracking_uri)
         # a training that goes on does so in its MLflow run, also if it was killed before its first checkpoint
         resumed = training and self.config_init[self.subcommand].ckpt_path is not None
         store = Store(store_address(run.root, run.tracking_uri))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -20,11 +21,14 @@ from lightning_modules.bases.loading import (
     BaseModel,
     architecture_json,
     load_base,
+    load_base_once,
     load_tokenizer,
     load_visual_processor,
     tokenizer_files,
     vision_settings,
 )
+from lightning_modules.bases.weight_files import sums
+from lightning_modules.checkpoints.base_weights import ORIGIN, base_name, check_origin, of_base, origin_of
 from lightning_modules.checkpoints.description import DESCRIPTION, check_region_encoder, lora_options, plain_weights
 from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
@@ -36,13 +40,13 @@ from lightning_modules.training.combinations import check_numbers, check_options
 from lightning_modules.training.evaluation_losses import EvaluationLosses
 from lightning_modules.training.freezing import Part, freeze
 from lightning_modules.training.layers import compile_for_training, layers_of, run_again
-from lightning_modules.training.lora import LoraOptions, add_lora
+from lightning_modules.training.lora import LoraOptions, adapt
 from lightning_modules.training.losses import pass_losses
 from lightning_modules.training.optimizers import OptimizerName, make_optimizer, warmup_cosine
 from lightning_modules.training.passes import StepInPasses
 from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
-from lightning_modules.training.quantisation import Quantisation, quantise
-from lightning_modules.training.ranks import sum_over_ranks
+from lightning_modules.training.quantisation import Quantisation
+from lightning_modules.training.ranks import of_rank_zero, sum_over_ranks
 from lightning_modules.training.sharding import FullySharded
 from metrics import Evaluation, Prediction, Score
 
@@ -135,6 +139,7 @@ class RegionModule(StepInPasses):
         check_numbers(max_length, max_new_tokens, guide_weight, learning_rate, betas, weight_decay, warmup)
         self.evaluation = evaluation or Evaluation()
         self.evaluation_losses = EvaluationLosses()
+        self._given: frozenset[str] = frozenset()
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
 
@@ -155,22 +160,33 @@ class RegionModule(StepInPasses):
             check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
             check_precision(self.trainer.precision)
         tokenizer = load_tokenizer(self.base)
-        base = load_base(self.base, tokenizer)
+        strategy = None if self._trainer is None else self.trainer.strategy
+        once = isinstance(strategy, FullySharded)
+        base = load_base_once(self.base, tokenizer) if once else load_base(self.base, tokenizer)
+        self._given = base.given
         learns = self._trainer is None or self.trainer.state.fn == "fit"
-        self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
-        encoder = self.backbone.region_encoder
-        size = base.word_size() if encoder.scale is None else encoder.scale
-        encoder.rescale(size)
-        self._grows_from = size if encoder.scale is None and self.init_from is None else None
-        if self.init_from is not None and not self._restored:
-            self._start_from(self.init_from)
-        else:
-            self.adapt()
+        with base.model.device if base.model.device.type == "meta" else nullcontext():
+            self._put_together(base, tokenizer, learns, once)
         if learns:
             self.backbone.train()  # what is read from a checkpoint comes without dropout
             self._prepare_layers()
-        if self._trainer is not None and isinstance(self.trainer.strategy, FullySharded):
-            self.trainer.strategy.shard(self.backbone)
+        if isinstance(strategy, FullySharded):
+            strategy.shard(self.backbone)
+
+    def _put_together(self, base: Base, tokenizer: PreTrainedTokenizerBase, learns: bool, once: bool) -> None:
+        """The model with the weights that it starts from; if they are read `once`, rank 0 alone has them afterwards."""
+        self.assemble(base, tokenizer, load_visual_processor(self.base, base.model.config), learns)
+        encoder = self.backbone.region_encoder
+        size = of_rank_zero(base.word_size) if encoder.scale is None else encoder.scale
+        encoder.rescale(size)
+        self._grows_from = size if encoder.scale is None and self.init_from is None else None
+        start = None if self.init_from is None or self._restored else partial(self._start_from, self.init_from)
+        if start is not None and once:
+            self._given = of_rank_zero(start)
+        elif start is not None:
+            start()
+        if start is None or base.model.device.type == "meta":
+            self.adapt()
 
     def _prepare_layers(self) -> None:
         """Before they are sharded: what is gathered for a layer is there while it runs, and runs again."""
@@ -214,10 +230,8 @@ class RegionModule(StepInPasses):
     def adapt(self) -> None:
         """Quantises the language model and gives it adapters, as configured."""
         base = self.backbone.base
-        if self.quantise and base.model.device.type != "meta":  # a plan counts weights that are not there
-            quantise(base.language_model, self.quantise)
-        if self.lora:
-            add_lora(base.language_model, self.lora)
+        weightless = base.model.device.type == "meta"  # a plan counts weights that are not there
+        adapt(base.language_model, None if weightless else self.quantise, self.lora)
 
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
@@ -261,6 +275,10 @@ class RegionModule(StepInPasses):
         self.log("train/smallest_region", smallest, batch_size=size, reduce_fx="min", sync_dist=True)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
 
+    def _gradients_travel(self, now: bool) -> None:
+        if isinstance(self.trainer.strategy, FullySharded):
+            self.trainer.strategy.gradients_travel(self.backbone, now)
+
     def _shares(self, batch: RegionBatch, counts: torch.Tensor) -> torch.Tensor:
         language, guide = pass_losses(self.backbone(batch), batch, counts)
         return torch.stack([language + self.guide_weight * guide, language.detach(), guide.detach()])
@@ -290,9 +308,10 @@ class RegionModule(StepInPasses):
 
     def _evaluation_step(self, batch: RegionBatch) -> Answered:
         self.evaluation.check_tasks(batch.samples)
-        output = self.backbone(batch)
-        self.evaluation_losses.update(output, batch)
-        answered = self._answer(batch, output)
+        with self._answering():
+            output = self.backbone(batch)
+            self.evaluation_losses.update(output, batch)
+            answered = self._answer(batch, output)
         self.evaluation.update(answered.predictions)
         return answered
 
@@ -317,7 +336,12 @@ class RegionModule(StepInPasses):
     @torch.no_grad()
     def answer(self, batch: RegionBatch) -> Answered:
         """The model's answers to the last turns of a batch."""
-        return self._answer(batch, self.backbone(batch))
+        with self._answering():
+            return self._answer(batch, self.backbone(batch))
+
+    def _answering(self) -> AbstractContextManager[None]:
+        strategy = None if self._trainer is None else self.trainer.strategy
+        return strategy.answering(self.backbone) if isinstance(strategy, FullySharded) else nullcontext()
 
     def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
         """Generated text for every sample; where it has options, their likelihoods too."""
@@ -326,8 +350,15 @@ class RegionModule(StepInPasses):
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint carries all that answering needs: options, architecture and tokenizer, as plain data."""
+        """A checkpoint carries all that answering needs: options, architecture and tokenizer, as plain data.
+
+        Where the language model does not learn, weights of the base are left out that its files have.
+        """
         checkpoint[DESCRIPTION] = self.describe()
+        if left_out := self._left_out():
+            checkpoint[DESCRIPTION][ORIGIN] = origin_of(self.base, self._files)
+            weights = checkpoint["state_dict"].items()
+            checkpoint["state_dict"] = {name: weight for name, weight in weights if name not in left_out}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another model by the names and shapes of its weights.
@@ -336,7 +367,42 @@ class RegionModule(StepInPasses):
         """
         check_region_encoder(self.region_encoder.path, checkpoint[DESCRIPTION], "the checkpoint")
         if "state_dict" in checkpoint:
-            compare(self.state_dict(), checkpoint["state_dict"], "the checkpoint")
+            ours, theirs = self.state_dict(), checkpoint["state_dict"]
+            left_out = self.left_out_of(checkpoint[DESCRIPTION], theirs, "the checkpoint")
+            theirs |= {name: ours[name] for name in left_out}
+            compare(ours, theirs, "the checkpoint")
+
+    def left_out_of(self, description: dict[str, Any], held: Collection[str], where: str) -> set[str]:
+        """The weights that a checkpoint has left out, which are here as the files of the base have them.
+
+        Base weights that it holds are no longer those of the files: later checkpoints hold them, too.
+
+        Args:
+            description: Of the checkpoint.
+            held: The names of its weights.
+            where: It lies, for errors.
+
+        Raises:
+            DataError: It is of another base.
+        """
+        left_out = set()
+        if ORIGIN in description:
+            check_origin(description[ORIGIN], self._files, where)
+            left_out = of_base(self.state_dict(), self._given).keys() - held
+        self._given = frozenset(map(base_name, left_out))
+        return left_out
+
+    def _left_out(self) -> set[str]:
+        """The weights that a checkpoint need not hold; none where most would learn, and the rest is not worth it."""
+        if not (self.lora or "language_model" in self.frozen):
+            return set()
+        learning = {name for name, weight in self.named_parameters(remove_duplicate=False) if weight.requires_grad}
+        return of_base(self.state_dict(), self._given).keys() - learning
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        """The sums of the base's files, which rank 0 reads."""
+        return cast(dict[str, str], of_rank_zero(partial(sums, self.base)))
 
     def describe(self) -> dict[str, Any]:
         """What `checkpoints.loading` needs to build this model again, as plain data."""
@@ -348,7 +414,7 @@ class RegionModule(StepInPasses):
             "tokenizer": tokenizer_files(self.renderer.tokenizer),
         }
 
-    def _start_from(self, path: Path) -> None:
+    def _start_from(self, path: Path) -> frozenset[str]:
         """Adapts the model and gives it the weights of an earlier stage, every single one of them.
 
         Where both stages have the same adapters and quantisation, these go on learning. Else those of the earlier
@@ -362,7 +428,19 @@ class RegionModule(StepInPasses):
         check_region_encoder(self.region_encoder.path, description, str(path))
         if (description["options"].get("quantise"), lora_options(description)) == (self.quantise, self.lora):
             self.adapt()
-            fill(self, checkpoint["state_dict"], path)
+            self._fill(checkpoint["state_dict"], path)
         else:
-            fill(self, plain_weights(checkpoint), path)
+            self._fill(plain_weights(checkpoint), path)
             self.adapt()
+        return self._given
+
+    def _fill(self, weights: dict[str, torch.Tensor], path: Path) -> None:
+        """Takes over weights, and remembers which of the base's are changed by it."""
+        before = of_base(self.state_dict(), self._given)
+        changed = {
+            name
+            for name, weight in before.items()
+            if name in weights and not torch.equal(weight, weights[name].to(weight))
+        }
+        fill(self, weights, path)
+        self._given -= {base_name(name) for name in changed}

@@ -7,6 +7,7 @@ configuration and results lie there whatever the logger is, and the same command
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +26,20 @@ if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 RUN_ID = "mlflow_run"  # file of a run's folder
+NOWHERE = "http://localhost"
+"""The address of a client that is never asked anything: of a server nothing is opened before that."""
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""What tells a process who it is, before there is a Trainer; rank 0 is 0 by each of them."""
+
+
+def opens_store() -> bool:
+    """Whether this process is rank 0, which alone has to do with MLflow's store."""
+    known: int = getattr(rank_zero_only, "rank", 0)
+    return known == 0 and all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 class RunLogger(MLFlowLogger):
-    """One MLflow run per command, opened and closed by rank 0.
+    """One MLflow run per command, opened and closed by rank 0; other ranks leave the store alone.
 
     The run ends FINISHED, or FAILED on an error or an interrupt. A sqlite store may be opened by several processes
     at once, also for the first time.
@@ -64,6 +75,9 @@ class RunLogger(MLFlowLogger):
         self._gone_on = False
         self._skip_logged = self._resumed and skip_logged
         self._last_steps: dict[str, int] = {}
+        if not opens_store():
+            super().__init__(experiment_name, run_name, NOWHERE)
+            return
         self.store.client()  # makes it, or Lightning's client would, unguarded
         with self.store.alone():
             super().__init__(

@@ -51,6 +51,9 @@ class Base(ABC):
     tower_runs: ClassVar[int] = 1
     packs: ClassVar[bool] = True
 
+    given: frozenset[str] = frozenset()
+    """Names of the model's weights that are as the files have them which it was loaded from."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -24,9 +24,10 @@ from lightning_modules.bases.byte_tokenizer import BYTES, byte_tokenizer
 from lightning_modules.bases.decoders import check_rope
 from lightning_modules.bases.places import check_place, from_pretrained_arguments, is_gguf
 from lightning_modules.checkpoints.files import ON_THE_BASE, is_exported
+from lightning_modules.training.ranks import of_rank_zero
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from datamodules.batching.visual_processor import VisualProcessor
     from lightning_modules.bases.base import Base
@@ -186,8 +187,69 @@ def load_base(options: BaseModel, tokenizer: PreTrainedTokenizerBase) -> Base:
         family.check_tokens(model.config, tokenizer)
     else:
         family.set_tokens(model.config, tokenizer)
+    read = {name: weight.shape for name, weight in model.named_parameters(remove_duplicate=False)}
     fit_vocabulary(model, tokenizer)
-    return family(model)
+    base = family(model)
+    if options.checkpoint or options.vision_tower:
+        joining = () if options.checkpoint else base.projector
+        drawn = {id(weight) for part in joining for weight in part.parameters()}
+        base.given = frozenset(
+            name
+            for name, weight in model.named_parameters(remove_duplicate=False)
+            if id(weight) not in drawn and weight.shape == read[name]  # rows were added where it is larger
+        )
+    return base
+
+
+class Loaded(NamedTuple):
+    """A base that one process has loaded, without its weights, for the others.
+
+    Attributes:
+        kind: The model's class.
+        config: Its configuration.
+        generation: Its configuration of generation.
+        dtypes: The types of its weights, by name.
+        given: As `Base.given`.
+    """
+
+    kind: type[PreTrainedModel]
+    config: PreTrainedConfig
+    generation: GenerationConfig
+    dtypes: dict[str, torch.dtype]
+    given: frozenset[str]
+
+    @classmethod
+    def of(cls, base: Base) -> Loaded:
+        """What there is to tell of a base."""
+        model = base.model
+        dtypes = {name: weight.dtype for name, weight in model.named_parameters()}
+        return cls(type(model), model.config, model.generation_config, dtypes, base.given)
+
+    def without_weights(self) -> Base:
+        """The same base on the meta device."""
+        with torch.device("meta"):
+            model = self.kind._from_config(self.config, attn_implementation=self.config._attn_implementation)
+        for name, weight in model.named_parameters():
+            weight.data = weight.data.to(self.dtypes[name])
+        model.generation_config = self.generation
+        base = family_of(model.config.model_type)(model.eval())  # as a checkpoint comes
+        base.given = self.given
+        return base
+
+
+def load_base_once(options: BaseModel, tokenizer: PreTrainedTokenizerBase) -> Base:
+    """As `load_base` on rank 0; the other ranks get the same base without weights, and read nothing.
+
+    All ranks call it together, and all raise what rank 0 does.
+    """
+    found: list[Base] = []
+
+    def load() -> Loaded:
+        found.append(load_base(options, tokenizer))
+        return Loaded.of(found[0])
+
+    loaded: Loaded = of_rank_zero(load)
+    return found[0] if found else loaded.without_weights()
 
 
 def load_visual_processor(options: BaseModel, config: PreTrainedConfig) -> VisualProcessor:

@@ -92,17 +92,18 @@ def _storages(values: Any) -> Iterator[torch.UntypedStorage]:
 
 
 @contextmanager
-def room_for(needed: int, path: Path) -> Iterator[None]:
+def room_for(needed: int, path: Path, begun: bool = False) -> Iterator[None]:
     """Within it something is written beside `path`, which stays as it is if that fails; nothing else is left then.
 
     Args:
         needed: Bytes of it; where fewer are free, nothing is written.
         path: What it shall become.
+        begun: Part of it may be there already, so that nobody looks at what is free.
 
     Raises:
         DataError: The disk is full; the message has both numbers.
     """
-    if shutil.disk_usage(path.parent).free < needed:
+    if not begun and shutil.disk_usage(path.parent).free < needed:
         raise _full(needed, path)
     try:
         yield

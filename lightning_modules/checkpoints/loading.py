@@ -24,16 +24,18 @@ PLAIN = {"quantise": None, "lora": None}
 
 
 def load(path: Path | str) -> RegionModule:
-    """The model of a checkpoint, on the CPU and ready to answer; nothing but it is needed.
+    """The model of a checkpoint, on the CPU and ready to answer.
 
-    The base's weights are of the base's data type, also those that have learnt in float32, as `export` writes them.
+    Nothing but it is needed, and its base where the language model has not learnt: see `checkpoints.base_weights`. The
+    base's weights are of the base's data type, also those that have learnt in float32, as `export` writes them.
 
     Args:
         path: A checkpoint file, the folder of a sharded checkpoint, a folder that `export` has written, or `user/name`,
             the repository of the Hugging Face hub that one was pushed to.
 
     Raises:
-        DataError: Not a checkpoint of this framework, or one whose weights do not fit what it says of itself.
+        DataError: Not a checkpoint of this framework, one whose weights do not fit what it says of itself, or one whose
+            base is not here, or another.
     """
     place = fetched(path)
     if is_exported(place):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from datamodules.errors import DataError
+from lightning_modules.checkpoints.base_weights import with_base
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.exported import read_exported
 from lightning_modules.checkpoints.files import WholeCheckpointIO, is_exported, read_file
@@ -21,8 +22,10 @@ from lightning_modules.checkpoints.weights import compare
 def read(path: Path | str) -> dict[str, Any]:
     """What a checkpoint holds, on the CPU: a file, the folder of a sharded one, or what `export` has written.
 
+    Weights of its base that it has left out are read from there.
+
     Raises:
-        DataError: Nothing is there, it is damaged, or not of this framework.
+        DataError: Nothing is there, it is damaged, or not of this framework; or its base is not here, or another.
     """
     place = fetched(path)
     if is_exported(place):
@@ -31,7 +34,7 @@ def read(path: Path | str) -> dict[str, Any]:
     checkpoint = read_sharded(place) if place.is_dir() else read_file(place)
     if not isinstance(checkpoint, dict) or DESCRIPTION not in checkpoint or "state_dict" not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of this framework: it has no {DESCRIPTION!r}")
-    return checkpoint
+    return with_base(checkpoint, str(path))
 
 
 def fill(module: nn.Module, weights: dict[str, torch.Tensor], path: Path | str) -> None:

@@ -58,6 +58,8 @@ class Layout:
         checkpointed: Whether layers are run again in the backward pass instead of keeping what is inside.
         buckets: Whether gradients are copied into buckets on their way between devices.
         travelling: The type that shards are put together as, and that layers compute in; the weights' own if None.
+        once: Whether gradients travel once a step, and lie whole on every device until then.
+        kept: Whether an evaluation has all layers lie there whole while it answers.
     """
 
     devices: int = 1
@@ -65,6 +67,8 @@ class Layout:
     checkpointed: bool = False
     buckets: bool = False
     travelling: torch.dtype | None = None
+    once: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,14 @@ class Units:
     """Bytes that sharding gathers at once.
 
     Attributes:
+        layers: Weights of all layers.
         layer: Weights of the largest layer.
         layer_gradients: Its gradients.
         root: Weights of all that is outside of layers.
         root_gradients: Its gradients.
     """
 
+    layers: float
     layer: float
     layer_gradients: float
     root: float
@@ -144,6 +150,7 @@ def units_of(backbone: TokenMarkBackbone, travelling: torch.dtype | None = None)
     root = [weight for weight in backbone.parameters() if id(weight) not in inside]
     largest = max(layers, key=_bytes)
     return Units(
+        sum(_bytes(layer, size) for layer in layers),
         _bytes(largest, size),
         _bytes(_learning(largest), None if size is None else FLOAT),
         _bytes(root, size),
@@ -195,12 +202,18 @@ def resident(parts: Iterable[Part], layout: Layout) -> dict[str, float]:
 def gathered(units: Units, layout: Layout, backward: bool) -> dict[str, float]:
     """What sharding puts together of all devices: the root for the whole step, a layer and the next one fetched.
 
-    In the backward pass the gradients of the root and of one layer lie there whole, too.
+    An evaluation may keep all layers. In the backward pass gradients of the root and of one layer lie there whole, too.
     """
     if layout.shards == 1:
         return {}
     gradients = units.root_gradients + units.layer_gradients if backward else 0.0
-    return {"gathered from shards": units.root + 2 * units.layer + gradients}
+    layers = units.layers if layout.kept and not backward else 2 * units.layer
+    return {"gathered from shards": units.root + layers + gradients}
+
+
+def earlier_passes(parts: Iterable[Part], layout: Layout) -> dict[str, float]:
+    """What the passes of a step before its last leave where gradients travel with that: those of all that learns."""
+    return {"gradients of earlier passes": sum(part.gradients for part in parts)} if layout.once else {}
 
 
 def optimiser_step(parts: Iterable[Part], layout: Layout) -> dict[str, float]:

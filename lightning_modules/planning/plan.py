@@ -118,6 +118,8 @@ class Plan:
             roots = memory.optimiser_step(self.parts, self.layout) if self._run.model.optimizer == "adamw" else {}
             return {**stays, **roots}
         added = self._evaluated() if moment == EVALUATION else self._trained(moment)
+        if moment != EVALUATION and self.train.samples < self.samples:
+            added |= memory.earlier_passes(self.parts, self.layout)
         return {**stays, **added, **memory.gathered(self._units, self.layout, backward=moment != EVALUATION)}
 
     def _trained(self, moment: str) -> dict[str, float]:
@@ -199,7 +201,8 @@ def layout_of(strategy: str | Strategy, devices: int) -> Layout:
             raise DataError(f"{devices} devices cannot hold {strategy.replicas} replicas of equal size")
         shards, dtype = devices // strategy.replicas, strategy.compute_dtype
         travelling = None if dtype is None else getattr(torch, dtype)
-        return Layout(devices, shards, travelling=travelling)
+        once, kept = shards > 1 and strategy.sync_gradients == "step", strategy.keep_gathered
+        return Layout(devices, shards, travelling=travelling, once=once, kept=kept)
     single = isinstance(strategy, SingleDeviceStrategy)
     named = isinstance(strategy, str) and (strategy == "auto" or strategy.startswith("ddp"))
     if not (named or single or isinstance(strategy, DDPStrategy)) or (single and devices > 1):

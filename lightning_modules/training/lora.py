@@ -13,6 +13,7 @@ from torch import nn
 
 from datamodules.errors import DataError
 from lightning_modules.training.precision import learn_in_float32
+from lightning_modules.training.quantisation import Quantisation, quantise
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 A, B, BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer"
@@ -37,6 +38,14 @@ class LoraOptions:
     def plain(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
         return asdict(self)
+
+
+def adapt(language_model: nn.Module, kind: Quantisation | None, lora: LoraOptions | None) -> None:
+    """Quantises a language model and gives it adapters."""
+    if kind:
+        quantise(language_model, kind)
+    if lora:
+        add_lora(language_model, lora)
 
 
 def add_lora(model: nn.Module, options: LoraOptions) -> None:

@@ -36,6 +36,9 @@ class StepInPasses(LightningModule):
     def _log_step(self, losses: torch.Tensor, passes: StepBatch) -> None:
         """Args: losses: (3,), L, L_LM and L_guide of the step; passes: its micro-batches."""
 
+    def _gradients_travel(self, now: bool) -> None:
+        """Says whether the last pass is next, after which processes add up their gradients; of DDP see `_backward`."""
+
     def on_fit_start(self) -> None:
         """Refuses what would change the loss in silence.
 
@@ -57,10 +60,12 @@ class StepInPasses(LightningModule):
         counts = step_counts(passes)
         self.optimizers().zero_grad()  # type: ignore[union-attr]  # one optimiser
         earlier = torch.zeros(3, device=self.device)
+        self._gradients_travel(False)
         for part in passes[:-1]:
             shares = self._shares(part, counts)
             self._backward(shares[0])
             earlier += shares.detach()
+        self._gradients_travel(True)
         shares = self._shares(passes[-1], counts) + earlier
         self._log_step(shares.detach(), passes)
         return shares[0]

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 Quantisation: TypeAlias = Literal["nf4", "int8"]
+SCALES = ("absmax", "SCB")
+"""The names of what stands beside a quantised weight."""
 
 
 def quantise(model: nn.Module, kind: Quantisation) -> None:
@@ -28,7 +30,7 @@ def dequantised(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[st
     from lightning_modules.training.quantised_linear import from_int8, from_nf4
 
     plain = dict(weights)
-    for scale, restore in (("absmax", from_nf4), ("SCB", from_int8)):
+    for scale, restore in zip(SCALES, (from_nf4, from_int8), strict=True):
         for name in weights:
             if name.rpartition(".")[2] == scale:
                 weight = name.removesuffix(scale) + "weight"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 import torch
@@ -16,7 +18,10 @@ from datamodules.batching.sampling import Draw
 from datamodules.region_datamodule import RegionDataModule
 from experiments.checkpointing import RunCheckpoint
 from experiments.termination import Termination
+from experiments.tracking.mlflow_runs import RunLogger
+from experiments.tracking.training_run import SAVED
 from lightning_modules.checkpoints.files import WholeCheckpointIO
+from lightning_modules.training.sharding import FullySharded
 
 EPOCH, BATCH, STEPS = 10, 2, 12  # 5 steps an epoch: the run ends in the third
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -155,3 +160,24 @@ def test_the_rest_is_that_of_the_whole_run(name: str, length: dict[str, int], tm
         expected = whole.points[begun:] if length else whole.points[begun : begun + len(rest.points)]
         assert rest.points == expected, step
         assert max(step for step, *_ in rest.points) == last if length else few["max_steps"] - 1
+
+
+def test_mlflow_is_told_of_a_checkpoint_that_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is still written may never arrive, and a training without any could not begin again in its run."""
+    strategy = FullySharded(save_in_background=True)
+    settled: list[int] = []
+    logger = mock.MagicMock(spec=RunLogger)
+    trainer: Any = SimpleNamespace(strategy=strategy, loggers=[logger], is_global_zero=True, global_step=2)
+    monkeypatch.setattr(strategy, "settle", lambda: settled.append(trainer.global_step))
+    for name, answer in {"_should_skip_saving_checkpoint": False, "_monitor_candidates": {}}.items():
+        monkeypatch.setattr(RunCheckpoint, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(RunCheckpoint, "_save_last_checkpoint", lambda *_: None)
+    checkpoint = RunCheckpoint(tmp_path, 2, Termination())
+    checkpoint._save(trainer)
+    assert not logger.experiment.set_tag.called
+    trainer.global_step = 4
+    checkpoint._save(trainer)
+    logger.experiment.set_tag.assert_called_once_with(logger.run_id, SAVED, "2")
+    checkpoint._settle(trainer)
+    assert settled == [4]
+    logger.experiment.set_tag.assert_called_with(logger.run_id, SAVED, "4")

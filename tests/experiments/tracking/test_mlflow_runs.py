@@ -5,11 +5,14 @@ import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 from jsonargparse import dict_to_namespace
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_only
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow_server import serving
@@ -17,6 +20,7 @@ from tiny_run import TinyModule, loader, trainer
 from tiny_run import run as run_tiny
 
 from datamodules.errors import DataError
+from experiments.lightning_cli import RegionCLI
 from experiments.tracking.mlflow_runs import RunLogger, default_run_name, run_folder
 from experiments.tracking.mlflow_store import Store, page, store_address
 from experiments.tracking.run_record import RunRecord, flat_parameters
@@ -101,6 +105,22 @@ def test_a_run_that_breaks_is_marked_failed(root: Path, tmp_path: Path, error: B
 def test_a_command_that_never_starts_leaves_no_run(root: Path) -> None:
     RunLogger("never", "run", root)
     assert MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_experiment_by_name("never") is None
+
+
+def test_ranks_beside_the_first_leave_the_store_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them opened it, and asked it for the training to go on with: 64 clients of one sqlite file."""
+    asked: list[str] = []
+    monkeypatch.setattr(Store, "client", lambda store: asked.append(store.uri))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    options = {"experiment": "e", "name": "r", "root": tmp_path, "tracking_uri": None, "join": None}
+    config = {"fit": SimpleNamespace(run=SimpleNamespace(**options), ckpt_path="last")}
+    command: Any = SimpleNamespace(subcommand="fit", config_init=config)
+    logger = RegionCLI._logger(command, tmp_path)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # as it is where the variable was there from the beginning
+    logger.log_metrics({"train/loss": 1.0}, 1)
+    logger.finalize()
+    assert not asked
+    assert not list(tmp_path.iterdir())
 
 
 def test_checkpoints_lie_in_the_folder_of_the_run(root: Path, tmp_path: Path) -> None:

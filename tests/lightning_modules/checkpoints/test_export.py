@@ -21,11 +21,13 @@ from datamodules.errors import DataError
 from helpers import ARCHITECTURE, character_tokenizer, make_batch, marks, sample, tokenizer_folder
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.checkpoints.files import ON_THE_BASE
-from lightning_modules.checkpoints.sharded import read_sharded
+from lightning_modules.checkpoints.sharded import read_sharded, sharded_names
 from lightning_modules.region_module import RegionModule
 from lightning_modules.training.sharding import FullySharded
 from processes import finish, start_ranks
 
+BATCH = 4  # samples of a step in the sharded runs
+UNITS = 3  # that learn in them: two layers of the language model, and what is outside of layers
 PLAIN = (sample("a", boxes=(), question="what is it"), sample("bb", boxes=(), question="hm", frames=3))
 
 pytestmark = pytest.mark.long  # the module, so that one process makes what its tests share
@@ -239,7 +241,7 @@ def test_the_command_lists_what_it_wrote(
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of eight steps of LoRA under FSDP2 in two processes, with a checkpoint after four."""
     folder = tmp_path_factory.mktemp("two")
-    train_sharded(folder, 2, 8)
+    train_sharded(folder, 2, 8, BATCH)
     return folder
 
 
@@ -251,7 +253,7 @@ def train_sharded(folder: Path, ranks: int, *options: int) -> None:
 def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same in one process, unsharded."""
     folder = tmp_path_factory.mktemp("one")
-    train_alone(folder, 1, 8)
+    train_alone(folder, 1, 8, batch=BATCH)
     return folder
 
 
@@ -260,9 +262,19 @@ def losses(folder: Path) -> list[float]:
     return found
 
 
+def travels(folder: Path) -> dict[str, int]:
+    found: dict[str, int] = json.loads((folder / "travels.json").read_text())
+    return found
+
+
 def test_lora_under_fsdp2_trains_as_one_process(two_ranks: Path, one_rank: Path) -> None:
+    """In two passes a step, after which gradients travel once; they did so after each.
+
+    Only one process has the weights of the base at all: it reads them and hands them out, where each read them all.
+    """
     assert losses(two_ranks) == pytest.approx(losses(one_rank), abs=1e-5)
     assert len(losses(two_ranks)) == 8
+    assert travels(two_ranks) == {"scattered": 8 * UNITS, "added up": 0}
 
 
 @pytest.mark.slow
@@ -270,17 +282,19 @@ def test_two_groups_of_two_train_as_one_process(tmp_path: Path) -> None:
     """Hybrid sharding: weights lie in shards within a group, and each group holds a replica of the other's."""
     for name in ("four", "one"):
         (tmp_path / name).mkdir()
-    train_sharded(tmp_path / "four", 4, 3, 4, 2)
-    train_alone(tmp_path / "one", 1, 3, batch=4)
+    train_sharded(tmp_path / "four", 4, 3, 8, 2)
+    train_alone(tmp_path / "one", 1, 3, batch=8)
     assert json.loads((tmp_path / "four" / "mesh.json").read_text()) == [[2, 2]]
     assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
     assert len(losses(tmp_path / "four")) == 3
+    assert travels(tmp_path / "four") == {"scattered": 3 * UNITS, "added up": 3 * UNITS}
 
 
 def test_a_sharded_checkpoint_is_exported(two_ranks: Path, one_rank: Path, tmp_path: Path) -> None:
     """Against one process's file of the same step; both have the same adapters, merged in the export."""
     checkpoint = two_ranks / "step=4.ckpt"
     assert checkpoint.is_dir()
+    assert not {name for name in sharded_names(checkpoint) if "vision_tower" in name or ".base_layer." in name}
     one, two = load(one_rank / "step=4.ckpt"), load(checkpoint)
     torch.testing.assert_close(logits(two), logits(one), rtol=0, atol=1e-4)
     folder = export(checkpoint, tmp_path / "exported")
@@ -290,7 +304,7 @@ def test_a_sharded_checkpoint_is_exported(two_ranks: Path, one_rank: Path, tmp_p
 
 def test_a_sharded_run_goes_on_with_fewer_processes(two_ranks: Path, tmp_path: Path) -> None:
     """Written by two, resumed by one: the losses are those of the uninterrupted run."""
-    resumed = train_alone(tmp_path, 1, 8, str(two_ranks / "step=4.ckpt"), strategy=FullySharded())
+    resumed = train_alone(tmp_path, 1, 8, str(two_ranks / "step=4.ckpt"), BATCH, strategy=FullySharded())
     assert resumed == pytest.approx(losses(two_ranks)[4:], abs=1e-5)
 
 

@@ -85,12 +85,15 @@ def test_sharding_gathers_the_root_and_two_layers(tmp_path: Path) -> None:
     everything = sum(weight.numel() for weight in module.backbone.parameters())
     learning = sum(weight.numel() for weight in module.backbone.parameters() if weight.requires_grad)
     root = everything - 2 * layer - tower
-    assert units == Units(4.0 * layer, 4.0 * layer, 4.0 * root, 4.0 * (learning - 2 * layer))
+    layers = 2 * layer + tower
+    assert units == Units(4.0 * layers, 4.0 * layer, 4.0 * layer, 4.0 * root, 4.0 * (learning - 2 * layer))
     assert gathered(units, Layout(8, shards=8), backward=False) == {"gathered from shards": 4.0 * (root + 2 * layer)}
+    kept = Layout(8, shards=8, kept=True)
+    assert gathered(units, kept, backward=False) == {"gathered from shards": 4.0 * (root + layers)}
     assert gathered(units, Layout(8), backward=True) == {}
     # shards that travel as bfloat16; the gradients of a layer are summed as float32
     half = units_of(module.backbone, torch.bfloat16)
-    assert half == Units(2.0 * layer, 4.0 * layer, 2.0 * root, 2.0 * (learning - 2 * layer))
+    assert half == Units(2.0 * layers, 2.0 * layer, 4.0 * layer, 2.0 * root, 2.0 * (learning - 2 * layer))
 
 
 def test_what_does_not_fit_is_named_from_where_memory_ends() -> None:

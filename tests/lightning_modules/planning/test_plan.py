@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -199,6 +199,17 @@ def test_shards_of_float32_compute_in_bfloat16() -> None:
     assert sharded[KEPT]["activations"] < 0.7 * plain[KEPT]["activations"]
 
 
+@pytest.mark.parametrize(("samples", "sync", "held"), [(2, "step", True), (1, "step", False), (2, "pass", False)])
+def test_gradients_that_wait_for_the_last_pass_are_counted_whole(
+    samples: int, sync: Literal["step", "pass"], held: bool
+) -> None:
+    """Of all that learns, four bytes each, where a step has several passes."""
+    data = VideoRegionDataModule(batch_size=samples, micro_batch_size=1)
+    planned = plan(run(FullySharded(sync_gradients=sync), data=data), 2)
+    learning = sum(part.trainable for part in planned.parts)
+    assert planned.held(KEPT).get("gradients of earlier passes") == (4 * learning if held else None)
+
+
 @pytest.mark.parametrize(
     ("name", "devices", "layout"),
     [
@@ -206,6 +217,7 @@ def test_shards_of_float32_compute_in_bfloat16() -> None:
         ("ddp", 8, Layout(8)),
         ("fsdp2", 8, Layout(8, 8, travelling=torch.bfloat16)),
         ("hybrid", 64, Layout(64, 8, travelling=torch.bfloat16)),
+        ("lora_fsdp2", 8, Layout(8, 8, travelling=torch.bfloat16, once=True)),
     ],
 )
 def test_every_strategy_fragment_is_planned(name: str, devices: int, layout: Layout) -> None:
@@ -266,9 +278,11 @@ def test_8_bit_adamw_has_no_square_roots() -> None:
         ("auto", 8, Layout(8, buckets=True)),
         ("ddp", 2, Layout(2, buckets=True)),
         (DDPStrategy(gradient_as_bucket_view=True), 2, Layout(2)),
-        (FullySharded(), 8, Layout(8, 8)),
-        (FullySharded(replicas=2), 8, Layout(8, 4)),
-        (FullySharded(compute_dtype="bfloat16"), 8, Layout(8, 8, travelling=torch.bfloat16)),
+        (FullySharded(), 8, Layout(8, 8, once=True)),
+        (FullySharded(replicas=2), 8, Layout(8, 4, once=True)),
+        (FullySharded(sync_gradients="pass"), 8, Layout(8, 8)),
+        (FullySharded(sync_gradients="pass", keep_gathered=True), 8, Layout(8, 8, kept=True)),
+        (FullySharded(compute_dtype="bfloat16"), 8, Layout(8, 8, travelling=torch.bfloat16, once=True)),
     ],
 )
 def test_a_strategy_says_how_the_model_lies_on_the_devices(strategy: Any, devices: int, layout: Layout) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.distributed.fsdp._fully_shard import _fsdp_param_group as sharded_layers
+from torch.distributed.tensor import DTensor
 
 from datamodules import VideoRegionDataModule
 from datamodules.errors import DataError
 from helpers import Listed, sample, tiny_module
+from lightning_modules import FullySharded, VideoRegionModule
 from lightning_modules.bases.llava import Llava
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
 STEP = 4
+LAYERS = 2 + 2  # of the tower, whose last layer no feature comes from, and of the language model
 SAMPLES = (
     sample("a", answer="a cat"),
     sample("bb", boxes=BOXES, question="what is <region1>", answer="two dogs and much more than that", frames=3),
@@ -43,19 +47,34 @@ class Recorder(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
         if "gradient" not in self.kept:
             self.kept["gradient"] = {
-                name: weight.grad.clone() for name, weight in module.named_parameters() if weight.grad is not None
+                name: whole_tensor(weight.grad).clone()
+                for name, weight in module.named_parameters()
+                if weight.grad is not None
             }
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self.kept["weights"] = module.state_dict()
+        self.kept["weights"] = {name: whole_tensor(weight) for name, weight in module.state_dict().items()}
         if trainer.is_global_zero:
             torch.save(self.kept, self.path)
+
+
+def whole_tensor(weight: torch.Tensor) -> torch.Tensor:
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
+
+
+class Shard(Callback):
+    """Shards a model that is there already, if the strategy does."""
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if isinstance(trainer.strategy, FullySharded):
+            assert isinstance(module, VideoRegionModule)
+            trainer.strategy.shard(module.backbone)
 
 
 def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
     """Three steps of four samples over all ranks, clipped, the learning rate falling."""
     module = tiny_module(folder, frozen=(), guide_weight=0.5, learning_rate=1e-2, warmup=0.0)
-    trainer = {key: options.pop(key) for key in ("callbacks", "max_steps") if key in options}
+    trainer = {key: options.pop(key) for key in ("callbacks", "max_steps", "strategy") if key in options}
     checkpoint = options.pop("ckpt_path", None)
     data = VideoRegionDataModule(
         train={"train": Listed(*SAMPLES)}, batch_size=STEP // ranks, num_workers=0, seed=1, **options
@@ -63,14 +82,14 @@ def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
     Trainer(
         accelerator="cpu",
         devices=ranks,
-        strategy="ddp_fork" if ranks > 1 else "auto",
+        strategy=trainer.pop("strategy", "ddp_fork" if ranks > 1 else "auto"),
         max_steps=trainer.pop("max_steps", 3),
         gradient_clip_val=1.0,
         logger=False,
         enable_checkpointing="callbacks" in trainer,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Recorder(folder / "record.pt"), *trainer.pop("callbacks", ())],
+        callbacks=[Shard(), Recorder(folder / "record.pt"), *trainer.pop("callbacks", ())],
     ).fit(module, data, ckpt_path=checkpoint)
     recorded: dict[str, Any] = torch.load(folder / "record.pt")
     return recorded
@@ -123,6 +142,31 @@ def test_a_base_that_cannot_be_packed_is_refused_before_the_first_step(
     monkeypatch.setattr(Llava, "packs", False)
     with pytest.raises(DataError, match=r"^data\.packing: visual tokens of llava all see each other"):
         run(tmp_path, token_budget=200, packing=True)
+
+
+@pytest.mark.parametrize(("sync", "times"), [("step", 1), pytest.param("pass", STEP, marks=pytest.mark.slow)])
+def test_sharded_gradients_are_added_up_as_often_as_is_said(
+    whole: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sync: Literal["step", "pass"],
+    times: int,
+) -> None:
+    """Regression: under FSDP2 they travelled with every pass of a step."""
+    summed = 0
+
+    def count(*arguments: Any) -> Any:
+        nonlocal summed
+        summed += 1
+        return foreach_reduce(*arguments)
+
+    foreach_reduce = sharded_layers.foreach_reduce
+    monkeypatch.setattr(sharded_layers, "foreach_reduce", count)
+    split = run(tmp_path, micro_batch_size=1, strategy=FullySharded(sync_gradients=sync))
+    assert split["passes"] == [STEP] * 3
+    assert_same_step(whole, split)
+    units = LAYERS + 1  # and what is outside of them
+    assert summed == 3 * times * units
 
 
 @pytest.mark.parametrize("packing", [pytest.param(False, marks=pytest.mark.slow), True])
