@@ -79,8 +79,17 @@ class RegionBenchmark(ConfigurableMessagesTask):
         """Nothing is: the files lie where the benchmark's root is."""
         self.dataset = self.dataset_no_image = {SPLIT: self.documents}
 
-    def fewshot_context(self, doc: Document, *_: object, **__: object) -> str:
-        """The question of models that take one text: before anything is answered, media are read for no other."""
+    def fewshot_context(
+        self, doc: Document, num_fewshot: int, system_instruction: str | None = None, *_: object, **__: object
+    ) -> str:
+        """The question of models that take one text: before anything is answered, media are read for no other.
+
+        Raises:
+            DataError: There is to be something before the question.
+        """
+        if num_fewshot or system_instruction:
+            given = f"--num_fewshot {num_fewshot}, --system_instruction {system_instruction!r}"
+            raise DataError(f"{self.config.task}: {given}: nothing stands before a benchmark's question")
         kind = self._model()
         if kind is not None and (getattr(kind, "takes_regions", False) or not kind.is_simple):
             return str(doc["question"])

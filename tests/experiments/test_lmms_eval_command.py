@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from test_refcocog import write_refcocog
-from test_tables import write_coco_val, write_refcocos
+from test_tables import read_results, write_coco_val, write_refcocos
 from test_vcr import write_vcr
 from test_vid_stg import write_vid_stg
 
@@ -23,6 +25,7 @@ from helpers import tiny_module
 from lightning_modules import ImageRegionModule
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.export import export
+from metrics import Prediction, predictions_file
 from videorefer_files import write_videorefer_bench_q
 
 pytest.importorskip("lmms_eval")
@@ -62,14 +65,15 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def evaluated(folder: Path, tasks: Sequence[str], *options: str) -> dict[str, Any]:
-    """What the command leaves: task -> its numbers by their names."""
-    from lmms_eval.__main__ import cli_evaluate
+    """What the command leaves: task -> its numbers by their names. lmms-eval's own two thousand files are not read."""
+    from lmms_eval import __main__ as command
 
     arguments = ["lmms-eval", "--tasks", ",".join(f"region_{task}" for task in tasks), "--include_path", str(TASKS)]
     arguments += ["--output_path", str(folder), "--log_samples", "--verbosity", "DEBUG", *options]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", arguments)
-        cli_evaluate()
+        patch.setattr(command, "TaskManager", partial(command.TaskManager, include_defaults=False))
+        command.cli_evaluate()
     (path,) = folder.rglob("*_results.json")
     results: dict[str, Any] = json.loads(path.read_text())["results"]
     return {
@@ -80,19 +84,24 @@ def evaluated(folder: Path, tasks: Sequence[str], *options: str) -> dict[str, An
     }
 
 
-def tested(folder: Path, task: str, checkpoint: Path, root: Path) -> dict[str, float]:
-    """The numbers of `python cli.py benchmark`, which is `test`."""
+def logged(folder: Path, task: str) -> list[dict[str, Any]]:
+    """What the command leaves of each document."""
+    (path,) = folder.rglob(f"*samples_region_{task}.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def by_test(folder: Path, task: str, checkpoint: Path, root: Path) -> Path:
+    """The folder in which `python cli.py benchmark`, which is `test`, leaves numbers and predictions."""
     cli.main([
         "benchmark", task, f"--ckpt_path={checkpoint}", f"--root={root / task}", f"--run.root={folder}", "--run.name=x",
-        "--run.pictures=1", "--data.num_workers=0", "--trainer.accelerator=cpu", "--data.eval_batch_size=4",
-        f"--model.max_new_tokens={LENGTH}",
+        "--run.pictures=0", "--data.num_workers=0", "--trainer.accelerator=cpu", "--data.eval_batch_size=4",
+        f"--model.max_new_tokens={LENGTH}", "--trainer.logger=false",
     ])  # fmt: skip
-    scores = json.loads((folder / f"benchmark-{task}" / "x" / "results.json").read_text())["scores"]
-    return {name: score["value"] for name, score in scores.items()}
+    return folder / f"benchmark-{task}" / "x"
 
 
 def test_the_numbers_are_those_of_test(checkpoint: Path, roots: Path, tmp_path: Path) -> None:
-    """To the last digit, all of them, for a checkpoint and for an export."""
+    """To the last digit, all of them and every likelihood, for a checkpoint and for an export."""
     for task, write in WRITERS.items():
         write(roots / task)
     export(checkpoint, tmp_path / "exported")
@@ -100,9 +109,13 @@ def test_the_numbers_are_those_of_test(checkpoint: Path, roots: Path, tmp_path: 
     given = f"pretrained={checkpoint},num_workers=0"
     found = evaluated(tmp_path / "lmms", list(WRITERS), *options, "--model_args", given)
     for task in WRITERS:
-        expected = tested(tmp_path, task, checkpoint, roots)
+        folder = by_test(tmp_path, task, checkpoint, roots)
+        expected = {name: score["value"] for name, score in read_results(folder).items()}
         assert {name: found[task][name] for name in expected} == expected
-        assert set(found[task]) - set(expected) <= {"alias"}
+        assert set(found[task]) - set(expected) == {"alias"}
+        said = [Prediction.from_json(one["filtered_resps"]) for one in logged(tmp_path / "lmms", task)]
+        known = predictions_file.read(folder / "predictions.jsonl")
+        assert sorted(said, key=attrgetter("id")) == sorted(known, key=attrgetter("id"))
     exported = f"pretrained={tmp_path / 'exported'},num_workers=0"
     again = evaluated(tmp_path / "again", ["vcr"], *options, "--model_args", exported)
     assert again["vcr"] == found["vcr"]
@@ -150,11 +163,9 @@ def test_others_are_shown_pictures_and_words(roots: Path, tmp_path: Path, monkey
     (turn,) = asked[0]
     picture, text = turn["content"]
     assert isinstance(picture["url"], Image.Image) and "What is the category of [" in text["text"]
-    (path,) = tmp_path.rglob("*samples_region_coco_classification.jsonl")
-    logged = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(logged) == 8 and {one["doc"]["id"] for one in logged} == {
-        f"coco/{one['doc']['id'][5:]}" for one in logged
-    }
+    documents = logged(tmp_path, "coco_classification")
+    assert [one["doc_id"] for one in documents] == list(range(8))
+    assert all(one["input"].startswith("What is the category of <region>?") for one in documents)
 
 
 def test_what_cannot_be_done_is_one_line(roots: Path, tmp_path: Path, checkpoint: Path) -> None:
@@ -166,5 +177,7 @@ def test_what_cannot_be_done_is_one_line(roots: Path, tmp_path: Path, checkpoint
         evaluated(tmp_path, ["vcr"], "--model", "dummy")
     with pytest.raises(DataError, match=r"^generation .*'temperature': 0.5.*: answers are the likeliest text"):
         evaluated(tmp_path, ["coco_classification"], *ours, "--gen_kwargs", "temperature=0.5")
+    with pytest.raises(DataError, match=r"^region_coco_classification: --num_fewshot 2, .*: nothing stands before"):
+        evaluated(tmp_path, ["coco_classification"], "--model", "dummy", "--num_fewshot", "2")
     with pytest.raises(DataError, match=r"^--batch_size auto: a number is needed"):
         evaluated(tmp_path, ["coco_classification"], *ours, "--batch_size", "auto")

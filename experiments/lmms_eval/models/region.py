@@ -63,8 +63,9 @@ class RegionModel(lmms):
         at_least(0, num_workers=num_workers)
         self.accelerator = Accelerator()
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
-        shared = device is None or self._world_size > 1
-        self.device = self.accelerator.device if shared else torch.device(device)
+        self.device = self.accelerator.device
+        if device is not None and self._world_size == 1:
+            self.device = torch.device(device)
         self.num_workers = num_workers
         self.module = load(pretrained).to(self.device)
         self.num_frames = self.module.default_num_frames if num_frames is None else num_frames
@@ -95,8 +96,12 @@ class RegionModel(lmms):
         raise NotImplementedError("one question is answered, not several rounds")
 
     def _about_regions(self, documents: Documents, requests: Sequence[Instance]) -> Iterable[list[str]]:
-        module = self._answering(documents.module)
-        module.max_new_tokens = _longest(requests[0].args[1], module.max_new_tokens)
+        module, options = self._answering(documents.module), requests[0].args[1]
+        module.max_new_tokens = _longest(options, module.max_new_tokens)
+        if options.get("until"):
+            raise DataError(
+                f"generation until {options['until']!r}: a benchmark's answers end where the model ends them"
+            )
         if self.num_workers is not None:
             documents.data.num_workers = self.num_workers
         for batch in documents.batches(module, [request.args[3] for request in requests], self.batch_size):
