@@ -22,7 +22,7 @@ import cli
 from datamodules.formats import Vcr
 from experiments.lmms_eval import TASKS, manifest
 from helpers import tiny_module
-from lightning_modules import ImageRegionModule
+from lightning_modules import ImageRegionModule, ask, load
 from lightning_modules.checkpoints.description import DESCRIPTION
 from lightning_modules.checkpoints.export import export
 from metrics import Prediction, predictions_file
@@ -64,11 +64,11 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def evaluated(folder: Path, tasks: Sequence[str], *options: str) -> dict[str, Any]:
+def evaluated(folder: Path, tasks: Sequence[str], *options: str, of: Path = TASKS) -> dict[str, Any]:
     """What the command leaves: task -> its numbers by their names. lmms-eval's own two thousand files are not read."""
     from lmms_eval import __main__ as command
 
-    arguments = ["lmms-eval", "--tasks", ",".join(f"region_{task}" for task in tasks), "--include_path", str(TASKS)]
+    arguments = ["lmms-eval", "--tasks", ",".join(f"region_{task}" for task in tasks), "--include_path", str(of)]
     arguments += ["--output_path", str(folder), "--log_samples", "--verbosity", "DEBUG", *options]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", arguments)
@@ -166,6 +166,47 @@ def test_others_are_shown_pictures_and_words(roots: Path, tmp_path: Path, monkey
     documents = logged(tmp_path, "coco_classification")
     assert [one["doc_id"] for one in documents] == list(range(8))
     assert all(one["input"].startswith("What is the category of <region>?") for one in documents)
+
+
+PICTURES = """
+from PIL import Image
+
+def visual(doc):
+    return [Image.open(doc["image"])]
+
+def scored(doc, results):
+    return {"length": len(results[0])}
+"""
+TASK = """
+task: region_theirs
+dataset_path: json
+dataset_kwargs: {data_files: {test: questions.json}}
+test_split: test
+output_type: generate_until
+doc_to_visual: !function pictures.visual
+doc_to_text: "{{question}}"
+doc_to_target: ""
+process_results: !function pictures.scored
+generation_kwargs: {max_new_tokens: 6, until: []}
+metric_list: [{metric: length, aggregation: mean, higher_is_better: true}]
+"""
+
+
+def test_a_task_of_others_is_answered(roots: Path, tmp_path: Path, checkpoint: Path) -> None:
+    """About a picture without regions, as `ask` answers."""
+    task = tmp_path / "tasks"
+    task.mkdir()
+    write_coco_val(tmp_path)
+    pictures = sorted((tmp_path / "val2017").iterdir())[:3]
+    asked = [{"image": str(picture), "question": f"what is it {number}"} for number, picture in enumerate(pictures)]
+    (task / "questions.json").write_text(json.dumps(asked))
+    (task / "pictures.py").write_text(PICTURES)
+    (task / "theirs.yaml").write_text(TASK)
+    ours = ["--model", "region", "--batch_size", "2", "--device", "cpu", "--model_args", f"pretrained={checkpoint}"]
+    evaluated(tmp_path / "out", ["theirs"], *ours, of=task)
+    module = load(checkpoint)
+    expected = [ask(module, one["image"], [], one["question"]).conversation[-1].answer for one in asked]
+    assert [one["filtered_resps"] for one in logged(tmp_path / "out", "theirs")] == expected
 
 
 def test_what_cannot_be_done_is_one_line(roots: Path, tmp_path: Path, checkpoint: Path) -> None:
