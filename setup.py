@@ -111,8 +111,16 @@ class EditableWheel(editable_wheel):
         self.distribution.packages = _packages()
         self.distribution.package_dir = {}
         self.distribution.py_modules = [MODULE]
-        self.distribution.entry_points = {"console_scripts": [f"region = {MODULE}:main"]}
+        self.distribution.entry_points = _entry_points()
         super().finalize_options()
+
+
+def _entry_points(prefix: str = "") -> dict[str, list[str]]:
+    """The command, and what lmms-eval finds our model by."""
+    return {
+        "console_scripts": [f"region = {prefix}{MODULE}:main"],
+        "lmms_eval.models": [f"region = {prefix}experiments.lmms_eval:manifest"],
+    }
 
 
 def _packages() -> list[str]:
@@ -132,7 +140,7 @@ def arguments() -> dict[str, Any]:
         "package_dir": {NAMESPACE: "."},
         "py_modules": [f"{NAMESPACE}.{MODULE}"],
         "package_data": {f"{NAMESPACE}.{name}": list(_data(Path(name))) for name in PACKAGES},
-        "entry_points": {"console_scripts": [f"region = {NAMESPACE}.{MODULE}:main"]},
+        "entry_points": _entry_points(f"{NAMESPACE}."),
         "cmdclass": {"build_py": BuildPy, "editable_wheel": EditableWheel},
     }
 

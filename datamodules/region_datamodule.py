@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from datamodules.batching.collate import Collate
 from datamodules.batching.dataset import RegionDataset, begin_worker
@@ -179,11 +179,11 @@ class RegionDataModule(LightningDataModule):
                 self._module.check_packing()
             steps = BudgetedSteps(self._dataset("train"), self.token_budget, self._world_size, self._rank, self.packing)
             whole = TrainSampler(stream, epoch_size, consumed=consumed, first_epoch=epoch)
-            return self._loader(steps, whole, step_samples, partial(self._collate().groups, packed=self.packing))
+            return self.loader(steps, whole, step_samples, partial(self._collate().groups, packed=self.packing))
         sampler = TrainSampler(stream, epoch_size, self._world_size, self._rank, consumed, epoch)
         size = self.micro_batch_size
         collate = self._collate()
-        return self._loader(
+        return self.loader(
             self._dataset("train"), sampler, self.batch_size, partial(collate.in_parts, size=size) if size else collate
         )
 
@@ -203,14 +203,15 @@ class RegionDataModule(LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Processed]:
         sampler = EvaluationSampler(list(self._named(split).values()), self._world_size, self._rank)
-        return self._loader(self._dataset(split), sampler, self.eval_batch_size, self._collate())
+        return self.loader(self._dataset(split), sampler, self.eval_batch_size, self._collate())
 
     def _dataset(self, split: str) -> RegionDataset:
         return RegionDataset(self._named(split), self._processor(), self.seed, self.prompted_frames)
 
-    def _loader(
-        self, dataset: Dataset[Any], sampler: Sampler[Draw], batch_size: int, collate_fn: Callable[..., Any]
+    def loader(
+        self, dataset: Dataset[Any], sampler: Iterable[Draw], batch_size: int, collate_fn: Callable[..., Any]
     ) -> DataLoader[Any]:
+        """What reads a data set in `num_workers` processes. Arguments: `DataLoader`."""
         workers = self.num_workers
         return DataLoader(
             dataset,

@@ -39,24 +39,39 @@ class RegionDataset(Dataset[Processed]):
         return self.process(draw, self.sample(draw))
 
     def sample(self, draw: Draw) -> RegionSample:
-        """The record that was drawn, the answer of a multiple choice filled in from its label.
-
-        Raises:
-            DataError: The record cannot be used; in training also one that has a turn without an answer.
-        """
-        sample = self.sources[draw.source][draw.record].with_id_prefix(self.names[draw.source])
-        try:
-            sample = answered(sample)
-            if draw.position >= 0:
-                check_taught(sample)
-        except DataError as error:
-            raise sample.error(str(error)) from None
-        return sample.prompted_everywhere() if self.prompted_frames == "all" else sample
+        """The record that was drawn: see `record`. In training one that has a turn without an answer is an error."""
+        name, source = self.names[draw.source], self.sources[draw.source]
+        return record(name, source, draw.record, self.prompted_frames, taught=draw.position >= 0)
 
     def process(self, draw: Draw, sample: RegionSample) -> Processed:
         """What the model eats of it; in training the marks depend on the position too."""
         named = f"{self.seed}/{draw.position}" if draw.position >= 0 else ""
         return self.processor(sample, draw=named)
+
+
+def record(
+    name: str, source: RegionSource, number: int, prompted_frames: PromptedFrames = "own", taught: bool = False
+) -> RegionSample:
+    """A source's record as it is asked about: under the source's name, its right option as answer where it has one.
+
+    Args:
+        name: Of the source.
+        source: Where it is from.
+        number: Which it is.
+        prompted_frames: On which frames its regions are pointed at.
+        taught: Whether it is learnt from.
+
+    Raises:
+        DataError: The record cannot be used, or it is to be learnt from and has a turn without an answer.
+    """
+    sample = source[number].with_id_prefix(name)
+    try:
+        sample = answered(sample)
+        if taught:
+            check_taught(sample)
+    except DataError as error:
+        raise sample.error(str(error)) from None
+    return sample.prompted_everywhere() if prompted_frames == "all" else sample
 
 
 def begin_worker(number: int) -> None:

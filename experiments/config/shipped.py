@@ -10,6 +10,8 @@ from datamodules.installation import ROOT, in_texts, local_name
 T = TypeVar("T")
 
 FOLDER = "experiments"
+OTHERS = "lmms_eval/"
+"""The folder of YAML that another program reads."""
 
 
 def configuration(path: Path) -> Path:
@@ -27,7 +29,8 @@ def configuration(path: Path) -> Path:
 def names() -> list[str]:
     """Of all shipped configurations and sweeps."""
     folder = ROOT / FOLDER
-    return sorted(file.relative_to(folder).as_posix().removesuffix(".yaml") for file in folder.rglob("*.yaml"))
+    found = (file.relative_to(folder).as_posix().removesuffix(".yaml") for file in folder.rglob("*.yaml"))
+    return sorted(name for name in found if not name.startswith(OTHERS))
 
 
 def here(value: T) -> T:

@@ -16,6 +16,9 @@ from lightning_modules.region_guide import heat_map
 from lightning_modules.training.ranks import sum_over_ranks, world_size
 from metrics import Prediction
 
+UNSCORED = OptionScores((), ())
+"""Of a sample whose options nobody has scored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -49,13 +52,9 @@ def answer(
     texts = generate(backbone, renderer, batch, max_new_tokens, synced=world_size() > 1)
     # sharded weights need every rank in every pass, so all ranks score options when one has to
     choosing = torch.tensor(float(any(map(scored_options, batch.samples))), device=output.logits.device)
-    options = (
-        score_options(backbone, renderer, batch)
-        if sum_over_ranks(choosing) > 0
-        else [OptionScores((), ())] * len(batch)
-    )
+    options = score_options(backbone, renderer, batch) if sum_over_ranks(choosing) > 0 else [UNSCORED] * len(batch)
     predictions = [
-        _prediction(sample, prompt, text, scores)
+        prediction(sample, prompt, text, scores)
         for sample, prompt, text, scores in zip(batch.samples, batch.prompts, texts, options, strict=True)
     ]
     logits, marks = output.guide_logits, output.marks
@@ -63,7 +62,15 @@ def answer(
     return Answered(predictions, heat)
 
 
-def _prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScores) -> Prediction:
+def prediction(sample: RegionSample, prompt: str, text: str, scores: OptionScores = UNSCORED) -> Prediction:
+    """What was said to the last turn of a sample, with all that scoring it needs.
+
+    Args:
+        sample: What was asked.
+        prompt: The text of it.
+        text: The answer.
+        scores: Of its options, where they have some.
+    """
     turn = sample.conversation[-1]
     return Prediction(
         id=sample.id,

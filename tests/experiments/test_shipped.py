@@ -50,6 +50,7 @@ def test_a_misspelt_name_is_one_line() -> None:
 
 def test_all_have_names() -> None:
     assert {"quickstart", "models/llava-1.5-7b", "ablations/base/shapes"} <= set(names())
+    assert not any(name.startswith("lmms_eval") for name in names())  # no run is configured there
 
 
 def test_shipped_folders_are_found_too() -> None:

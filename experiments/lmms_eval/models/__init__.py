@@ -1,0 +1,3 @@
+"""Where `LMMS_EVAL_PLUGINS` looks for models; installed packages have theirs as entry points."""
+
+AVAILABLE_MODELS = {"region": "RegionModel"}
