@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 LONGEST = 200_000
@@ -61,13 +61,17 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", whole.replace("\r\n", "\n"))
 
 
-def read_object(answer: str) -> dict[int, Any]:
+def read_object(answer: str, known: Collection[int] | None = None) -> dict[int, Any]:
     """An object whose keys are indices, such as `{"1": ..., "2": ...}`, or one that is written as `[1]: text` lines.
 
     Several objects with different indices are one.
 
+    Args:
+        answer: All of it.
+        known: The indices that were asked for, of which some may be missing; any if left out.
+
     Raises:
-        UnreadableError: There is none, or an index has two values.
+        UnreadableError: There is none, an index has two values, or one is not known.
     """
     text = said(answer)
     found = [value for value in _literals(text, "{") if isinstance(value, Pairs)]
@@ -80,6 +84,9 @@ def read_object(answer: str) -> dict[int, Any]:
         if index in read and read[index] != plain:
             raise UnreadableError(f"index {index} has two values")
         read[index] = plain
+    # numbers that were not asked for may stand for others that were
+    if known is not None and (strange := sorted(set(read) - set(known))):
+        raise UnreadableError(f"index {strange[0]} is none of {sorted(known)}")
     return read
 
 

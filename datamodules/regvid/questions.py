@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from typing import Generic, TypeVar
 
 from datamodules.errors import DataError
-from datamodules.regvid.accounts import Stage
+from datamodules.regvid.accounts import Dropped, Stage
 from datamodules.regvid.completions import LONGEST_REASON, ChatAnswer, answer_in
 from datamodules.regvid.journal import Entry, Filed, request_key
 from datamodules.regvid.models import CallError, ChatRequest, Models, RejectedError, Role
@@ -50,6 +50,11 @@ class UnusableError(Exception):
         self.reason = reason
         self.detail = detail
         self.answer = answer[:LONGEST_ANSWER]
+
+    def losing(self, stage: Stage, what: str, step: str = "") -> Dropped:
+        """What is lost for want of an answer at a stage, in a step of it if it has several."""
+        reason = f"{step}: {self.reason}" if step else self.reason
+        return Dropped(stage, what, reason, self.detail, self.answer)
 
 
 class LostPicturesError(Exception):
@@ -125,17 +130,6 @@ class Questions:
         return tuple(await parts_of(items, -(-len(items) // most)))
 
     async def ask(
-        self,
-        role: Role,
-        video: str,
-        request: ChatRequest,
-        read: Callable[[str], Reading[T]],
-        stage: Stage | None = None,
-    ) -> T:
-        """The value that `reading` has."""
-        return (await self.reading(role, video, request, read, stage)).value
-
-    async def reading(
         self,
         role: Role,
         video: str,

@@ -186,7 +186,7 @@ class Judge:
                 return Reading(asked.read(said(answer).strip()))
 
             try:
-                verdicts.append(await questions.ask("judge", prediction.id, request, read))
+                verdicts.append((await questions.ask("judge", prediction.id, request, read)).value)
             except WaitingError as waiting:
                 result.waiting += 1
                 result.reason = str(waiting)
