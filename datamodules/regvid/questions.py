@@ -14,8 +14,9 @@ from datamodules.regvid.completions import LONGEST_REASON, ChatAnswer, answer_in
 from datamodules.regvid.journal import Entry, Filed, request_key
 from datamodules.regvid.models import CallError, ChatRequest, Models, RejectedError, Role
 from datamodules.regvid.parsing import UnreadableError, clean, one_line
+from datamodules.regvid.patience import WaitingError
 from datamodules.regvid.prompts import Prompts
-from datamodules.regvid.transport import Transport, WaitingError, together
+from datamodules.regvid.transport import Transport, together
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -153,7 +154,7 @@ class Questions:
             WaitingError: This run does not get it answered.
         """
         model = self.models.of(role)
-        asked = replace(request, max_tokens=model.max_tokens, temperature=model.temperature)
+        asked = replace(request, max_tokens=model.max_tokens, temperature=model.temperature or 0.0)
         best: Reading[T] | None = None
         problem = kind = last = ""
         for attempt in range(self.transport.patience.attempts):
