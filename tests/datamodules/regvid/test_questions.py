@@ -16,8 +16,9 @@ from datamodules.regvid.budget import Limits
 from datamodules.regvid.completions import completion
 from datamodules.regvid.models import BusyError, CallError, ChatRequest, Models, Received, RejectedError, Role, Usage
 from datamodules.regvid.parsing import UnreadableError
+from datamodules.regvid.patience import Patience, WaitingError
 from datamodules.regvid.questions import Questions, Reading, UnusableError
-from datamodules.regvid.transport import Patience, Transport, WaitingError, together
+from datamodules.regvid.transport import Transport, together
 
 REQUEST = ChatRequest("Be brief.", "What is it?")
 
