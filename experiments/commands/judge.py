@@ -32,9 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     # not before: --help has to answer at once
     from functools import partial
 
-    from rich.console import Console
-
-    from datamodules.regvid.progress import Bars
+    from experiments.call_bars import Bars
     from experiments.commands.score import save
     from experiments.terminal import console
     from metrics import predictions_file
@@ -50,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     if asked.dry_run:
         _print_plan(judge.plan())
         return
-    bars = Bars(Console(markup=False, highlight=False, stderr=True))
+    bars = Bars()
     try:
         result = judge.carry_out(partial(bars.watch, what="predictions"))
     except KeyboardInterrupt:
