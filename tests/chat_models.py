@@ -23,10 +23,11 @@ from datamodules.regvid.kept import Kept, Painted
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.models import ROLES, ChatModel, ChatRequest, Models, Pictures, Received, Role, Usage
 from datamodules.regvid.options import Options
+from datamodules.regvid.patience import Patience
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.questions import Questions
 from datamodules.regvid.run import Result, Run
-from datamodules.regvid.transport import Patience, Transport
+from datamodules.regvid.transport import Transport
 from datamodules.regvid.verify import Checks
 from datamodules.regvid.videos import Videos, gather
 from datamodules.regvid.wanted import Wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 Stage: TypeAlias = Literal["describe", "verify", "instruct"]
@@ -103,17 +103,11 @@ class Account:
         """Whether the region itself is still in."""
         return all(item.what != "region" for item in self.dropped)
 
+    def losing(self, *lost: Dropped, **changes: Any) -> Account:
+        """The account with more that was dropped, and with other fields as told."""
+        return replace(self, dropped=(*self.dropped, *lost), **changes)
+
     def record(self, video: str) -> dict[str, Any]:
         """As JSON, under the video's id."""
-        return {
-            "video": video,
-            "index": self.index,
-            "noun": self.noun,
-            "description": self.description,
-            "claims": [claim.record() for claim in self.claims],
-            "verified": self.verified,
-            "summary": self.summary,
-            "conversation": [asdict(turn) for turn in self.conversation],
-            "checked": [claim.record() for claim in self.checked],
-            "dropped": [asdict(item) for item in self.dropped],
-        }
+        judged = {name: [claim.record() for claim in getattr(self, name)] for name in ("claims", "checked")}
+        return {"video": video, **asdict(self), **judged}

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
-from datamodules.regvid.brake import Brake
 from datamodules.regvid.journal import Journal
 from datamodules.regvid.models import Batching, BatchModel, BusyError, CallError, ChatRequest, Received
 from datamodules.regvid.pace import now
-from datamodules.regvid.patience import Patience, WaitingError
+from datamodules.regvid.patience import Brake, Patience, WaitingError
 
 _GLANCE = 0.5
 """Seconds after which it is looked again whether a batch is full."""

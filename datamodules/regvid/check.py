@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from datamodules.regvid.accounts import Account, Claim, Dropped, Exchange
 from datamodules.regvid.instruct import mentioned
@@ -13,15 +13,15 @@ from datamodules.regvid.questions import UnusableError
 from datamodules.regvid.transport import together
 
 
+@dataclass(frozen=True, slots=True)
 class Check:
     """A question a region; a denied summary goes, and of a conversation the turns that are denied.
 
-    Args:
+    Attributes:
         judge: Grades them.
     """
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
+    judge: Judge
 
     async def __call__(self, video: MarkedVideo, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts with what was not denied; what nobody could judge is dropped.
@@ -41,9 +41,8 @@ class Check:
             checked = await self.judge("instruct", video, account, claims, others)
         except UnusableError as error:
             made = {"brief": account.summary, "conversation": account.conversation}
-            reason = f"judge: {error.reason}"
-            lost = [Dropped("instruct", what, reason, error.detail, error.answer) for what in made if made[what]]
-            return replace(account, summary=None, conversation=(), dropped=(*account.dropped, *lost))
+            lost = (error.losing("instruct", what, "judge") for what in made if made[what])
+            return account.losing(*lost, summary=None, conversation=())
         return _without_denied(replace(account, checked=checked))
 
 
@@ -58,7 +57,7 @@ def _without_denied(account: Account) -> Account:
     if summary is not None and account.checked[0].denied:
         lost.append(Dropped("instruct", "brief", "denied", summary))
         summary = None
-    return replace(account, summary=summary, conversation=kept, dropped=(*account.dropped, *lost))
+    return account.losing(*lost, summary=summary, conversation=kept)
 
 
 def _of_summary(summary: str, noun: str) -> Claim:

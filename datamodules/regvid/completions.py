@@ -209,7 +209,7 @@ def _error(body: object) -> Mapping[str, Any] | None:
     """The error in a body, in one of the forms that servers give it; one in which nothing is said is none."""
     if isinstance(body, list) and body:
         body = body[0]
-    choice = _mapping(next(iter(_choices(body)), None))
+    choice = _choice(body)
     error = _mapping(body).get("error") or choice.get("error")
     if error is None and choice.get("finish_reason") == "error":
         error = "the answer ended in an error"
@@ -222,7 +222,7 @@ def _error(body: object) -> Mapping[str, Any] | None:
 
 def _is_complete(body: object) -> bool:
     """Whether there is an answer that ended as answers do, whatever else is in the body."""
-    choice = _mapping(next(iter(_choices(body)), None))
+    choice = _choice(body)
     return choice.get("finish_reason") not in (None, "error") and not choice.get("error")
 
 
@@ -235,7 +235,7 @@ def _reason(text: str) -> str:
 
 def _said(body: object) -> ChatAnswer:
     """The answer of a body that has one."""
-    choice = _mapping(next(iter(_choices(body)), None))
+    choice = _choice(body)
     message = _mapping(choice.get("message"))
     if not message and isinstance(choice.get("text"), str):
         message = {"content": choice["text"]}
@@ -269,9 +269,10 @@ def _text(part: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _choices(body: object) -> list[Any]:
+def _choice(body: object) -> dict[str, Any]:
+    """The only one that is asked for; empty if there is none."""
     choices = _mapping(body).get("choices")
-    return choices if isinstance(choices, list) else []
+    return _mapping(choices[0]) if isinstance(choices, list) and choices else {}
 
 
 def _body(received: Received) -> object:
@@ -298,7 +299,7 @@ def _integer(digits: str) -> int | float:
 def _streamed(text: str) -> object:
     """One body out of the pieces of a stream; it holds an error if the stream ended before its answer did."""
     pieces = list(_pieces(text))
-    choices = [_mapping(choice) for piece in pieces for choice in _choices(piece)[:1]]
+    choices = list(filter(None, map(_choice, pieces)))
     said: dict[str, list[str]] = {}
     for choice in choices:
         for name, words in _mapping(choice.get("delta") or choice.get("message")).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from datamodules.regvid import schemas
@@ -16,17 +16,17 @@ from datamodules.regvid.wanted import Wanted
 _TOKENS_AROUND = 16  # index, quotation marks
 
 
+@dataclass(frozen=True, slots=True)
 class Describe:
     """A question for as many regions of a video as an answer can hold, each time on the same marked frames.
 
-    Args:
+    Attributes:
         questions: Puts them.
         wanted: What a description has to be like.
     """
 
-    def __init__(self, questions: Questions, wanted: Wanted) -> None:
-        self.questions = questions
-        self.wanted = wanted
+    questions: Questions
+    wanted: Wanted
 
     async def __call__(self, video: MarkedVideo) -> tuple[Account, ...]:
         """An account of each region, with its description or with the reason why there is none.
@@ -45,7 +45,7 @@ class Describe:
             "describe", fields, video.pictures("marked"), schemas.descriptions(account.index for account in accounts)
         )
         read = partial(_read, indices={account.index for account in accounts}, wanted=self.wanted)
-        reading = await self.questions.reading("describe", video.video_id, request, read)
+        reading = await self.questions.ask("describe", video.video_id, request, read)
         return [_told(account, reading) for account in accounts]
 
 
@@ -53,19 +53,16 @@ def _told(account: Account, reading: Reading[dict[int, str | None]]) -> Account:
     if description := reading.value.get(account.index):
         return replace(account, description=description)
     reason = NOT_SEEN if account.index in reading.value else "not described"
-    return replace(account, dropped=(Dropped("describe", "region", reason, answer=reading.answer),))
+    return account.losing(Dropped("describe", "region", reason, answer=reading.answer))
 
 
 def _lost(account: Account, error: UnusableError) -> Account:
-    return replace(account, dropped=(Dropped("describe", "region", error.reason, error.detail, error.answer),))
+    return account.losing(error.losing("describe", "region"))
 
 
 def _read(answer: str, indices: set[int], wanted: Wanted) -> Reading[dict[int, str | None]]:
     """The description of each region that the answer speaks of properly."""
-    spoken = read_object(answer)
-    if strange := sorted(set(spoken) - indices):
-        # numbers that were not asked for may stand for others that were
-        raise UnreadableError(f"index {strange[0]} is none of {sorted(indices)}")
+    spoken = read_object(answer, indices)
     said: dict[int, str | None] = {}
     problems = [f"there is nothing about [{index}]" for index in sorted(indices) if index not in spoken]
     for index, value in spoken.items():

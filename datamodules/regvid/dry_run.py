@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from datamodules.regvid.completions import completion
-from datamodules.regvid.image_tokens import USUAL, ImageTokens
+from datamodules.regvid.image_tokens import USUAL
 from datamodules.regvid.journal import Billed
 from datamodules.regvid.models import (
     LOOKING,
@@ -86,13 +86,9 @@ class StandIn(ChatModel):
         self.model = model.model
         self.options = model.options
         self.max_tokens = model.max_tokens
+        self.image_tokens = model.image_tokens
         self.most_images = model.most_images
         self.role = role
-
-    @property
-    def image_tokens(self) -> ImageTokens:
-        """The other's."""
-        return self.real.image_tokens
 
     def estimated_tokens(self, request: ChatRequest) -> int:
         """By the other's rules."""
@@ -156,7 +152,7 @@ def _rule(model: ChatModel, role: Role) -> str:
     """By what the tokens of a role's prompts are estimated."""
     if role not in LOOKING:
         return "words"
-    return type(model.image_tokens).__name__ + (", a guess" if model.image_tokens is USUAL else "")
+    return type(model.rule).__name__ + (", a guess" if model.rule is USUAL else "")
 
 
 def _described(text: str) -> str:

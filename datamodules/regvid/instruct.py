@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,17 +31,17 @@ class Talk(NamedTuple):
     lost: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
 class Instruct:
     """A question for as many verified descriptions of a video as an answer can hold.
 
-    Args:
+    Attributes:
         questions: Puts them.
         wanted: What has to be written like.
     """
 
-    def __init__(self, questions: Questions, wanted: Wanted) -> None:
-        self.questions = questions
-        self.wanted = wanted
+    questions: Questions
+    wanted: Wanted
 
     async def __call__(self, video_id: str, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts with summaries and conversations, or with the reason why there is none.
@@ -65,27 +65,22 @@ class Instruct:
         schema = schemas.talks(account.index for account in accounts)
         request = self.questions.prompts.ask("instruct", fields, schema=schema)
         read = partial(_read, indices={account.index for account in accounts}, wanted=self.wanted)
-        reading = await self.questions.reading("instruct", video_id, request, read)
+        reading = await self.questions.ask("instruct", video_id, request, read)
         return [_told(account, reading.value[account.index], reading.answer) for account in accounts]
 
 
 def _told(account: Account, talk: Talk, answer: str) -> Account:
-    dropped = tuple(Dropped("instruct", what, f"no usable {what}", why, answer) for what, why in talk.lost.items())
-    return replace(account, summary=talk.summary, conversation=talk.conversation, dropped=(*account.dropped, *dropped))
+    lost = (Dropped("instruct", what, f"no usable {what}", why, answer) for what, why in talk.lost.items())
+    return account.losing(*lost, summary=talk.summary, conversation=talk.conversation)
 
 
 def _lost(account: Account, error: UnusableError) -> Account:
-    dropped = (
-        Dropped("instruct", what, error.reason, error.detail, error.answer) for what in ("brief", "conversation")
-    )
-    return replace(account, dropped=(*account.dropped, *dropped))
+    return account.losing(*(error.losing("instruct", what) for what in ("brief", "conversation")))
 
 
 def _read(answer: str, indices: set[int], wanted: Wanted) -> Reading[dict[int, Talk]]:
     """What the answer makes of each region; a part that is not as it must be is left out and a problem."""
-    said = read_object(answer)
-    if strange := sorted(set(said) - indices):
-        raise UnreadableError(f"index {strange[0]} is none of {sorted(indices)}")
+    said = read_object(answer, indices)
     talks = {index: _talk(said.get(index), index, indices, wanted) for index in sorted(indices)}
     return Reading(talks, tuple(problem for talk in talks.values() for problem in talk.lost.values()))
 

@@ -14,10 +14,10 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -56,7 +56,9 @@ BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
 # a call that was never charged has cost the most that it could
 _SPENT = """
-SELECT role, COUNT(charges.call), COUNT(charges.failure), TOTAL(IFNULL(charges.prompt_tokens, calls.prompt_tokens)),
+SELECT role, COUNT(*), COUNT(charges.call) - COUNT(charges.failure),
+    (SELECT COUNT(DISTINCT call) FROM problems JOIN calls AS own ON own.id = call WHERE own.role = calls.role),
+    TOTAL(IFNULL(charges.prompt_tokens, calls.prompt_tokens)),
     TOTAL(IFNULL(charges.completion_tokens, calls.completion_tokens)), TOTAL(IFNULL(charges.money, calls.money))
 FROM calls LEFT JOIN charges ON charges.call = calls.id GROUP BY role
 """
@@ -157,7 +159,7 @@ def request_key(role: Role, model: ChatModel, request: ChatRequest, attempt: int
     return hashlib.sha256(json.dumps([*asked, *words], sort_keys=True).encode()).hexdigest()
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """Calls on disk; a context that keeps the file to itself.
 
     What a method is given is on the disk when it returns: a killed process loses no answer that it had received.
@@ -192,12 +194,7 @@ class Journal:
             self._lock.release()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._kept.unlink(missing_ok=True)
         self._connection.close()
         self._lock.release()
@@ -255,14 +252,9 @@ class Journal:
 
     def calls(self) -> Mapping[Role, Calls]:
         """What was called, by role."""
-        disputed = "SELECT role, COUNT(DISTINCT call) FROM problems JOIN calls ON calls.id = call GROUP BY role"
-        unreadable = dict(self._connection.execute(disputed).fetchall())
         of = {role: Calls(0, 0, 0, Usage()) for role in ROLES}
-        started = dict(self._connection.execute("SELECT role, COUNT(*) FROM calls GROUP BY role").fetchall())
-        for role, ended, failed, prompt, completion, money in self._connection.execute(_SPENT).fetchall():
-            answered = ended - failed
-            usage = Usage(int(prompt), int(completion), money)
-            of[role] = Calls(answered, unreadable.get(role, 0), started[role] - answered, usage)
+        for role, made, answered, unreadable, prompt, completion, money in self._connection.execute(_SPENT).fetchall():
+            of[role] = Calls(answered, unreadable, made - answered, Usage(int(prompt), int(completion), money))
         return of
 
     def spent(self) -> Usage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -27,21 +27,23 @@ class Shown(NamedTuple):
     boxes: str
 
 
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Grades claims; what it denies may be put to it a second time, in other words.
 
-    Args:
+    Attributes:
         questions: Puts them.
         frames: How many frames it is shown.
         verdicts: How often it has to deny a claim, 1 or 2.
     """
 
-    def __init__(self, questions: Questions, frames: int, verdicts: int) -> None:
-        if frames < 1:
-            raise DataError(f"verify: {frames} frames, the judge needs at least 1")
-        self.questions = questions
-        self.frames = frames
-        self.verdicts = verdicts
+    questions: Questions
+    frames: int
+    verdicts: int
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise DataError(f"verify: {self.frames} frames, the judge needs at least 1")
 
     async def __call__(
         self,
@@ -82,7 +84,7 @@ class Judge:
         schema = schemas.verdicts(range(1, 1 + len(asked)))
         request = self.questions.prompts.ask("judge", fields, shown.images, schema)
         read = partial(_read_grades, count=len(asked))
-        return await self.questions.ask("judge", video.video_id, request, read, stage)
+        return (await self.questions.ask("judge", video.video_id, request, read, stage)).value
 
     def _shown(self, video: MarkedVideo, account: Account, others: Collection[int]) -> Shown:
         """Frames spread over those that were marked, one on which the region is known among them."""

@@ -13,11 +13,11 @@ import shutil
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Any, NamedTuple, Self, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class Told(NamedTuple):
     regions: tuple[Region, ...]
 
 
-class Kept:
+class Kept(AbstractContextManager["Kept"]):
     """An sqlite file beside a journal, which keeps other runs away; a context that closes it.
 
     Args:
@@ -88,12 +88,7 @@ class Kept:
         except sqlite3.DatabaseError as error:
             raise DataError(f"{path}: {error}: remove it, all that was in it can be made again") from None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._connection.close()
 
     # --- media ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ class Loaded(NamedTuple):
     model: Any
 
 
+@dataclass(eq=False)
 class LocalModel(ChatModel):
     """Any image-and-text model of transformers that has a chat template; one answer at a time.
 
@@ -31,20 +32,14 @@ class LocalModel(ChatModel):
         temperature: Of sampling; 0 takes the likeliest.
     """
 
-    def __init__(
-        self,
-        model: str,
-        device: str | None = None,
-        dtype: str = "auto",
-        max_tokens: int = 2048,
-        temperature: float = 0.0,
-    ) -> None:
-        self.model = model
-        self.device = device
-        self.dtype = dtype
-        self.max_tokens = max_tokens
-        self.temperature = temperature
-        self.options: Mapping[str, Any] = {"dtype": dtype}
+    model: str
+    device: str | None = None
+    dtype: str = "auto"
+    max_tokens: int = 2048
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.options = {"dtype": self.dtype}
         self._alone = Lock()
 
     async def send(self, request: ChatRequest) -> Received:

@@ -98,6 +98,7 @@ class MarkedVideo:
         return [pixels[place] for place in places]
 
 
+@dataclass
 class Mark:
     """Reads frames of a video and marks its regions on them.
 
@@ -117,25 +118,20 @@ class Mark:
         DataError: No frame is to be sampled, or an option is not in its range.
     """
 
-    def __init__(
-        self,
-        frames: int = 16,
-        side: int = 512,
-        label: float = 0.06,
-        opacity: float = 0.12,
-        masklets: Masklets | None = None,
-        backend: Backend | None = None,
-    ) -> None:
-        if frames < 1 or side < 1:
-            raise DataError(f"mark: frames {frames} and side {side} must be at least 1")
-        if not (0 < label <= 0.5 and 0 <= opacity <= 1):
-            raise DataError(f"mark: label {label} must be above 0 and at most 0.5, opacity {opacity} in [0, 1]")
-        self.frames = frames
-        self.side = side
-        self.label = label
-        self.opacity = opacity
-        self.masklets = masklets
-        self.backend = backend
+    frames: int = 16
+    side: int = 512
+    label: float = 0.06
+    opacity: float = 0.12
+    masklets: Masklets | None = None
+    backend: Backend | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.side < 1:
+            raise DataError(f"mark: frames {self.frames} and side {self.side} must be at least 1")
+        if not (0 < self.label <= 0.5 and 0 <= self.opacity <= 1):
+            raise DataError(
+                f"mark: label {self.label} must be above 0 and at most 0.5, opacity {self.opacity} in [0, 1]"
+            )
         self._alone = Lock()
 
     def __call__(self, video: RegionSample, kept: Kept | None = None) -> MarkedVideo:
@@ -162,24 +158,17 @@ class Mark:
         if told is None:
             told, painted = self._make(video)
         known = replace(video, regions=told.regions)
+        again = partial(self._make, known)
+        shown = MarkedVideo(
+            video.id, told.frames, told.regions, nouns, told.source, told.shown, key, lambda: painted or again()[1]
+        )
         if kept is None:
-            return MarkedVideo(
-                video.id,
-                told.frames,
-                told.regions,
-                nouns,
-                told.source,
-                told.shown,
-                key,
-                lambda: painted or self._make(known)[1],
-            )
+            return shown
         if painted is not None:
             kept.keep(key, painted)
             kept.tell(key, told, video.regions)
-        load = partial(kept.painted, key, lambda: self._make(known)[1])
-        return MarkedVideo(
-            video.id, told.frames, told.regions, nouns, told.source, told.shown, key, load, partial(kept.drop, key)
-        )
+        # which may not hold the frames
+        return replace(shown, load=partial(kept.painted, key, lambda: again()[1]), drop=partial(kept.drop, key))
 
     def _key(self, video: RegionSample, hash_of: Callable[[File], str]) -> str:
         """sha256 of all that decides about the pictures, and of no pixel of them."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
-from datamodules.regvid.image_tokens import ImageTokens, known
+from datamodules.regvid.image_tokens import Detail, ImageTokens, known
 
 Role: TypeAlias = Literal["describe", "split", "judge", "rewrite", "instruct"]
 """What a model is asked to do: one request each, and each may go to another model."""
@@ -182,7 +182,9 @@ class ChatModel(ABC):
         server: Who runs it, part of that as well: a model of the same name elsewhere is another one.
         options: Whatever else its answers depend on, JSON values only.
         max_tokens: Most tokens of an answer.
-        temperature: Of sampling.
+        temperature: Of sampling; None leaves it to the server.
+        detail: How closely pictures are looked at; None leaves it to the server.
+        image_tokens: The rule by which pictures are billed; None is that of the model's name.
         price_in: Of a million tokens of prompt.
         price_out: Of a million tokens of answer.
         most_images: Most pictures of a request; None for any number.
@@ -194,7 +196,9 @@ class ChatModel(ABC):
     server: str = ""
     options: Mapping[str, Any] = {}
     max_tokens: int = 2048
-    temperature: float = 0.0
+    temperature: float | None = 0.0
+    detail: Detail | None = None
+    image_tokens: ImageTokens | None = None
     price_in: float = 0.0
     price_out: float = 0.0
     price_cached: float | None = None
@@ -242,17 +246,14 @@ class ChatModel(ABC):
         return None
 
     @property
-    def image_tokens(self) -> ImageTokens:
+    def rule(self) -> ImageTokens:
         """How many tokens of prompt a picture is."""
-        return known(self.model)
-
-    def picture_tokens(self, images: Pictures) -> float:
-        """About how many tokens of prompt some pictures are."""
-        return sum(self.image_tokens(size) for size in images.sizes)
+        return self.image_tokens or known(self.model)
 
     def estimated_tokens(self, request: ChatRequest) -> int:
         """About how many tokens of prompt a request is; tokenizers differ in what they make of words."""
-        return round(words_in_tokens(request.system + request.text) + self.picture_tokens(request.images))
+        pictures = sum(self.rule(size, self.detail) for size in request.images.sizes)
+        return round(words_in_tokens(request.system + request.text) + pictures)
 
     def usage(self, prompt_tokens: int, completion_tokens: int, cached: int = 0, batched: bool = False) -> Usage:
         """Those tokens at this model's prices; `cached` of the prompt's were in the server's cache."""

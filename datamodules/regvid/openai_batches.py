@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from datamodules.errors import DataError
-from datamodules.regvid.completions import answer_in
-from datamodules.regvid.models import BusyError, CallError, Received, RejectedError
+from datamodules.regvid.models import BusyError, Received
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -29,21 +27,19 @@ def line(name: str, fields: Mapping[str, Any]) -> bytes:
 
 
 async def submit(client: AsyncOpenAI, name: str, lines: Sequence[bytes]) -> str:
-    """Sends a batch; gives the server's name of it. Errors are those of a call, here and below."""
-    with _errors():
-        file = await client.files.create(file=(f"{NAME}-{name}.jsonl", b"".join(lines)), purpose="batch")
-        batch = await client.batches.create(
-            input_file_id=file.id, endpoint=_URL, completion_window="24h", metadata={NAME: name}
-        )
-        return batch.id
+    """Sends a batch; gives the server's name of it. Errors are the client's, here and below."""
+    file = await client.files.create(file=(f"{NAME}-{name}.jsonl", b"".join(lines)), purpose="batch")
+    batch = await client.batches.create(
+        input_file_id=file.id, endpoint=_URL, completion_window="24h", metadata={NAME: name}
+    )
+    return batch.id
 
 
 async def find(client: AsyncOpenAI, name: str) -> str | None:
     """The server's name of a batch that was sent; None if it was not."""
-    with _errors():
-        async for batch in client.batches.list(limit=100):
-            if (batch.metadata or {}).get(NAME) == name:
-                return batch.id
+    async for batch in client.batches.list(limit=100):
+        if (batch.metadata or {}).get(NAME) == name:
+            return batch.id
     return None
 
 
@@ -56,20 +52,19 @@ async def collect(client: AsyncOpenAI, batch: str) -> Mapping[str, Received] | N
         BusyError: It was not begun, since too much is under way.
         DataError: It was not begun, and will not be.
     """
-    with _errors():
-        state = await client.batches.retrieve(batch)
-        if state.status == "failed":
-            told = [error for error in (state.errors and state.errors.data) or [] if error.message]
-            reason = f"batch {batch} failed: {told[0].message if told else 'the server does not say why'}"
-            if any(error.code == "token_limit_exceeded" for error in told):
-                raise BusyError(reason)
-            raise DataError(reason)
-        if state.status not in _ENDED:
-            return None
-        results: dict[str, Received] = {}
-        for file in filter(None, (state.output_file_id, state.error_file_id)):
-            results |= _results((await client.files.content(file)).content)
-        return results
+    state = await client.batches.retrieve(batch)
+    if state.status == "failed":
+        told = [error for error in (state.errors and state.errors.data) or [] if error.message]
+        reason = f"batch {batch} failed: {told[0].message if told else 'the server does not say why'}"
+        if any(error.code == "token_limit_exceeded" for error in told):
+            raise BusyError(reason)
+        raise DataError(reason)
+    if state.status not in _ENDED:
+        return None
+    results: dict[str, Received] = {}
+    for file in filter(None, (state.output_file_id, state.error_file_id)):
+        results |= _results((await client.files.content(file)).content)
+    return results
 
 
 def _results(content: bytes) -> Iterator[tuple[str, Received]]:
@@ -85,21 +80,3 @@ def _results(content: bytes) -> Iterator[tuple[str, Received]]:
                 yield str(name), Received(500, {}, json.dumps({"error": error}).encode())
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """The client's errors as those of a call."""
-    import openai
-
-    try:
-        yield
-    except openai.APIStatusError as error:
-        received = Received(error.status_code, dict(error.response.headers), error.response.content)
-        try:
-            answer_in(received)
-        except RejectedError as rejected:
-            raise DataError(f"the server takes no such batch: {rejected}") from None
-        raise CallError(f"status {error.status_code}") from None
-    except openai.APIConnectionError as error:
-        raise CallError(f"connection: {error.__cause__ or error}") from None

@@ -8,19 +8,20 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from datamodules.errors import DataError
 from datamodules.regvid import openai_batches
-from datamodules.regvid.completions import LONGEST_REASON
-from datamodules.regvid.image_tokens import Detail, ImageTokens, known
+from datamodules.regvid.completions import LONGEST_REASON, answer_in
+from datamodules.regvid.image_tokens import Detail, ImageTokens
 from datamodules.regvid.keys import forms_of, hide, key_in
-from datamodules.regvid.models import Batching, BatchModel, BusyError, CallError, ChatRequest, Image, Pictures, Received
+from datamodules.regvid.models import Batching, BatchModel, CallError, ChatRequest, Image, Received, RejectedError
 
 if TYPE_CHECKING:
-    from openai import AsyncAPIResponse, AsyncOpenAI
+    from openai import APIStatusError, AsyncAPIResponse, AsyncOpenAI
 
 ImageFormat: TypeAlias = Literal["png", "jpeg"]
 ResponseFormat: TypeAlias = Literal["json_object", "json_schema"]
@@ -34,6 +35,7 @@ _OPENAI = "https://api.openai.com/v1"
 _UNSENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}
 
 
+@dataclass(eq=False)
 class OpenAIModel(BatchModel):
     """A model reached through the `openai` client.
 
@@ -67,76 +69,50 @@ class OpenAIModel(BatchModel):
         batching: Sends calls through the batch API, but for the first of a kind; `{}` for its usual options.
     """
 
-    def __init__(
-        self,
-        model: str,
-        base_url: str | None = None,
-        server: str | None = None,
-        api_key_env: str | None = "OPENAI_API_KEY",
-        price_in: float = 0.0,
-        price_out: float = 0.0,
-        timeout: float = 120.0,
-        max_tokens: int = 2048,
-        temperature: float | None = 0.0,
-        limit: Limit = "max_tokens",
-        image_format: ImageFormat = "jpeg",
-        extra: dict[str, Any] | None = None,
-        price_cached: float | None = None,
-        headers: dict[str, str] | None = None,
-        header_envs: dict[str, str] | None = None,
-        stream: bool = False,
-        response_format: ResponseFormat | None = None,
-        detail: Detail | None = None,
-        image_tokens: ImageTokens | None = None,
-        most_images: int | None = None,
-        batching: Batching | None = None,
-    ) -> None:
-        if min(price_in, price_out, price_cached or 0) < 0 or timeout <= 0 or max_tokens < 1:
-            raise DataError(f"model {model}: prices {price_in} and {price_out}, timeout {timeout}, {max_tokens} tokens")
-        self.model = model
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI
-        self.server = server or _address(self.base_url)
-        self.api_key_env = api_key_env
-        self.price_in = price_in
-        self.price_out = price_out
-        self.timeout = timeout
-        self.max_tokens = max_tokens
-        self.temperature = temperature or 0.0
-        self.sends_temperature = temperature is not None
-        self.limit: Limit = limit
-        self.image_format: ImageFormat = image_format
-        self.extra = extra or {}
-        self.price_cached = price_cached
-        self.headers = headers or {}
-        self.header_envs = header_envs or {}
-        self.stream = stream
-        self.response_format = response_format
-        self.detail = detail
-        self.most_images = most_images
-        self.batching = batching
-        self._rule = image_tokens
-        self.options: Mapping[str, Any] = {
-            "image_format": image_format,
-            "sends_temperature": self.sends_temperature,
-            "extra": self.extra,
-            "detail": detail,
+    model: str
+    base_url: str | None = None
+    server: str | None = None  # type: ignore[assignment]  # the address, once it is made
+    api_key_env: str | None = "OPENAI_API_KEY"
+    price_in: float = 0.0
+    price_out: float = 0.0
+    timeout: float = 120.0
+    max_tokens: int = 2048
+    temperature: float | None = 0.0
+    limit: Limit = "max_tokens"
+    image_format: ImageFormat = "jpeg"
+    extra: dict[str, Any] | None = None
+    price_cached: float | None = None
+    headers: dict[str, str] | None = None
+    header_envs: dict[str, str] | None = None
+    stream: bool = False
+    response_format: ResponseFormat | None = None
+    detail: Detail | None = None
+    image_tokens: ImageTokens | None = None
+    most_images: int | None = None
+    batching: Batching | None = None
+
+    def __post_init__(self) -> None:
+        prices = self.price_in, self.price_out, self.price_cached or 0
+        if min(prices) < 0 or self.timeout <= 0 or self.max_tokens < 1:
+            raise DataError(
+                f"model {self.model}: prices {self.price_in} and {self.price_out}, timeout {self.timeout}, "
+                f"{self.max_tokens} tokens"
+            )
+        self.base_url = self.base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI
+        self.server = self.server or _address(self.base_url)
+        self.options = {
+            "image_format": self.image_format,
+            "sends_temperature": self.temperature is not None,
+            "extra": self.extra or {},
+            "detail": self.detail,
         }
 
     def check(self) -> None:
         """Raises a `DataError` if the address is none, or a key is wanted and there is none that a header can hold."""
-        if not self.base_url.startswith(("http://", "https://")):
+        if not str(self.base_url).startswith(("http://", "https://")):
             raise DataError(f"model {self.model}: base_url {self.base_url} must begin with http:// or https://")
         self._key()
         self._headers()
-
-    @property
-    def image_tokens(self) -> ImageTokens:
-        """See `ChatModel.image_tokens`."""
-        return self._rule or known(self.model)
-
-    def picture_tokens(self, images: Pictures) -> float:
-        """See `ChatModel.picture_tokens`."""
-        return sum(self.image_tokens(size, self.detail) for size in images.sizes)
 
     def format_of(self, request: ChatRequest) -> Mapping[str, Any] | None:
         """See `ChatModel.format_of`."""
@@ -154,22 +130,17 @@ class OpenAIModel(BatchModel):
         # here, since the client imports what it needs when that is asked for, which is no time of the server's
         create = self._client.chat.completions.with_streaming_response.create
         received: Received | None = None
-        try:
+        with self._errors():
             fields = await asyncio.to_thread(self._fields, request)
-            # the client's own time-out is for each piece of the body, however many there are
-            async with asyncio.timeout(self.timeout), create(**fields) as response:
-                received = await _read(response)
-        except (TimeoutError, openai.APITimeoutError):
-            raise CallError(f"no answer within {self.timeout:g} s", charged=True) from None
-        except openai.APIStatusError as error:
-            return Received(error.status_code, _named(error.response.headers), error.response.content)
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            raise CallError(self._hidden(f"connection: {cause}"), charged=type(cause).__name__ not in _UNSENT) from None
-        except Exception as error:
-            # whatever the client makes of it: the call may have been made
-            if received is None:
-                raise CallError(self._hidden(f"{type(error).__name__}: {error}"), charged=True) from None
+            try:
+                # the client's own time-out is for each piece of the body, however many there are
+                async with asyncio.timeout(self.timeout), create(**fields) as response:
+                    received = await _read(response)
+            except openai.APIStatusError as error:
+                return _sent(error)
+            except Exception:
+                if received is None:
+                    raise
         assert received is not None, "nothing was raised"
         return received
 
@@ -179,17 +150,17 @@ class OpenAIModel(BatchModel):
 
     async def submit(self, name: str, lines: Sequence[bytes]) -> str:
         """See `BatchModel.submit`."""
-        with self._hiding():
+        with self._errors():
             return await openai_batches.submit(self._client, name, lines)
 
     async def find(self, name: str) -> str | None:
         """See `BatchModel.find`."""
-        with self._hiding():
+        with self._errors():
             return await openai_batches.find(self._client, name)
 
     async def collect(self, batch: str) -> Mapping[str, Received] | None:
         """See `BatchModel.collect`."""
-        with self._hiding():
+        with self._errors():
             return await openai_batches.collect(self._client, batch)
 
     @property
@@ -201,7 +172,7 @@ class OpenAIModel(BatchModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """See `ChatModel.secrets`."""
-        variables = [*([] if self.api_key_env is None else [self.api_key_env]), *self.header_envs.values()]
+        variables = filter(None, [self.api_key_env, *(self.header_envs or {}).values()])
         return tuple(form for variable in variables for form in forms_of(variable))
 
     async def close(self) -> None:
@@ -224,7 +195,8 @@ class OpenAIModel(BatchModel):
         return "none" if self.api_key_env is None else self._secret(self.api_key_env)
 
     def _headers(self) -> dict[str, str]:
-        return self.headers | {name: self._secret(variable) for name, variable in self.header_envs.items()}
+        secret = {name: self._secret(variable) for name, variable in (self.header_envs or {}).items()}
+        return {**(self.headers or {}), **secret}
 
     def _secret(self, variable: str) -> str:
         try:
@@ -233,16 +205,30 @@ class OpenAIModel(BatchModel):
             raise DataError(f"model {self.model}: {error}") from None
 
     @contextmanager
-    def _hiding(self) -> Iterator[None]:
-        """Errors of batches with the model and without its secrets."""
+    def _errors(self) -> Iterator[None]:
+        """What the client raises as errors of a call, with nothing secret in them."""
+        import openai
+
         try:
-            yield
-        except DataError as error:
-            raise DataError(self._hidden(f"model {self.model}{self.place}: {error}")) from None
-        except BusyError as error:
-            raise BusyError(self._hidden(str(error)), error.wait) from None
+            try:
+                yield
+            except openai.APIStatusError as error:
+                answer_in(_sent(error))
+                raise CallError(f"status {error.status_code}") from None
+        except (TimeoutError, openai.APITimeoutError):
+            raise CallError(f"no answer within {self.timeout:g} s", charged=True) from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise CallError(self._hidden(f"connection: {cause}"), charged=type(cause).__name__ not in _UNSENT) from None
+        except (DataError, RejectedError) as error:
+            what = "the server takes no such batch: " if isinstance(error, RejectedError) else ""
+            raise DataError(self._hidden(f"model {self.model}{self.place}: {what}{error}")) from None
         except CallError as error:
-            raise CallError(self._hidden(str(error)), error.wait) from None
+            error.args = (self._hidden(str(error)),)
+            raise
+        except Exception as error:
+            # whatever the client makes of it: the call may have been made
+            raise CallError(self._hidden(f"{type(error).__name__}: {error}"), charged=True) from None
 
     def _hidden(self, reason: str) -> str:
         return hide(" ".join(reason.split()), self.secrets)[:LONGEST_REASON]
@@ -259,7 +245,7 @@ class OpenAIModel(BatchModel):
             {"role": "user", "content": content if request.images else request.text},
         ]
         fields = {"model": self.model, "messages": messages, self.limit: request.max_tokens}
-        if self.sends_temperature:
+        if self.temperature is not None:
             fields["temperature"] = request.temperature
         if (wanted := self.format_of(request)) is not None:
             fields["response_format"] = wanted
@@ -283,17 +269,18 @@ async def _read(response: AsyncAPIResponse[Any]) -> Received:
     except Exception as error:
         # the client has no common name for all that can happen to a connection
         broken = f"connection: {type(error).__name__}: {error}"
-    return Received(response.status_code, _named(response.headers), bytes(body[:LONGEST_BODY]), broken)
+    return Received(response.status_code, dict(response.headers), bytes(body[:LONGEST_BODY]), broken)
+
+
+def _sent(error: APIStatusError) -> Received:
+    """What came with a status that the client takes for an error."""
+    return Received(error.status_code, dict(error.response.headers), error.response.content)
 
 
 def _address(url: str) -> str:
     """Where that is, without what may differ in how it is written, or be secret."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2].lower() + parts.path.rstrip("/")
-
-
-def _named(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def data_url(image: Image, image_format: ImageFormat) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 from datamodules.errors import DataError
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.models import Models
-from datamodules.regvid.transport import Patience
+from datamodules.regvid.patience import Patience
 from datamodules.regvid.verify import Checks
 from datamodules.regvid.wanted import Wanted
 

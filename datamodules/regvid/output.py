@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.formats.region_jsonl import dump_record
 from datamodules.regvid.accounts import Account, Exchange
 from datamodules.regvid.instruct import MENTION, mentioned
-from datamodules.regvid.prompts import Prompts
+from datamodules.regvid.prompts import Prompts, Wording
 from datamodules.types import Region, RegionSample, Task, Turn
 
 SAMPLES = "samples.jsonl"
@@ -44,12 +43,11 @@ def samples_of(video: RegionSample, accounts: Sequence[Account], prompts: Prompt
     for account in accounts:
         name = f"{video.id}/{account.index}"
         alone = (video.regions[account.index - 1],)
-        if account.verified is not None:
-            turn = Turn(prompts.request("detailed", f"{name}/detailed", _ONLY), account.verified)
-            yield _sample(video, f"{name}/detailed", "detailed", alone, (turn,))
-        if account.summary is not None:
-            turn = Turn(prompts.request("brief", f"{name}/brief", _ONLY), account.summary)
-            yield _sample(video, f"{name}/brief", "brief", alone, (turn,))
+        said: Mapping[Wording, str | None] = {"detailed": account.verified, "brief": account.summary}
+        for kind, text in said.items():
+            if text is not None:
+                turn = Turn(prompts.request(kind, f"{name}/{kind}", _ONLY), text)
+                yield _sample(video, f"{name}/{kind}", kind, alone, (turn,))
         if account.conversation:
             yield _conversation(video, f"{name}/conversation", account.conversation)
 
@@ -70,17 +68,7 @@ def _sample(
 ) -> RegionSample:
     task: Task = "answer" if group == "conversation" else "caption"
     meta = {"video": video.id}
-    return RegionSample(
-        name,
-        video.media,
-        regions,
-        turns,
-        task=task,
-        group=group,
-        cluster=video.cluster,
-        meta=meta,
-        origin=video.origin,
-    )
+    return replace(video, id=name, regions=regions, conversation=turns, task=task, group=group, meta=meta)
 
 
 class OrderedFile:
@@ -108,11 +96,9 @@ class OrderedFile:
             self._file.writelines(f"{json.dumps(record)}\n" for record in self._early.pop(self._next))
             self._next += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         self._file.close()
-        if error is None:
+        if kind is None:
             assert not self._early, f"part {self._next} is missing"
             self._partial.replace(self.path)
         else:
@@ -134,10 +120,3 @@ def write_sheet(frames: NDArray[np.uint8], path: Path) -> None:
     partial = path.with_name(f".{path.name}")
     Image.fromarray(whole).save(partial, "jpeg", quality=90)
     partial.replace(path)
-
-
-def sample_records(
-    video: RegionSample, accounts: Sequence[Account], prompts: Prompts, folder: Path
-) -> list[dict[str, Any]]:
-    """A video's samples as records of a region_jsonl file in `folder`."""
-    return [dump_record(sample, folder) for sample in samples_of(video, accounts, prompts)]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from datamodules.regvid.brake import Brake
+from datamodules.regvid.patience import Brake
 
 FIRST_GROWTH = 0.05
 """By so much the rate grows with every answer, until the server's limit was met a second time."""

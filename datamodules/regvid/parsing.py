@@ -6,8 +6,9 @@ is read in a time that grows as its length does, and `UnreadableError` is all th
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 LONGEST = 200_000
@@ -60,13 +61,17 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", whole.replace("\r\n", "\n"))
 
 
-def read_object(answer: str) -> dict[int, Any]:
+def read_object(answer: str, known: Collection[int] | None = None) -> dict[int, Any]:
     """An object whose keys are indices, such as `{"1": ..., "2": ...}`, or one that is written as `[1]: text` lines.
 
     Several objects with different indices are one.
 
+    Args:
+        answer: All of it.
+        known: The indices that were asked for, of which some may be missing; any if left out.
+
     Raises:
-        UnreadableError: There is none, or an index has two values.
+        UnreadableError: There is none, an index has two values, or one is not known.
     """
     text = said(answer)
     found = [value for value in _literals(text, "{") if isinstance(value, Pairs)]
@@ -79,6 +84,9 @@ def read_object(answer: str) -> dict[int, Any]:
         if index in read and read[index] != plain:
             raise UnreadableError(f"index {index} has two values")
         read[index] = plain
+    # numbers that were not asked for may stand for others that were
+    if known is not None and (strange := sorted(set(read) - set(known))):
+        raise UnreadableError(f"index {strange[0]} is none of {sorted(known)}")
     return read
 
 
@@ -199,12 +207,13 @@ def _plain(value: object) -> Any:
 
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 _TOKEN = re.compile(
-    r"""\s*(?: (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-             | (?P<word>[A-Za-z]\w*)
-             | (?P<number>[-+]?[\d.][\w.+-]*)
-             | (?P<sign>[][(){}:,]))""",
+    r"""\s*(?: ("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')             # a string
+             | ([A-Za-z]\w*|[-+]?[\d.][\w.+-]*)(\s*:)?         # a word or a number, which may be a key
+             | ,(?=\s*[]})])                                  # a comma behind the last item
+             | ([][(){}:,]))""",
     re.X | re.S,
 )
+_TUPLE = str.maketrans("()", "[]")
 _WORDS = {"null": None, "None": None, "true": True, "True": True, "false": False, "False": False}
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U000[0-9a-fA-F]{5}|.)", re.S)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""} | {sign: sign for sign in "\\/'\""}
@@ -214,19 +223,15 @@ class Pairs(list[tuple[object, object]]):
     """An object as it was written: a key that stands there twice is not lost."""
 
 
-class _NoLiteralError(Exception):
-    """What begins like a literal is none."""
-
-
 def _literals(text: str, bracket: str) -> Iterator[object]:
     """Every literal that starts with `bracket`, from the left and not within another one."""
     wrong = 0
     place = text.find(bracket)
     while place >= 0:
         try:
-            value, place = _Literal(text).read(place)
+            value, place = _literal(text, place)
             yield value
-        except _NoLiteralError:
+        except ValueError:
             wrong += 1
             end = _closing(text, place)
             if end is None or wrong > MOST_WRONG:
@@ -235,66 +240,39 @@ def _literals(text: str, bracket: str) -> Iterator[object]:
         place = text.find(bracket, place)
 
 
-class _Literal:
-    """Reads one literal, token by token."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def read(self, place: int, depth: int = 0) -> tuple[object, int]:
-        """The literal at a place, and where it ends; `_NoLiteralError` if there is none."""
-        kind, token, place = self._token(place)
-        match kind:
-            case "string":
-                return _unescaped(token[1:-1]), place
-            case "word" if token in _WORDS:
-                return _WORDS[token], place
-            case "number":
-                return _number(token), place
-            case "sign" if token in _CLOSING and depth < DEEPEST:
-                return self._items(token, place, depth + 1)
-        raise _NoLiteralError
-
-    def _items(self, bracket: str, place: int, depth: int) -> tuple[object, int]:
-        """What stands up to the closing bracket, with commas between, the last one free."""
-        items: list[Any] = Pairs() if bracket == "{" else []
-        kind, token, end = self._token(place)
-        while token != _CLOSING[bracket]:
-            item, place = self.read(place, depth)
-            if bracket == "{":
-                place = self._expect(":", place)
-                value, place = self.read(place, depth)
-                if isinstance(item, list):
-                    raise _NoLiteralError
-                item = (item, value)
-            items.append(item)
-            kind, token, end = self._token(place)
-            if (kind, token) == ("sign", ","):
-                place = end
-                kind, token, end = self._token(place)
-            elif token != _CLOSING[bracket]:
-                raise _NoLiteralError
-        return items, end
-
-    def _expect(self, sign: str, place: int) -> int:
-        kind, token, end = self._token(place)
-        if (kind, token) != ("sign", sign):
-            raise _NoLiteralError
-        return end
-
-    def _token(self, place: int) -> tuple[str | None, str, int]:
-        found = _TOKEN.match(self.text, place)
+def _literal(text: str, place: int) -> tuple[object, int]:
+    """The literal at a place, token by token put into JSON, and where it ends; `ValueError` if there is none."""
+    said: list[str] = []
+    closing: list[str] = []
+    while closing or not said:
+        found = _TOKEN.match(text, place)
         if found is None:
-            raise _NoLiteralError
-        return found.lastgroup, found[found.lastgroup or 0], found.end()
+            raise ValueError("no token")
+        place = found.end()
+        string, scalar, colon, sign = found.groups()
+        if string is not None:
+            said.append(json.dumps(_unescaped(string[1:-1])))
+        elif scalar is not None:
+            value = _scalar(scalar)
+            said.append(f"{json.dumps(str(value))}:" if colon else json.dumps(value))
+        elif sign is not None:
+            if sign in _CLOSING:
+                closing.append(_CLOSING[sign])
+            elif sign in _CLOSING.values() and closing.pop() != sign:
+                raise ValueError("another bracket is open")
+            said.append(sign.translate(_TUPLE))
+        if len(closing) > DEEPEST:
+            raise ValueError("too deep")
+    return json.loads("".join(said), object_pairs_hook=Pairs), place
 
 
-def _number(token: str) -> float | int:
-    try:
-        # Python refuses to read thousands of digits, and nobody means them
-        return int(token) if len(token) < 20 and token.lstrip("+-").isdecimal() else float(token)
-    except ValueError:
-        raise _NoLiteralError from None
+def _scalar(token: str) -> object:
+    if token[0].isalpha():
+        if token not in _WORDS:
+            raise ValueError("no value")
+        return _WORDS[token]
+    # Python refuses to read thousands of digits, and nobody means them
+    return int(token) if len(token) < 20 and token.lstrip("+-").isdecimal() else float(token)
 
 
 def _unescaped(inside: str) -> str:

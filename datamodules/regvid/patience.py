@@ -1,7 +1,8 @@
-"""How long is waited for what does not come."""
+"""How long is waited for what does not come, and what ends all waiting."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 
@@ -42,3 +43,31 @@ class Patience:
     def wait(self, failures: int) -> float:
         """Seconds until a call is repeated that failed so often; drawn, so that many do not come back at once."""
         return min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
+
+
+class Brake:
+    """Ends a run: no new call is made, those under way are finished."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.error: DataError | None = None
+        self._pulled = asyncio.Event()
+
+    def pull(self, reason: str, error: DataError | None = None) -> None:
+        """Stops the run; the first reason stays, and so does the first error."""
+        self.reason = self.reason or reason
+        self.error = self.error or error
+        self._pulled.set()
+
+    @property
+    def pulled(self) -> bool:
+        """Whether the run is ending."""
+        return self._pulled.is_set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, unless and until the brake is pulled."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._pulled.wait()
+        except TimeoutError:
+            return

@@ -15,11 +15,12 @@ from datamodules.regvid.describe import Describe
 from datamodules.regvid.instruct import Instruct
 from datamodules.regvid.judge import Judge
 from datamodules.regvid.mark import MarkedVideo
+from datamodules.regvid.options import Options
+from datamodules.regvid.patience import WaitingError
 from datamodules.regvid.questions import LostPicturesError, Questions
-from datamodules.regvid.transport import WaitingError, together
-from datamodules.regvid.verify import Checks, Verify
+from datamodules.regvid.transport import together
+from datamodules.regvid.verify import Verify
 from datamodules.regvid.videos import Videos
-from datamodules.regvid.wanted import Wanted
 from datamodules.types import RegionSample
 
 
@@ -61,29 +62,22 @@ class Pipeline:
     Args:
         mark: Makes the pictures.
         questions: Puts the questions.
-        wanted: What models have to write like.
-        judge_frames: How many frames the judge is shown.
-        checks: How strictly is checked what they have written.
+        options: What a configuration says of the stages.
+
+    Attributes:
         videos: Most videos at the same time; their frames are in memory.
     """
 
-    def __init__(
-        self,
-        mark: Marking,
-        questions: Questions,
-        wanted: Wanted,
-        judge_frames: int = 8,
-        checks: Checks = Checks(),  # noqa: B008 - frozen
-        videos: int = 8,
-    ) -> None:
+    def __init__(self, mark: Marking, questions: Questions, options: Options) -> None:
+        checks, wanted = options.checks, options.wanted
+        judge = Judge(questions, options.judge_frames, checks.verdicts)
         self.mark = mark
         self.questions = questions
         self.describe = Describe(questions, wanted)
-        judge = Judge(questions, judge_frames, checks.verdicts)
         self.verify = Verify(questions, judge, wanted, checks.coverage)
         self.instruct = Instruct(questions, wanted)
         self.check = Check(judge) if checks.instructions else None
-        self.videos = videos
+        self.videos = options.concurrency
 
     async def run(self, videos: Videos, finished: Finished) -> None:
         """Puts all videos through the stages, and tells of each how far it got.

@@ -21,14 +21,6 @@ BUILT_IN = Path(__file__).parent / "templates"
 WORDINGS: tuple[Wording, ...] = get_args(Wording)
 _REQUESTS = "requests"
 _RETRY = "retry"
-_FIELDS: Mapping[str, frozenset[str]] = {
-    "describe": frozenset({"regions"}),
-    "split": frozenset({"index", "noun", "description"}),
-    "judge": frozenset({"index", "noun", "box", "questions"}),
-    "rewrite": frozenset({"index", "noun", "description"}),
-    "instruct": frozenset({"regions"}),
-    _RETRY: frozenset({"problem"}),
-}
 _FREE = frozenset({"video"})
 """What a template may hold and need not: a video's name can tell what there is to see."""
 
@@ -61,14 +53,17 @@ class Prompts:
         Raises:
             DataError: A file is no template, lacks something that the stage has to say, or belongs to no stage.
         """
-        names = {name: f"{name}.yaml" for name in (*_FIELDS, _REQUESTS)}
+        names = {name: f"{name}.yaml" for name in (*ROLES, _RETRY, _REQUESTS)}
         if folder is not None:
             _check_folder(folder, set(names.values()))
         files = {name: _find(file, folder) for name, file in names.items()}
-        read = {name: {**parsed(BUILT_IN / names[name]), **parsed(path)} for name, path in files.items()}
+        built_in = {name: parsed(BUILT_IN / file) for name, file in names.items()}
+        read = {name: {**built_in[name], **parsed(path)} for name, path in files.items()}
+        # an edited text says what the built-in one does
+        fields = {name: frozenset(Template(built_in[name]["text"]).get_identifiers()) for name in (*ROLES, _RETRY)}
         return cls(
             system={role: text_in(read[role], "system", files[role]) for role in ROLES},
-            text={name: template_in(read[name], files[name], fields) for name, fields in _FIELDS.items()},
+            text={name: template_in(read[name], files[name], said) for name, said in fields.items()},
             requests={wording: _wordings(read[_REQUESTS], wording, files[_REQUESTS]) for wording in WORDINGS},
             seed=seed,
         )

@@ -9,13 +9,14 @@ from itertools import chain, pairwise
 from typing import Generic, TypeVar
 
 from datamodules.errors import DataError
-from datamodules.regvid.accounts import Stage
+from datamodules.regvid.accounts import Dropped, Stage
 from datamodules.regvid.completions import LONGEST_REASON, ChatAnswer, answer_in
 from datamodules.regvid.journal import Entry, Filed, request_key
 from datamodules.regvid.models import CallError, ChatRequest, Models, RejectedError, Role
 from datamodules.regvid.parsing import UnreadableError, clean, one_line
+from datamodules.regvid.patience import WaitingError
 from datamodules.regvid.prompts import Prompts
-from datamodules.regvid.transport import Transport, WaitingError, together
+from datamodules.regvid.transport import Transport, together
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -50,6 +51,11 @@ class UnusableError(Exception):
         self.reason = reason
         self.detail = detail
         self.answer = answer[:LONGEST_ANSWER]
+
+    def losing(self, stage: Stage, what: str, step: str = "") -> Dropped:
+        """What is lost for want of an answer at a stage, in a step of it if it has several."""
+        reason = f"{step}: {self.reason}" if step else self.reason
+        return Dropped(stage, what, reason, self.detail, self.answer)
 
 
 class LostPicturesError(Exception):
@@ -131,17 +137,6 @@ class Questions:
         request: ChatRequest,
         read: Callable[[str], Reading[T]],
         stage: Stage | None = None,
-    ) -> T:
-        """The value that `reading` has."""
-        return (await self.reading(role, video, request, read, stage)).value
-
-    async def reading(
-        self,
-        role: Role,
-        video: str,
-        request: ChatRequest,
-        read: Callable[[str], Reading[T]],
-        stage: Stage | None = None,
     ) -> Reading[T]:
         """The answer to a question, as `read` reads it: the first without a problem, else the best one.
 
@@ -159,7 +154,7 @@ class Questions:
             WaitingError: This run does not get it answered.
         """
         model = self.models.of(role)
-        asked = replace(request, max_tokens=model.max_tokens, temperature=model.temperature)
+        asked = replace(request, max_tokens=model.max_tokens, temperature=model.temperature or 0.0)
         best: Reading[T] | None = None
         problem = kind = last = ""
         for attempt in range(self.transport.patience.attempts):

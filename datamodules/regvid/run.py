@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +18,8 @@ from types import MappingProxyType
 from datamodules.checkup import kind_of
 from datamodules.errors import DataError
 from datamodules.files import write_text
+from datamodules.formats.region_jsonl import dump_record
 from datamodules.regvid.accounts import STAGES, Stage
-from datamodules.regvid.brake import Brake
 from datamodules.regvid.budget import Budget, Limits, seen_in
 from datamodules.regvid.dry_run import Plan, plan, some_of, stand_ins
 from datamodules.regvid.funnel import Funnel
@@ -36,9 +36,10 @@ from datamodules.regvid.output import (
     REGIONS,
     SAMPLES,
     OrderedFile,
-    sample_records,
+    samples_of,
     write_sheet,
 )
+from datamodules.regvid.patience import Brake
 from datamodules.regvid.pipeline import Finished, Outcome, Pipeline
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.questions import STAGES_OF, Questions
@@ -128,8 +129,7 @@ class Run:
         budget = Budget(options.budget, journal.spent(), seen_in(journal.counted()))
         transport = Transport(journal, budget, options.patience, options.concurrency)
         questions = Questions(options.models, self.prompts, transport, self.stages)
-        mark = partial(self.mark, kept=kept)
-        return Pipeline(mark, questions, options.wanted, options.judge_frames, options.checks, options.concurrency)
+        return Pipeline(partial(self.mark, kept=kept), questions, options)
 
     def carry_out(self, videos: Videos, watch: Watch) -> Result:
         """Puts the videos through the stages and writes what they came to.
@@ -143,10 +143,13 @@ class Run:
         with self._opened() as (journal, pipeline):
             result = Result(Funnel(len(videos), videos.without_noun))
             pictured = set(spread(len(videos), self.options.pictures))
-            files = _Files(to, self.prompts, "instruct" in self.stages, pictured, result)
             brake = pipeline.questions.transport.brake
             try:
-                with files, watch(pipeline.questions.transport, len(videos)) as step:
+                with ExitStack() as opened, watch(pipeline.questions.transport, len(videos)) as step:
+                    regions = opened.enter_context(OrderedFile(to / REGIONS))
+                    # without the last stage there are none, and those of before stay
+                    samples = opened.enter_context(OrderedFile(to / SAMPLES)) if "instruct" in self.stages else None
+                    files = _Files(to, self.prompts, regions, samples, pictured, result)
                     asyncio.run(self._run(pipeline, videos, files.after(step)))
                 result.stopped = brake.reason
                 write_text(to / FUNNEL, json.dumps(result.funnel.report(journal), indent=2) + "\n")
@@ -215,24 +218,14 @@ def stopped_by_signals(brake: Brake) -> Iterator[None]:
 
 @dataclass
 class _Files:
-    """The files of a run, and its counts; a context that puts them in place if all went well."""
+    """The files of a run, and its counts."""
 
     folder: Path
     prompts: Prompts
-    with_samples: bool
+    regions: OrderedFile
+    samples: OrderedFile | None
     pictured: Collection[int]
     result: Result
-    _open: ExitStack = field(default_factory=ExitStack)
-
-    def __enter__(self) -> _Files:
-        self._regions = self._open.enter_context(OrderedFile(self.folder / REGIONS))
-        self._samples: OrderedFile | None = None
-        if self.with_samples:
-            self._samples = self._open.enter_context(OrderedFile(self.folder / SAMPLES))
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._open.__exit__(*raised)  # type: ignore[arg-type]  # handed on as it came
 
     def after(self, step: Callable[[], None]) -> Finished:
         """Takes what each video came to, then makes the step."""
@@ -266,11 +259,8 @@ class _Files:
             sheet = f"{FRAMES}/{outcome.marked.key}.jpg"
             if not (self.folder / sheet).exists():
                 write_sheet(outcome.marked.marked, self.folder / sheet)
-        regions = (
-            [] if video is None else [account.record(video.id) | {"frames": sheet} for account in outcome.accounts]
-        )
-        self._regions.put(place, regions)
-        if self._samples is not None:
-            made = video is not None and outcome.done
-            records = sample_records(video, outcome.accounts, self.prompts, self.folder) if made and video else []
-            self._samples.put(place, records)
+        told = [] if video is None else [account.record(video.id) | {"frames": sheet} for account in outcome.accounts]
+        self.regions.put(place, told)
+        if self.samples is not None:
+            made = samples_of(video, outcome.accounts, self.prompts) if video is not None and outcome.done else ()
+            self.samples.put(place, [dump_record(sample, self.folder) for sample in made])

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from datamodules.errors import DataError
 from datamodules.regvid.batches import Batches
-from datamodules.regvid.brake import Brake
 from datamodules.regvid.budget import MARGIN, Budget, BudgetSpentError, Charge, Size
 from datamodules.regvid.completions import answer_in, cached_in, may_be_charged, rest_in, usage_in
 from datamodules.regvid.journal import Entry, Filed, Journal, Left
@@ -25,9 +24,7 @@ from datamodules.regvid.models import (
     Usage,
 )
 from datamodules.regvid.pace import Pace, now
-from datamodules.regvid.patience import Patience, WaitingError
-
-__all__ = ["Patience", "Transport", "WaitingError", "together"]
+from datamodules.regvid.patience import Brake, Patience, WaitingError
 
 T = TypeVar("T")
 
@@ -138,13 +135,9 @@ class Transport:
     async def _resumed(self, model: BatchModel, size: Size, left: Left) -> Filed:
         """What comes back of a call in a batch of an earlier run: it has counted as its most since."""
         charge = Charge(left.most, (model.model, size.pictures > 0))
+        sent = self._batched(model).resume(left.name, left.batch, left.call)
         try:
-            try:
-                received = await self._batched(model).resume(left.name, left.batch, left.call)
-            except (CallError, DataError) as error:
-                self._unanswered(left.call, charge, error)
-                raise
-            return self._settled(model, size, charge, left.call, received, batched=True)
+            return await self._ended(model, size, charge, left.call, sent)
         finally:
             self.budget.spent += charge.used + left.most.times(-1)
 
@@ -163,26 +156,20 @@ class Transport:
             charge.used = Usage()
             raise
         self.made += 1
+        return await self._ended(model, size, charge, call, send(call))
+
+    async def _ended(self, model: ChatModel, size: Size, charge: Charge, call: int, sent: Awaitable[Received]) -> Filed:
+        """Files what comes back of a call and charges it; raises what it is, if it is no answer."""
         try:
-            received = await send(call)
+            received = await sent
         except (CallError, DataError) as error:
-            self._unanswered(call, charge, error)
+            charge.used = charge.most if isinstance(error, CallError) and error.charged else Usage()
+            self.journal.charge(call, charge.used, counted=False, failure=str(error))
             raise
-        batched = isinstance(model, BatchModel) and self.journal.is_bundled(call)
-        return self._settled(model, size, charge, call, received, batched)
-
-    def _unanswered(self, call: int, charge: Charge, error: CallError | DataError) -> None:
-        """Charges a call of which nothing came back."""
-        charge.used = charge.most if isinstance(error, CallError) and error.charged else Usage()
-        self.journal.charge(call, charge.used, counted=False, failure=str(error))
-
-    def _settled(
-        self, model: ChatModel, size: Size, charge: Charge, call: int, received: Received, batched: bool
-    ) -> Filed:
-        """Files what came back of a call and charges it; raises what it is, if it is no answer."""
         filed = self.journal.receive(call, received)
         counted = usage_in(filed.received)
         if counted is not None:
+            batched = isinstance(model, BatchModel) and self.journal.is_bundled(call)
             charge.used = model.usage(*counted, cached_in(filed.received), batched)
             self.budget.learn(model, size, *counted)
             self._compare(model, size, counted[0])

@@ -8,7 +8,7 @@ from functools import partial
 
 from datamodules.errors import DataError
 from datamodules.regvid import schemas
-from datamodules.regvid.accounts import Account, Claim, Dropped
+from datamodules.regvid.accounts import Account, Claim
 from datamodules.regvid.judge import Judge, named
 from datamodules.regvid.mark import MarkedVideo
 from datamodules.regvid.parsing import UnreadableError, prose, read_list, read_prose
@@ -40,24 +40,24 @@ class Checks:
             )
 
 
+@dataclass(frozen=True, slots=True)
 class Verify:
     """Three questions a region: split the description, judge its claims, and mend what is left without those denied.
 
     Claims are quotations. Only what is definitely denied goes; what the frames leave open stays. It is cut out here,
     whatever a model makes of the rest: where nothing usable, whole sentences go instead.
 
-    Args:
+    Attributes:
         questions: Puts them.
         judge: Grades the claims.
         wanted: What is left of a description has to be like.
         coverage: Least share of a description's words that its claims have to quote.
     """
 
-    def __init__(self, questions: Questions, judge: Judge, wanted: Wanted, coverage: float = Checks.coverage) -> None:
-        self.questions = questions
-        self.judge = judge
-        self.wanted = wanted
-        self.coverage = coverage
+    questions: Questions
+    judge: Judge
+    wanted: Wanted
+    coverage: float = Checks.coverage
 
     async def __call__(self, video: MarkedVideo, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts with graded claims, and with the verified description or the reason why there is none.
@@ -78,14 +78,14 @@ class Verify:
             step = "rewrite"
             return await self._rewritten(video, account)
         except UnusableError as error:
-            return _drop(account, "region", f"{step}: {error.reason}", error)
+            return account.losing(error.losing("verify", "region", step))
 
     async def _split(self, video: MarkedVideo, account: Account) -> tuple[Claim, ...]:
         assert account.description is not None
         fields = {**named(video, account), "description": account.description}
         request = self.questions.prompts.ask("split", fields, schema=schemas.claims())
         read = partial(_read_claims, description=Description(account.description), least=self.coverage)
-        return await self.questions.ask("split", video.video_id, request, read)
+        return (await self.questions.ask("split", video.video_id, request, read)).value
 
     async def _rewritten(self, video: MarkedVideo, account: Account) -> Account:
         assert account.description is not None
@@ -103,17 +103,12 @@ class Verify:
         except UnusableError as error:
             if not cut.whole:
                 raise
-            return _drop(replace(account, verified=cut.whole), "sentence", f"rewrite: {error.reason}", error)
+            return account.losing(error.losing("verify", "sentence", "rewrite"), verified=cut.whole)
 
     async def _mended(self, video: MarkedVideo, account: Account, cut: Cut) -> str:
         request = self.questions.prompts.ask("rewrite", {**named(video, account), "description": cut.text})
         read = partial(_read_mended, cut=cut, wanted=self.wanted)
-        return await self.questions.ask("rewrite", video.video_id, request, read)
-
-
-def _drop(account: Account, what: str, reason: str, error: UnusableError) -> Account:
-    lost = Dropped("verify", what, reason, error.detail, error.answer)
-    return replace(account, dropped=(*account.dropped, lost))
+        return (await self.questions.ask("rewrite", video.video_id, request, read)).value
 
 
 def _read_claims(answer: str, description: Description, least: float) -> Reading[tuple[Claim, ...]]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers.
+    """A Markdown table; the first column is text, the others are numbers. What would end a cell is escaped.
 
     Raises:
         ValueError: A row has more or fewer cells than the header.
     """
+    header, *rows = ([cell.replace("|", "\\|") for cell in line] for line in (header, *rows))
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width if not number else "-" * (width - 1) + ":" for number, width in enumerate(widths)]

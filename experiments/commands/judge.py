@@ -125,7 +125,7 @@ def carry_out(judge: Judge) -> dict[str, Score]:
 
     from rich.console import Console
 
-    from datamodules.regvid.progress import Bars
+    from experiments.call_bars import Bars
     from experiments.commands.score import save
     from metrics.judging.judge import write_verdicts
 

@@ -48,17 +48,16 @@ def main(arguments: Sequence[str]) -> None:
         samples = asked.report if asked.report.name else _configured(rest).options.to / SAMPLES
         report(samples, asked.to or samples.parent / "report")
         return
-    from rich.console import Console
 
-    from datamodules.regvid.progress import Bars
     from datamodules.regvid.run import Run
     from datamodules.regvid.videos import gather
+    from experiments.call_bars import Bars
 
     data, mark, options = _configured(rest)
     if not data.sources[options.split]:
         raise DataError(f"the configuration has no {options.split} source")
     run = Run(options, mark, asked.stages)
-    bars = Bars(Console(markup=False, highlight=False, stderr=True))
+    bars = Bars()
     videos = gather(data.sources[options.split], options.to, options.most_videos, bars.look)
     if asked.dry_run:
         _print_plan(run.plan(videos), "no call was made")

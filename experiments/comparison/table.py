@@ -119,10 +119,9 @@ def as_markdown(title: str, command: str, comparisons: Sequence[Comparison]) -> 
 
 def _section(comparison: Comparison) -> str:
     cells = grid(comparison)
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (cells.titles, *cells.rows)]
     known = "".join(f"- {name}: {text}\n" for name, text in facts(comparison).items())
     below = "".join(f"- {note}\n" for note in notes(comparison))
-    return f"\n## {comparison.metric}\n\n{known}\n{markdown.table(escaped[0], escaped[1:])}\n{below}"
+    return f"\n## {comparison.metric}\n\n{known}\n{markdown.table(cells.titles, cells.rows)}\n{below}"
 
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.regions.drawing import Colour, ink_on, region_colour
-from datamodules.regvid.statistics import Row, kind_of
 from datamodules.types import RegionSample
+from experiments.visualize.instruction_statistics import Row, kind_of
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">

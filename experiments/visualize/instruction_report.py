@@ -21,11 +21,12 @@ from datamodules.formats.region_jsonl import RegionJsonl
 from datamodules.media.clips import read_clip
 from datamodules.regvid.output import FUNNEL, REGIONS
 from datamodules.regvid.output import SAMPLES as OWN
-from datamodules.regvid.statistics import Row, RunCounts, Statistics, count, kind_of
 from datamodules.source import RegionSource
 from datamodules.types import RegionSample
+from experiments.benchmarks.markdown import table
 from experiments.visualize.instruction_accounts import accounts_html
 from experiments.visualize.instruction_page import Shown, page, section
+from experiments.visualize.instruction_statistics import Row, RunCounts, Statistics, count, kind_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,8 +79,7 @@ def pick(kinds: Mapping[str, Sequence[int]], most: int) -> list[int]:
 
 def markdown(name: str, rows: Sequence[Row]) -> str:
     """The table as Markdown."""
-    lines = [f"| {name} | here | RegVID-300k |", "| --- | --- | --- |"]
-    return "".join(f"{line}\n" for line in [*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)])
+    return table((name, "here", "RegVID-300k"), rows)
 
 
 def draw_lengths(statistics: Statistics, path: Path) -> None:
@@ -124,7 +124,3 @@ def _draw(sample: RegionSample, record: int, folder: Path) -> Shown:
         raise sample.error(str(error)) from None
     picture = save(draw_sample(replace(sample, conversation=()), clip), folder / "pictures" / f"{record:06}.png")
     return Shown(sample, picture.relative_to(folder).as_posix())
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -23,10 +23,11 @@ from datamodules.regvid.journal import Journal
 from datamodules.regvid.models import ChatRequest, Models, Pictures, Usage
 from datamodules.regvid.output import JOURNAL
 from datamodules.regvid.parsing import said
+from datamodules.regvid.patience import WaitingError
 from datamodules.regvid.prompts import Prompts
 from datamodules.regvid.questions import Questions, Reading, UnusableError
 from datamodules.regvid.run import stopped_by_signals
-from datamodules.regvid.transport import Transport, WaitingError, together
+from datamodules.regvid.transport import Transport, together
 from datamodules.source import RegionSource
 from metrics.judging.options import Options
 from metrics.judging.pictures import Samples
@@ -103,7 +104,7 @@ class Judge:
         model, protocol = self.options.model, self.protocol
         return (
             f"{protocol.title}, {self.options.protocol}: judge {model.model} {protocol.sees}, "
-            f"temperature {model.temperature:g}, wording {self.wording.fingerprint}"
+            f"temperature {model.temperature or 0.0:g}, wording {self.wording.fingerprint}"
         )
 
     def plan(self) -> Plan:
@@ -187,7 +188,7 @@ class Judge:
                 return Reading(asked.read(said(answer).strip()))
 
             try:
-                verdicts.append(await questions.ask("judge", prediction.id, request, read))
+                verdicts.append((await questions.ask("judge", prediction.id, request, read)).value)
             except WaitingError as waiting:
                 result.waiting += 1
                 result.reason = str(waiting)

@@ -8,7 +8,7 @@ from pathlib import Path
 from datamodules.errors import DataError, at_least
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.models import ChatModel
-from datamodules.regvid.transport import Patience
+from datamodules.regvid.patience import Patience
 from metrics.judging.protocols import ProtocolName
 
 

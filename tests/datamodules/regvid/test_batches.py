@@ -16,8 +16,8 @@ from datamodules.errors import DataError
 from datamodules.regvid.journal import Journal
 from datamodules.regvid.models import Batching, Usage
 from datamodules.regvid.openai_model import OpenAIModel
+from datamodules.regvid.patience import Patience
 from datamodules.regvid.run import Result
-from datamodules.regvid.transport import Patience
 from datamodules.regvid.videos import Videos
 from misbehaving import Asked, MisbehavingServer, Reply, proper
 

@@ -24,8 +24,8 @@ from datamodules.regvid.budget import Limits
 from datamodules.regvid.journal import Journal
 from datamodules.regvid.models import ROLES
 from datamodules.regvid.openai_model import OpenAIModel
+from datamodules.regvid.patience import Patience
 from datamodules.regvid.run import Result
-from datamodules.regvid.transport import Patience
 from datamodules.regvid.verify import Checks
 from datamodules.regvid.videos import Videos
 from misbehaving import Asked, MisbehavingServer, Reply, proper

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from datamodules.regvid.brake import Brake
 from datamodules.regvid.pace import CALLS_AFTER, Pace, now
+from datamodules.regvid.patience import Brake
 
 
 class Hurried(asyncio.SelectorEventLoop):

@@ -16,8 +16,9 @@ from datamodules.regvid.budget import Limits
 from datamodules.regvid.completions import completion
 from datamodules.regvid.models import BusyError, CallError, ChatRequest, Models, Received, RejectedError, Role, Usage
 from datamodules.regvid.parsing import UnreadableError
+from datamodules.regvid.patience import Patience, WaitingError
 from datamodules.regvid.questions import Questions, Reading, UnusableError
-from datamodules.regvid.transport import Patience, Transport, WaitingError, together
+from datamodules.regvid.transport import Transport, together
 
 REQUEST = ChatRequest("Be brief.", "What is it?")
 
@@ -38,14 +39,11 @@ def ask(folder: Path, model: Fake, times: int = 1, **options: Any) -> tuple[list
     """What the same question, put again and again, comes to: answers and errors."""
     role: Role = "describe"
 
+    async def one(questions: Questions, number: int) -> str:
+        return (await questions.ask(role, "v", ChatRequest("Be brief.", f"What is {number}?"), read)).value
+
     async def all_of_them(questions: Questions) -> list[Any]:
-        return await asyncio.gather(
-            *(
-                questions.ask(role, "v", ChatRequest("Be brief.", f"What is {number}?"), read)
-                for number in range(times)
-            ),
-            return_exceptions=True,
-        )
+        return await asyncio.gather(*(one(questions, number) for number in range(times)), return_exceptions=True)
 
     with calling(folder, Models(describe=model), **options) as questions:
         came = asyncio.run(all_of_them(questions))
@@ -275,7 +273,7 @@ def test_a_reader_that_fails_has_met_an_unreadable_answer(error: Exception, tmp_
     """An answer was filed, then parsed: a parser that crashed on it did so again on every restart, without a call."""
     model = replying("box", "ball")
     with calling(tmp_path, Models(describe=model)) as questions:
-        assert asyncio.run(questions.ask("describe", "v", REQUEST, Wrong(error))) == "ball"
+        assert asyncio.run(questions.ask("describe", "v", REQUEST, Wrong(error))).value == "ball"
     assert noted(tmp_path, "SELECT reason FROM problems") == [(f"it cannot be read ({type(error).__name__})",)]
 
 

@@ -22,7 +22,7 @@ from datamodules.formats import DlcBench, FerretBench, GarBenchCaption, MdvpBenc
 from datamodules.regvid.budget import Limits
 from datamodules.regvid.models import Received
 from datamodules.regvid.parsing import UnreadableError
-from datamodules.regvid.transport import Patience
+from datamodules.regvid.patience import Patience
 from datamodules.source import RegionSource
 from datamodules.types import Box, Frames, Pixels, Region, RegionSample, Turn
 from judges import JUDGE, answers, dlc_says, dlc_script, judge_at, served, within

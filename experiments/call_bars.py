@@ -1,4 +1,4 @@
-"""What a terminal shows of a run."""
+"""What a terminal shows of a run that calls chat models."""
 
 from __future__ import annotations
 
@@ -42,14 +42,10 @@ class Spend(ProgressColumn):
 
 
 class Bars:
-    """Bars that vanish when they are full.
+    """Bars on standard error that vanish when they are full."""
 
-    Args:
-        console: Where they are drawn.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self) -> None:
+        self.console = Console(markup=False, highlight=False, stderr=True)
 
     def look(self, records: Iterable[int], name: str, total: int) -> Iterable[int]:
         """A bar over the records of a source."""
