@@ -51,8 +51,7 @@ _HINTS = (
             r"|images? (per|in one|in a) (request|prompt|message)",
             re.I,
         ),
-        "mark.frames is what describe shows, regvid.judge_frames what judge does, most_images of the model says it "
-        "beforehand",
+        "most_images of the model says it beforehand",
     ),
 )
 """What a server says that will not take any request as it is made, and what to do about it."""

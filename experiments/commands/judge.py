@@ -123,13 +123,11 @@ def carry_out(judge: Judge) -> dict[str, Score]:
     """
     from functools import partial
 
-    from rich.console import Console
-
     from experiments.call_bars import Bars
     from experiments.commands.score import save
     from metrics.judging.judge import write_verdicts
 
-    bars = Bars(Console(markup=False, highlight=False, stderr=True))
+    bars = Bars()
     try:
         result = judge.carry_out(partial(bars.watch, what="predictions"))
     except KeyboardInterrupt:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -129,7 +128,7 @@ class Judge:
             with watch(transport, len(self.predictions)) as step:
                 asyncio.run(self._run(transport, result, step))
         if transport.brake.error is not None:
-            raise _of_a_judge(transport.brake.error)
+            raise transport.brake.error
         result.judgements.sort(key=lambda judgement: judgement.prediction.id)
         return result
 
@@ -209,11 +208,6 @@ class Judge:
                     f"{most}"
                 )
         return [(asked, ChatRequest(self.wording.system, asked.text, images)) for asked in self.asked[place]]
-
-
-def _of_a_judge(error: DataError) -> DataError:
-    """The error without the options by which other commands show fewer pictures."""
-    return DataError(re.sub(r"mark\.frames is .*? what judge does, ", "", str(error)))
 
 
 def captions(predictions: Sequence[Prediction]) -> dict[str, str]:
