@@ -161,7 +161,8 @@ def _inside(spans: Spans, extent: int) -> torch.Tensor:
     """(spans, extent): 1 where a pixel of a line lies in a span, else 0."""
     pixels = torch.arange(extent)
     starts, ends = torch.tensor(spans).T[:, :, None]
-    return ((starts <= pixels) & (pixels < ends)).float()
+    inside: torch.Tensor = (starts <= pixels) & (pixels < ends)
+    return inside.float()
 
 
 def _sums(values: NDArray[np.float32], spans: Spans, axis: int) -> NDArray[np.float32]:
