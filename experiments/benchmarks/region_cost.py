@@ -7,9 +7,9 @@ Second, Spatial Token Mark (Eq. 1) of one frame as it is written, a canvas of ma
 and projected, over the form used here, which pools one weight a region and projects N marks; forward and backward. The
 masks are pooled in the loader's workers, so the ratio is given with the pooling and without it.
 
-Third (`--masks`, alone), what the workers do for many tracked masks: each mask unpacked at the frame's size, resized by
-two products, divided and pooled on the whole canvas, over the form used here, which goes from the run-length codes to
-the canvas and keeps to the part of it where a mask is.
+Third (`--masks`, alone), what the workers do for many tracked masks: each mask unpacked at the frame's size, what is in
+its box resized by two products, all divided and pooled on the whole canvas, over the form used here, which goes from
+the run-length codes to the canvas and keeps to the part of it where a mask is. The former is what it was before.
 """
 
 from __future__ import annotations
@@ -148,11 +148,21 @@ def unpacked(regions: Sequence[Region], frames: int, view: View) -> NDArray[np.f
         for region in regions:
             place = region.track[frame]
             assert isinstance(place, Mask)
-            pixels = coco_mask.decode({"size": list(FRAME), "counts": place.counts})
-            covered.append((by_row @ torch.from_numpy(pixels).float() @ by_column.T).numpy())
+            code = {"size": list(FRAME), "counts": place.counts}
+            x, y, wide, high = (int(value) for value in coco_mask.toBbox(code))
+            pixels = torch.from_numpy(coco_mask.decode(code)[y : y + high, x : x + wide].astype(np.float32))
+            rows, columns = _reached(y, high, FRAME[0]), _reached(x, wide, FRAME[1])
+            resized = by_row[rows, y : y + high] @ pixels @ by_column[columns, x : x + wide].T
+            covered.append(np.zeros((SIDE, SIDE), np.float32))
+            covered[-1][rows, columns] = resized.numpy()
         stacked = np.stack(covered)
         layers.append(view.pooled(stacked / np.maximum(stacked.sum(0), 1.0)).reshape(-1, len(regions)))
     return np.concatenate(layers)
+
+
+def _reached(start: int, length: int, side: int) -> slice:
+    """The bins of the canvas that a part of a line reaches into."""
+    return slice(start * SIDE // side, -(-(start + length) * SIDE // side))
 
 
 def _shares_of_bins(length: int) -> torch.Tensor:
