@@ -155,7 +155,7 @@ class Placement:
         """The coverage of each of several regions of a frame, on the part of the canvas where it may be.
 
         Raises:
-            DataError: As `bounding_box`, of the first region that is at fault.
+            DataError: As `bounding_box`, of one region that is at fault.
         """
         patches = _patches(geometries, self.source, (self.height, self.width))
         return [patch.moved(self.top, self.left) for patch in patches]
