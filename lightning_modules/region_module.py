@@ -325,9 +325,8 @@ class RegionModule(StepInPasses):
 
     def _score(self, stage: str) -> None:
         if not self.trainer.sanity_checking:  # a few batches are no benchmark: its parts would not fit together
-            self.scores = self.evaluation.compute()
-            self.predictions = self.evaluation.predictions()
-            # gathered from all ranks already: every rank holds, and monitors, the same numbers
+            self.scores, self.predictions = self.evaluation.scores_and_predictions()
+            # of all ranks already: every rank holds, and monitors, the same numbers
             values = self.evaluation_losses.compute() | {name: score.value for name, score in self.scores.items()}
             self.log_dict({f"{stage}/{name}": value for name, value in values.items()})
         self.evaluation.reset()

@@ -1,8 +1,8 @@
 """What a model said about a sample, and the metric that gathers it from all ranks and scores it once.
 
 Corpus scores (CIDEr, METEOR, average precision) are no averages over batches, so a metric's state is the
-predictions themselves. They travel between ranks as text in tensors; one rank and many ranks then score the
-very same list.
+predictions themselves. They travel to the first rank as text in tensors, where they are scored in one order whatever
+the number of ranks; the others are told the scores.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torchmetrics.utilities import dim_zero_cat
 from datamodules.errors import DataError
 from datamodules.prompting.placeholders import PLACEHOLDER
 from datamodules.types import Task
+from metrics.ranks import joined_on_first, on_first_rank
 from metrics.sample_sums import SampleSums
 
 Chosen: TypeAlias = Literal["likelihood", "letter", "number"]
@@ -133,7 +134,7 @@ def data_protocols(predictions: Sequence[Prediction]) -> list[str]:
 class PredictionMetric(Metric, ABC):
     """Gathers predictions; a subclass says how a complete list of them is scored.
 
-    `update` takes the predictions of a batch, `compute` returns the scores of all batches of all ranks.
+    `update` takes the predictions of a batch, `compute` returns the scores of all batches of all ranks, on every rank.
     Samples that a distributed sampler repeated count once; neither order nor number of ranks changes a bit.
 
     Attributes:
@@ -150,7 +151,7 @@ class PredictionMetric(Metric, ABC):
     lines: list[torch.Tensor] | torch.Tensor
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(sync_on_compute=False)  # every rank would have the predictions of all
         self.add_state("lines", default=[], dist_reduce_fx="cat")
 
     @abstractmethod
@@ -176,34 +177,52 @@ class PredictionMetric(Metric, ABC):
     def compute(self) -> dict[str, Score]:
         """The scores of all predictions of all ranks; empty where there is none.
 
+        Every rank has to call it. The first one scores, the others are told.
+
         Raises:
             DataError: A prediction cannot be scored, or two different samples have one id.
         """
-        predictions = self._decode()
-        return self.score(predictions) if predictions else {}
+        return self.scores_and_predictions()[0]
 
     def predictions(self) -> list[Prediction]:
-        """All ranks' predictions, one a sample, sorted by id. Every rank has to call it."""
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
-            return self._decode()
+        """All ranks' predictions, one a sample, sorted by id; none but on the first rank. Every rank has to call it.
 
-    def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gathers the state, with a state for a rank that saw nothing.
-
-        torchmetrics fills in an empty tensor there, but of floats, which cannot be gathered with bytes.
+        Raises:
+            DataError: Two different samples have one id.
         """
-        if isinstance(self.lines, list) and not self.lines:
-            self.lines.append(torch.empty(0, dtype=torch.uint8, device=self.device))
-        super().sync(*args, **kwargs)
+        lines, predictions = self._gathered(), list[Prediction]()
+        on_first_rank(lambda: predictions.extend(_decoded(lines)), self.device)
+        return predictions
 
-    def _decode(self) -> list[Prediction]:
-        text = dim_zero_cat(self.lines).cpu().numpy().tobytes().decode() if len(self.lines) else ""
-        unique: dict[str, Prediction] = {}
-        # Sorted, so that which one of several answers to a sample is kept does not depend on the ranks.
-        for line in sorted(set(text.splitlines())):
-            prediction = Prediction.from_json(line)
-            _check_same_sample(unique.setdefault(prediction.id, prediction), prediction)
-        return [unique[key] for key in sorted(unique)]
+    def scores_and_predictions(self) -> tuple[dict[str, Score], list[Prediction]]:
+        """What `compute` and `predictions` return, gathered and read once.
+
+        Raises:
+            DataError: As `compute`.
+        """
+        lines, predictions = self._gathered(), list[Prediction]()
+
+        def work() -> dict[str, Score]:
+            predictions.extend(_decoded(lines))
+            return self.score(predictions) if predictions else {}
+
+        return on_first_rank(work, self.device), predictions
+
+    def _gathered(self) -> bytes:
+        """The lines of all ranks, on the first."""
+        own = dim_zero_cat(self.lines) if len(self.lines) else torch.empty(0, dtype=torch.uint8, device=self.device)
+        gathered: bytes = joined_on_first(own).cpu().numpy().tobytes()
+        return gathered
+
+
+def _decoded(lines: bytes) -> list[Prediction]:
+    """One a sample, sorted by id."""
+    unique: dict[str, Prediction] = {}
+    # Sorted, so that which one of several answers to a sample is kept does not depend on the ranks.
+    for line in sorted(set(lines.decode().splitlines())):
+        prediction = Prediction.from_json(line)
+        _check_same_sample(unique.setdefault(prediction.id, prediction), prediction)
+    return [unique[key] for key in sorted(unique)]
 
 
 def _check_same_sample(kept: Prediction, dropped: Prediction) -> None:

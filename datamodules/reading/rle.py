@@ -5,6 +5,8 @@ pycocotools takes such a code on trust, so whoever reads one from a file checks 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,33 @@ def run_lengths(counts: str) -> NDArray[np.int64]:
     if runs.min() < 0:
         raise DataError(f"run {runs.argmin()} is negative, {runs.min()} pixels")
     return runs
+
+
+def runs_of(codes: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Run lengths of compressed codes that are known to be good.
+
+    Returns:
+        (R, 2), pixels outside and then inside, those of one mask after those of the other; (len(codes),), how many of
+        these pairs each mask has.
+    """
+    symbols = np.frombuffer(b"".join(codes), np.uint8).astype(np.int64) - ord("0")
+    last = np.flatnonzero(symbols & 0x20 == 0)
+    stored = _stored_numbers(symbols, last, np.diff(last, prepend=-1))
+    ends = np.searchsorted(last, np.cumsum([len(code) for code in codes]))
+    counts = np.diff(ends, prepend=0)
+    pairs = (counts + 1) // 2
+    starts = np.cumsum(pairs) - pairs
+    # a code of an odd number of runs ends with one of none inside
+    place = np.arange(len(stored)) + np.repeat(2 * starts - (ends - counts), counts)
+    differences = np.zeros(2 * pairs.sum(), np.int64)
+    differences[place] = stored
+    first = differences[2 * starts]
+    differences[2 * starts] = 0  # the third run is no difference
+    runs = np.cumsum(differences.reshape(-1, 2), axis=0)
+    runs -= np.repeat(runs[starts] - differences.reshape(-1, 2)[starts], pairs, axis=0)
+    runs[starts, 0] = first
+    runs[(starts + pairs - 1)[counts % 2 == 1], 1] = 0
+    return runs, pairs
 
 
 def compressed(runs: list[int], size: tuple[int, int]) -> bytes:

@@ -13,14 +13,19 @@ H x W pixels of a view's canvas.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, pairwise
+from operator import itemgetter
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from datamodules.regions.patch import Patch
 from datamodules.regions.placement import Placement
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
@@ -84,9 +89,22 @@ class View:
     def pooled(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mean over each cell: (N, H, W) on the canvas of one frame -> (R, C, N)."""
         sums = _sums(_sums(values, self.rows, 1), self.columns, 2)
-        heights, widths = ([end - start for start, end in spans] for spans in (self.rows, self.columns))
-        means: NDArray[np.float32] = np.moveaxis(sums / np.outer(heights, widths), 0, 2).astype(np.float32)
+        means: NDArray[np.float32] = np.moveaxis(sums / self.areas, 0, 2).astype(np.float32)
         return means
+
+    def summed(self, patch: Patch) -> Patch:
+        """The sum over each cell of a part of the canvas of one frame: on a part of the (R, C) cells of a layer."""
+        rows, columns = _reached(self.rows, patch.rows), _reached(self.columns, patch.columns)
+        down, across = (_inside(*way) for way in zip((self.rows, self.columns), self.placement.canvas, strict=True))
+        # torch keeps to one thread in a loader's process, numpy's product would take all cores in each of them
+        sums = down[rows, patch.rows] @ torch.from_numpy(patch.values) @ across[columns, patch.columns].T
+        return Patch(rows, columns, sums.numpy())
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """(R, C), the pixels of each cell of a layer."""
+        heights, widths = ([end - start for start, end in spans] for spans in (self.rows, self.columns))
+        return np.outer(heights, widths)
 
     def on_frame(self, values: NDArray[np.float32], time: int) -> NDArray[np.float32]:
         """Values of the clip's visual tokens on the cells of one of its frames: (V, N) -> (R, C, N)."""
@@ -130,6 +148,21 @@ def _end(spans: Spans, place: float) -> int:
     last = math.ceil(place) - 1
     start, end = spans[last]
     return start + round((place - last) * (end - start))
+
+
+def _reached(spans: Spans, part: slice) -> slice:
+    """The spans that a part of their line reaches into."""
+    first = bisect_right(spans, part.start, key=itemgetter(1))
+    return slice(first, max(first, bisect_left(spans, part.stop, key=itemgetter(0))))
+
+
+@lru_cache(maxsize=64)
+def _inside(spans: Spans, extent: int) -> torch.Tensor:
+    """(spans, extent): 1 where a pixel of a line lies in a span, else 0."""
+    pixels = torch.arange(extent)
+    starts, ends = torch.tensor(spans).T[:, :, None]
+    inside: torch.Tensor = (starts <= pixels) & (pixels < ends)
+    return inside.float()
 
 
 def _sums(values: NDArray[np.float32], spans: Spans, axis: int) -> NDArray[np.float32]:

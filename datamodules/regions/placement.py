@@ -7,8 +7,8 @@ area as well: a small region keeps a weight.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from datamodules.errors import DataError
 from datamodules.regions.drawing import solid
-from datamodules.regions.polygons import polygon_coverage, stroke_coverage
+from datamodules.regions.masks import mask_patches
+from datamodules.regions.patch import NOTHING, Patch
+from datamodules.regions.polygons import polygon_patch, stroke_patch
 from datamodules.types import LEAST_AREA, Box, Geometry, Mask, Polygon, Stroke
 
 Fit: TypeAlias = Literal["squash", "pad"]
@@ -37,7 +39,7 @@ def bounding_box(geometry: Geometry, size: tuple[int, int]) -> tuple[float, floa
             the frame. A stroke without a radius or with a point beyond the frame.
     """
     if isinstance(geometry, Mask):
-        run_length_code(geometry, size)  # refuses a mask of another size
+        _counts(geometry, size)  # refuses a mask of another size
         return geometry.bounds.xyxy
     if isinstance(geometry, Stroke):
         return _around_stroke(geometry, size)
@@ -146,14 +148,17 @@ class Placement:
         Raises:
             DataError: As `bounding_box`.
         """
-        return self._on_canvas(_frame_coverage(geometry, self.source, (self.height, self.width)))
+        (patch,) = self.patches([geometry])
+        return patch.on(self.canvas)
 
-    def _on_canvas(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        if values.shape == self.canvas:
-            return values
-        canvas = np.zeros(self.canvas, dtype=np.float32)
-        canvas[self.top : self.top + self.height, self.left : self.left + self.width] = values
-        return canvas
+    def patches(self, geometries: Sequence[Geometry]) -> list[Patch]:
+        """The coverage of each of several regions of a frame, on the part of the canvas where it may be.
+
+        Raises:
+            DataError: As `bounding_box`, of one region that is at fault.
+        """
+        patches = _patches(geometries, self.source, (self.height, self.width))
+        return [patch.moved(self.top, self.left) for patch in patches]
 
 
 def run_length_code(geometry: Geometry, size: tuple[int, int]) -> dict[str, object]:
@@ -166,69 +171,52 @@ def run_length_code(geometry: Geometry, size: tuple[int, int]) -> dict[str, obje
         DataError: As `bounding_box`.
     """
     if isinstance(geometry, Mask):
-        if geometry.size != size:
-            mask_height, mask_width = geometry.size
-            height, width = size
-            raise DataError(f"mask of {mask_height} x {mask_width} on a frame of {height} x {width} (height x width)")
-        return {"size": list(size), "counts": geometry.counts}
+        return {"size": list(size), "counts": _counts(geometry, size)}
     from pycocotools import mask as coco_mask
 
-    inside = solid(_frame_coverage(geometry, size, size))
+    inside = solid(Placement.filling(size, size).coverage(geometry))
     code: dict[str, object] = coco_mask.encode(np.asfortranarray(inside.astype(np.uint8)))
     return code
 
 
-def _frame_coverage(geometry: Geometry, source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:
-    """The share of every pixel that a region covers once its frame of size `source` is brought to `target`."""
-    if isinstance(geometry, Mask):
-        return _mask_coverage(run_length_code(geometry, source), source, target)
+def _counts(mask: Mask, size: tuple[int, int]) -> bytes:
+    """The code of a mask that has the frame's `size`."""
+    if mask.size != size:
+        mask_height, mask_width = mask.size
+        height, width = size
+        raise DataError(f"mask of {mask_height} x {mask_width} on a frame of {height} x {width} (height x width)")
+    return mask.counts
+
+
+def _patches(geometries: Sequence[Geometry], source: tuple[int, int], target: tuple[int, int]) -> list[Patch]:
+    """The share of every pixel that each region covers once the frame of size `source` is brought to `target`."""
+    patches = [NOTHING if isinstance(one, Mask) else _patch(one, source, target) for one in geometries]
+    masks = {place: geometry for place, geometry in enumerate(geometries) if isinstance(geometry, Mask)}
+    codes = [_counts(mask, source) for mask in masks.values()]
+    for place, patch in zip(masks, mask_patches(codes, source, target), strict=True):
+        patches[place] = patch
+    return patches
+
+
+def _patch(geometry: Box | Polygon | Stroke, source: tuple[int, int], target: tuple[int, int]) -> Patch:
     x0, y0, x1, y1 = bounding_box(geometry, source)
     if isinstance(geometry, Box):
-        rows = _interval_coverage(y0, y1, source[0], target[0])
-        columns = _interval_coverage(x0, x1, source[1], target[1])
-        return np.outer(rows, columns)
+        rows, down = _interval_coverage(y0, y1, source[0], target[0])
+        columns, across = _interval_coverage(x0, x1, source[1], target[1])
+        return Patch(rows, columns, np.outer(down, across))
     if isinstance(geometry, Polygon):
-        covered = polygon_coverage(_rings(geometry), source, target)
+        covered = polygon_patch(_rings(geometry), source, target)
     else:
         # twice the diagonal covers the frame from any point on it; what a larger circle costs grows with it
         radius = min(geometry.radius, 2 * math.hypot(*source))
-        covered = stroke_coverage(np.reshape(geometry.points, (-1, 2)), radius, source, target)
-    area = float(covered.sum()) * math.prod(source) / math.prod(target)
-    return covered if area >= LEAST_AREA else np.zeros_like(covered)
+        covered = stroke_patch(np.reshape(geometry.points, (-1, 2)), radius, source, target)
+    area = float(covered.values.sum()) * math.prod(source) / math.prod(target)
+    return covered if area >= LEAST_AREA else NOTHING
 
 
-def _mask_coverage(code: dict[str, object], source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:
-    from pycocotools import mask as coco_mask
-
-    x, y, width, height = (int(value) for value in coco_mask.toBbox(code))
-    # all that follows is linear in the mask, and zero outside its bounding box
-    inside = coco_mask.decode(code)[y : y + height, x : x + width].astype(np.float32)
-    rows = _touched(y, height, source[0], target[0])
-    columns = _touched(x, width, source[1], target[1])
-    by_row = _area_matrix(source[0], target[0])[rows, y : y + height]
-    by_column = _area_matrix(source[1], target[1])[columns, x : x + width]
-    # torch keeps to one thread in a loader's process, numpy's product would take all cores in each of them
-    product = torch.from_numpy(by_row) @ torch.from_numpy(inside) @ torch.from_numpy(by_column).T
-    covered = np.zeros(target, dtype=np.float32)
-    covered[rows, columns] = product.numpy()
-    return covered
-
-
-def _interval_coverage(start: float, end: float, source: int, target: int) -> NDArray[np.float32]:
-    """Share of each of `target` bins covered by [start, end) of a line of `source` pixels."""
-    edges = np.arange(target + 1, dtype=np.float64)
-    clipped = np.clip(edges, start * target / source, end * target / source)
-    return np.diff(clipped).astype(np.float32)
-
-
-def _touched(start: int, length: int, source: int, target: int) -> slice:
-    """The bins, of `target` over a line of `source` pixels, that [start, start + length) reaches into."""
-    return slice(start * target // source, -(-(start + length) * target // source))
-
-
-@lru_cache(maxsize=64)
-def _area_matrix(source: int, target: int) -> NDArray[np.float32]:
-    """(target, source): row i holds the share of target bin i that each source pixel fills; rows sum to 1."""
-    edges = np.arange(target + 1, dtype=np.float64)[:, None]
-    filled = np.clip(edges, np.arange(source) * target / source, np.arange(1, source + 1) * target / source)
-    return np.diff(filled, axis=0).astype(np.float32)
+def _interval_coverage(start: float, end: float, source: int, target: int) -> tuple[slice, NDArray[np.float32]]:
+    """Of `target` bins those that [start, end) of a line of `source` pixels reaches into, and the share it covers."""
+    low, high = (min(max(edge * target / source, 0.0), float(target)) for edge in (start, end))
+    reached = slice(math.floor(low), math.ceil(high))
+    edges = np.arange(reached.start, reached.stop + 1, dtype=np.float64)
+    return reached, np.diff(np.clip(edges, low, high)).astype(np.float32)

@@ -19,14 +19,13 @@ import shapely
 from numpy.typing import NDArray
 
 from datamodules.errors import DataError
+from datamodules.regions.patch import NOTHING, Patch
 
 _CROSSINGS = 10_000
 _NOTHING = 1e-9  # shares of a pixel below that are rounding errors of a sum that is 0
 
 
-def polygon_coverage(
-    rings: Sequence[NDArray[np.float64]], source: tuple[int, int], target: tuple[int, int]
-) -> NDArray[np.float32]:
+def polygon_patch(rings: Sequence[NDArray[np.float64]], source: tuple[int, int], target: tuple[int, int]) -> Patch:
     """The share of every pixel that the union of rings covers; what lies outside the frame counts nowhere.
 
     Args:
@@ -36,7 +35,7 @@ def polygon_coverage(
         target: (height, width) that the frame is brought to.
 
     Returns:
-        `target`, in [0, 1].
+        Of `target`, in [0, 1].
 
     Raises:
         DataError: A ring crosses itself more than 10,000 times.
@@ -47,9 +46,7 @@ def polygon_coverage(
     return _covered(area, source, target)
 
 
-def stroke_coverage(
-    points: NDArray[np.float64], radius: float, source: tuple[int, int], target: tuple[int, int]
-) -> NDArray[np.float32]:
+def stroke_patch(points: NDArray[np.float64], radius: float, source: tuple[int, int], target: tuple[int, int]) -> Patch:
     """The share of every pixel that lies within a radius of a line; circles are of 64 sides.
 
     Args:
@@ -59,24 +56,24 @@ def stroke_coverage(
         target: (height, width) that the frame is brought to.
 
     Returns:
-        `target`, in [0, 1].
+        Of `target`, in [0, 1].
     """
     line = shapely.points(points[0]) if len(points) == 1 else shapely.linestrings(points)
     return _covered(shapely.buffer(line, radius, quad_segs=16), source, target)
 
 
-def _covered(area: shapely.Geometry, source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float32]:
+def _covered(area: shapely.Geometry, source: tuple[int, int], target: tuple[int, int]) -> Patch:
     """The share of every pixel of the frame, brought to `target`, that an area covers."""
     scale = np.array([target[1] / source[1], target[0] / source[0]])
     edges = _outlines(area, scale)
-    covered = np.zeros(target, dtype=np.float32)
-    if len(edges.start):
-        corners = np.stack([edges.start.min(0), np.ceil(edges.start.max(0))])
-        (left, top), (right, bottom) = np.clip(corners, 0, target[::-1]).astype(int).tolist()
-        pieces = _cut(Edges(edges.start - (left, top), edges.end - (left, top)))
-        shares = _integral(pieces, bottom - top, right - left)
-        covered[top:bottom, left:right] = np.where(shares < _NOTHING, 0, np.minimum(shares, 1))
-    return covered
+    if not len(edges.start):
+        return NOTHING
+    corners = np.stack([edges.start.min(0), np.ceil(edges.start.max(0))])
+    (left, top), (right, bottom) = np.clip(corners, 0, target[::-1]).astype(int).tolist()
+    pieces = _cut(Edges(edges.start - (left, top), edges.end - (left, top)))
+    shares = _integral(pieces, bottom - top, right - left)
+    covered = np.where(shares < _NOTHING, 0, np.minimum(shares, 1)).astype(np.float32)
+    return Patch(slice(top, bottom), slice(left, right), covered)
 
 
 class Edges(NamedTuple):

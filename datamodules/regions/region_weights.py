@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View
+from datamodules.regions.patch import Patch
 from datamodules.regions.placement import Placement
 from datamodules.types import LEAST_AREA, Geometry, Region
 
@@ -114,33 +115,38 @@ def _present(places: Sequence[Geometry | None]) -> dict[int, Geometry]:
     return {number: place for number, place in enumerate(places) if place is not None}
 
 
-def _check_prompts(
-    shown: Mapping[int, NDArray[np.float32]], covered: Mapping[int, NDArray[np.float32]], frame: int
-) -> None:
+def _check_prompts(shown: Mapping[int, Patch], covered: Mapping[int, Patch], frame: int) -> None:
     for number, prompt in shown.items():
-        if not prompt.any():
+        if not prompt.values.any():
             raise DataError(
                 f"region {number} is empty on its prompted frame {frame}, less than {LEAST_AREA:g} square pixels"
             )
-        if number in covered and not covered[number].any():
+        if number in covered and not covered[number].values.any():
             raise DataError(f"region {number} is prompted on frame {frame}, where its track covers nothing")
 
 
-def _coverages(placement: Placement, geometries: Mapping[int, Geometry], frame: int) -> dict[int, NDArray[np.float32]]:
-    covered = {}
-    for number, geometry in geometries.items():
-        try:
-            covered[number] = placement.coverage(geometry)
-        except DataError as error:
-            raise DataError(f"region {number} on frame {frame}: {error}") from None
-    return covered
+def _coverages(placement: Placement, geometries: Mapping[int, Geometry], frame: int) -> dict[int, Patch]:
+    try:
+        return dict(zip(geometries, placement.patches(list(geometries.values())), strict=True))
+    except DataError:
+        for number, geometry in geometries.items():  # each by itself, to say whose fault it is
+            try:
+                placement.patches([geometry])
+            except DataError as error:
+                raise DataError(f"region {number} on frame {frame}: {error}") from None
+        raise
 
 
-def _pooled(coverages: Mapping[int, NDArray[np.float32]], regions: int, view: View) -> NDArray[np.float32]:
-    """(R, C, N): the cells' shares of the regions of which there is a coverage (H, W), 0 for all others."""
-    rows, columns = view.tokens.shape[1:]
-    shares = np.zeros((rows, columns, regions), dtype=np.float32)
-    if coverages:
-        stacked = np.stack(list(coverages.values()))
-        shares[..., list(coverages)] = view.pooled(stacked / np.maximum(stacked.sum(0), 1.0))
+def _pooled(coverages: Mapping[int, Patch], regions: int, view: View) -> NDArray[np.float32]:
+    """(R, C, N): the cells' shares of the regions of which there is a coverage, 0 for all others."""
+    height, width = view.placement.canvas
+    together = np.zeros((width, height), np.float32).T  # pixels of a column lie beside each other, as in a mask's patch
+    for rows, columns, values in coverages.values():
+        together[rows, columns] += values
+    np.maximum(together, 1.0, out=together)
+    sums = np.zeros((*view.tokens.shape[1:], regions), dtype=np.float32)
+    for number, (rows, columns, values) in coverages.items():
+        cells = view.summed(Patch(rows, columns, values / together[rows, columns]))
+        sums[cells.rows, cells.columns, number] = cells.values
+    shares: NDArray[np.float32] = (sums / view.areas[..., None]).astype(np.float32)
     return shares

@@ -8,8 +8,7 @@ The clip is 10 s of 720p with a key frame every 30, written here, unless a file 
 
 What the profile says, on one thread: without regions 88 % is decoding and 3 % opening the file, which bare decoding has
 too; 2.5 % is normalisation, 2 % resizing, 2 % collating, 1 % the index of frames. Four boxes add 3 %. Four tracked
-masks are 16 masks a sample and add 17 %: 3 ms each, of which unpacking the run-length code takes one and the area
-resize, a matrix product of numpy, two.
+masks are 16 masks a sample; `region_cost --masks` has what each costs.
 """
 
 from __future__ import annotations

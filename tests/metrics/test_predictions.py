@@ -7,9 +7,11 @@ import pickle
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+from unittest import mock
 
 import pytest
 import torch
@@ -28,7 +30,8 @@ from metrics import (
     Vcr,
     by_group,
 )
-from metrics.predictions import data_protocols, spell_regions, with_groups
+from metrics.java import run_java
+from metrics.predictions import _decoded, data_protocols, spell_regions, with_groups
 from processes import finish, start
 
 Predict: TypeAlias = Callable[..., Prediction]
@@ -222,16 +225,42 @@ def _jobs(predict: Predict) -> dict[str, Job]:
     }
 
 
+class Unscorable(ExactMatch):
+    """Finds something wrong, but not at once."""
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Score]:
+        time.sleep(0.5)
+        raise predictions[0].error("cannot be scored")
+
+
 def _run_rank(rank: int, folder: Path, jobs: dict[str, Job]) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     results: dict[str, Any] = {}
-    for name, (metric, parts) in jobs.items():
-        for first in range(0, len(parts[rank]), 3):
-            metric.update(parts[rank][first : first + 3])
-        results[name] = (metric.predictions(), metric.compute())
-        # Gathering leaves the rank's own state, to which the next batch is added.
-        metric.update(parts[rank][:1])
-        assert metric.predictions() == results[name][0]
+    with mock.patch("metrics.ptb.run_java", wraps=run_java) as started:
+        for name, (metric, parts) in jobs.items():
+            for first in range(0, len(parts[rank]), 3):
+                metric.update(parts[rank][first : first + 3])
+            results[name] = (metric.predictions(), metric.compute())
+            # Gathering leaves the rank's own state, to which the next batch is added.
+            metric.update(parts[rank][:1])
+            assert metric.predictions() == results[name][0]
+        results["Java"] = started.call_count
+    with (
+        mock.patch("metrics.predictions._decoded", wraps=_decoded) as read,
+        mock.patch.object(distributed, "gather", wraps=distributed.gather) as gathered,
+    ):
+        metric, parts = jobs["interleaved"]
+        results["once"] = metric.scores_and_predictions()
+        results["once, calls"] = read.call_count, gathered.call_count
+    metric = Unscorable()
+    metric.update(parts[rank])
+    with (
+        mock.patch("metrics.ranks.SIGN_OF_LIFE", 0.05),
+        mock.patch.object(distributed, "broadcast", wraps=distributed.broadcast) as told,
+        pytest.raises(DataError) as raised,
+    ):
+        metric.compute()
+    results["error"], results["signs of life"] = str(raised.value), told.call_count
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(results))
     distributed.destroy_process_group()
 
@@ -251,9 +280,28 @@ def test_two_ranks_equal_one_to_the_last_bit(predict: Predict, ranks: list[dict[
     alone, shards = _jobs(predict)[name]
     for shard in shards:
         alone.update(shard)
-    expected = (alone.predictions(), alone.compute())
-    assert ranks[0][name] == expected
-    assert ranks[1][name] == expected
+    predictions, scores = alone.predictions(), alone.compute()
+    assert ranks[0][name] == (predictions, scores)
+    assert ranks[1][name] == ([], scores)
+
+
+def test_java_starts_on_the_first_rank_alone(ranks: list[dict[str, Any]]) -> None:
+    """Captions were scored on every rank: eight ranks had eight of METEOR's Java processes on one machine."""
+    with_captions = ["interleaved", "uneven, repeated", "second empty", "first empty"]
+    assert [results["Java"] for results in ranks] == [len(with_captions), 0]
+
+
+def test_predictions_are_gathered_and_read_once(ranks: list[dict[str, Any]]) -> None:
+    """An evaluation gathered and read them on every rank, for its scores and again for its predictions."""
+    predictions, scores = ranks[0]["interleaved"]
+    assert [results["once"] for results in ranks] == [(scores, predictions), (scores, [])]
+    assert [results["once, calls"] for results in ranks] == [(1, 1), (0, 1)]
+
+
+def test_ranks_that_wait_hear_of_the_first_and_of_its_error(ranks: list[dict[str, Any]]) -> None:
+    """A process group gives up where scoring takes longer than it waits for one collective."""
+    assert [results["error"] for results in ranks] == ["sample 'sample 0': cannot be scored"] * 2
+    assert all(results["signs of life"] >= 4 for results in ranks)
 
 
 def test_all_tasks_were_among_them(ranks: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{DATA}/batching/test_visual_processor.py",
         f"{DATA}/batching/test_processor.py",
     ),
+    "datamodules/regions/masks.py": (f"{DATA}/regions/test_masks.py",),
     "datamodules/regions/placement.py": (
         f"{DATA}/regions/test_placement.py",
         f"{DATA}/regions/test_strokes.py",

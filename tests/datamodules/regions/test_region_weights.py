@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from pycocotools import mask as coco_mask
 
 from datamodules.errors import DataError
 from datamodules.regions.footprints import Spans, View, check, tiles
+from datamodules.regions.patch import Patch
 from datamodules.regions.placement import Placement
 from datamodules.regions.region_weights import RegionWeights, region_weights
 from datamodules.types import Box, Geometry, Mask, Polygon, Region
@@ -98,13 +100,13 @@ def test_an_object_that_covers_nothing_is_not_visible() -> None:
 def test_nothing_is_laid_down_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a prompt that is just where the object is, as of most, there is one coverage, and one more of any other."""
     laid: list[Geometry] = []
-    coverage = Placement.coverage
+    patches = Placement.patches
 
-    def counted(self: Placement, geometry: Geometry) -> NDArray[np.float32]:
-        laid.append(geometry)
-        return coverage(self, geometry)
+    def counted(self: Placement, geometries: Sequence[Geometry]) -> list[Patch]:
+        laid.extend(geometries)
+        return patches(self, geometries)
 
-    monkeypatch.setattr(Placement, "coverage", counted)
+    monkeypatch.setattr(Placement, "patches", counted)
     weigh(Region.at(rows(0, 2), track={1: rows(2, 4)}), Region({0: rows(4, 6)}, {0: rows(4, 6)}))
     assert laid == [rows(0, 2), rows(4, 6), rows(2, 4)]
     laid.clear()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from datamodules.regions.footprints import Spans, View, between, check, edges, finest, resampled, tiles
+from datamodules.regions.patch import Patch
 from datamodules.regions.placement import Placement
 
 
@@ -50,6 +51,22 @@ def test_a_cell_holds_the_mean_of_its_pixels(
             for region in range(regions):
                 pixels = [float(values[region, y, x]) for y in range(top, bottom) for x in range(left, right)]
                 assert pooled[row, column, region] == pytest.approx(sum(pixels) / len(pixels), rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(lines(), lines(), st.integers(0, 2**32 - 1))
+def test_sums_over_the_cells_of_a_part_are_those_of_the_whole(
+    down: tuple[Spans, int], across: tuple[Spans, int], seed: int
+) -> None:
+    """A part that begins and ends anywhere, in cells, between them and beyond the last; or that is empty."""
+    (rows, height), (columns, width) = down, across
+    rng = np.random.default_rng(seed)
+    (top, bottom), (left, right) = (sorted(rng.integers(0, side + 1, 2).tolist()) for side in (height, width))
+    values = rng.integers(1, 9, (bottom - top, right - left)).astype(np.float32)
+    patch = Patch(slice(top, bottom), slice(left, right), values)
+    seen = view(rows, columns, (height, width))
+    expected = seen.pooled(patch.on((height, width))[None])[..., 0] * seen.areas
+    np.testing.assert_allclose(seen.summed(patch).on(expected.shape), expected, rtol=1e-6)
 
 
 def test_pooling_by_hand() -> None:
