@@ -42,6 +42,7 @@ from lightning_modules.training.freezing import Part, freeze
 from lightning_modules.training.layers import compile_for_training, layers_of, run_again
 from lightning_modules.training.lora import LoraOptions, adapt
 from lightning_modules.training.losses import pass_losses
+from lightning_modules.training.muon import hidden_matrices
 from lightning_modules.training.optimizers import OptimizerName, make_optimizer, warmup_cosine
 from lightning_modules.training.passes import StepInPasses
 from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
@@ -77,7 +78,8 @@ class RegionModule(StepInPasses):
         checkpoint_activations: Keep a layer's input alone and run the layer again in the backward pass: less memory for
             one more forward pass.
         compile_layers: Compile the layers of tower and language model (`torch.compile`) for training.
-        optimizer: `adamw`, or `adamw8bit` with its state in 8 bits.
+        optimizer: `adamw`, `adamw8bit` with its state in 8 bits, or `muon`: the base's linear layers move by their
+            orthogonalised momentum, all else by AdamW.
         learning_rate: Peak, after the warm-up.
         betas: AdamW's.
         weight_decay: AdamW's.
@@ -284,9 +286,11 @@ class RegionModule(StepInPasses):
         return torch.stack([language + self.guide_weight * guide, language.detach(), guide.detach()])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with linear warm-up and cosine decay over all steps of the run."""
-        learning = learning_weights(self)
-        optimizer = make_optimizer(self.optimizer, learning, self.learning_rate, self.betas, self.weight_decay)
+        """The optimiser with linear warm-up and cosine decay over all steps of the run."""
+        learning, matrices = learning_weights(self), hidden_matrices(self.backbone.model)
+        optimizer = make_optimizer(
+            self.optimizer, learning, self.learning_rate, self.betas, self.weight_decay, matrices
+        )
         steps = int(self.trainer.estimated_stepping_batches)
         rate = partial(warmup_cosine, warmup=round(self.warmup * steps), steps=steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)

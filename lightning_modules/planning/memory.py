@@ -166,8 +166,11 @@ def bytes_per_parameter(weight: nn.Parameter, quantisation: Quantisation | None 
 
 
 def state_bytes(weight: nn.Parameter, optimizer: OptimizerName) -> float:
-    """AdamW's two moments: of the weight's type in torch; a byte each, and a scale a block, in bitsandbytes."""
-    if optimizer == "adamw":
+    """AdamW's two moments: of the weight's type in torch; a byte each, and a scale a block, in bitsandbytes.
+
+    That is the most for Muon, which has one of a matrix.
+    """
+    if optimizer != "adamw8bit":
         return 2.0 * weight.numel() * weight.element_size()
     if weight.numel() < SMALLEST_IN_8_BITS:
         return 2.0 * weight.numel() * FLOAT

@@ -68,5 +68,7 @@ def check_strategy(strategy: Strategy, quantise: Quantisation | None, optimizer:
             f"{name} cannot shard the weights of quantise: {quantise}: take lora with {name}, or quantise and lora "
             "with ddp"
         )
+    if optimizer == "muon":
+        raise DataError(f"{name} shards the matrices that optimizer: muon needs whole: take adamw with {name}")
     if optimizer == "adamw8bit":
         raise DataError(f"{name} cannot shard the state of optimizer: adamw8bit: take adamw, whose state it shards")

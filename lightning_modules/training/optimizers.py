@@ -9,13 +9,33 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
-OptimizerName: TypeAlias = Literal["adamw", "adamw8bit"]
+from lightning_modules.training.muon import Muon
+
+OptimizerName: TypeAlias = Literal["adamw", "adamw8bit", "muon"]
 
 
 def make_optimizer(
-    name: OptimizerName, learning: Sequence[nn.Parameter], rate: float, betas: tuple[float, float], decay: float
+    name: OptimizerName,
+    learning: Sequence[nn.Parameter],
+    rate: float,
+    betas: tuple[float, float],
+    decay: float,
+    matrices: Sequence[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
-    """AdamW over `learning`; `adamw8bit` keeps the state of tensors from 4,096 weights on in 8 bits."""
+    """The optimiser over `learning`.
+
+    Args:
+        name: `adamw`; `adamw8bit`, which keeps the state of tensors from 4,096 weights on in 8 bits; `muon`, which
+            is AdamW but for `matrices`.
+        learning: Weights.
+        rate: Peak learning rate.
+        betas: AdamW's.
+        decay: Decoupled weight decay.
+        matrices: Those of `learning` that Muon moves.
+    """
+    if name == "muon":
+        by_muon = set(map(id, matrices))
+        return Muon(matrices, [weight for weight in learning if id(weight) not in by_muon], rate, betas, decay)
     if name == "adamw":
         return torch.optim.AdamW(learning, lr=rate, betas=betas, weight_decay=decay)
     from bitsandbytes.optim import AdamW8bit
