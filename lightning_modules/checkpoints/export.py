@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from datamodules.errors import DataError
-from lightning_modules.bases.loading import check_dtype
+from lightning_modules.bases.loading import check_dtype, vision_settings
 from lightning_modules.checkpoints.files import EXPORTED, beside_place, move_into_place
 from lightning_modules.checkpoints.loading import load_plain, region_weights
 from lightning_modules.checkpoints.standalone import SETTINGS, check_standalone, settings, write_standalone
 
 if TYPE_CHECKING:
     from lightning_modules.region_module import RegionModule
+
+PICTURES = "preprocessor_config.json"
+"""transformers' name of what is made of pictures."""
 
 
 def export(
@@ -72,6 +75,8 @@ def _write(module: RegionModule, folder: Path, base_only: bool = False, alone: b
     weights = {} if base_only else region_weights(module)
     model.save_pretrained(folder, state_dict={**model.state_dict(), **weights})
     module.renderer.tokenizer.save_pretrained(folder)
+    pictures = json.dumps(vision_settings(module.vision), indent=2)
+    (folder / PICTURES).write_text(f"{pictures}\n", encoding="utf-8")
     if alone:
         write_standalone(module, folder)
     if not base_only:

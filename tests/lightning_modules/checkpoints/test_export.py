@@ -149,6 +149,7 @@ def test_a_base_alone_is_a_base_and_nothing_else(
     names = {file.name for file in folder.iterdir()}
     of_regions = {"regions.json", "processor_config.json", "modeling_token_mark.py", "processing_token_mark.py"}
     assert names == {file.name for file in exported.iterdir()} - of_regions
+    assert "preprocessor_config.json" in names
     assert not {"auto_map", "token_mark"} & json.loads((folder / "config.json").read_text()).keys()
     whole, alone = (load_file(place / "model.safetensors") for place in (exported, folder))
     assert alone.keys() == {name for name in whole if not name.startswith(ON_THE_BASE)}
@@ -162,6 +163,21 @@ def test_a_base_alone_is_a_base_and_nothing_else(
     assert all(torch.equal(weight, exact[name].half()) for name, weight in weights.items())
     with pytest.raises(DataError, match="dtype is 'half'"):
         export(trained[1], tmp_path / "other", dtype="half")
+
+
+def test_a_base_sees_pictures_as_it_was_trained_to(tmp_path: Path) -> None:
+    """Its exported weights were read with its family's normalisation, whatever they had been trained with."""
+    seen = {"image_mean": (0.2, 0.2, 0.2), "image_std": (2.0, 2.0, 2.0)}
+    base = BaseModel(architecture=ARCHITECTURE, tokenizer=tokenizer_folder(tmp_path / "tokenizer"), vision=seen)
+    module = VideoRegionModule(base=base, region_encoder=marks(), prompt="plain", frozen=())
+    train(module, tmp_path, 1, SAMPLES)
+    path = next((tmp_path / "checkpoints").glob("*.ckpt"))
+    for only in (True, False):
+        folder = export(path, tmp_path / f"base-{only}", base_only=only)
+        anew = VideoRegionModule(base=BaseModel(checkpoint=str(folder)), region_encoder=marks(), prompt="plain")
+        anew.configure_model()
+        assert anew.vision == module.vision
+        assert anew.vision.image_std == seen["image_std"]
 
 
 def test_adapters_are_merged_and_weights_made_whole(tmp_path: Path) -> None:
