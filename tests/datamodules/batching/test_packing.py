@@ -110,7 +110,7 @@ def test_rows_by_hand() -> None:
     assert fill_rows([9, 1, 1, 1], 20, ranks=4) == [[[0]], [[1]], [[2]], [[3]]]
 
 
-@pytest.mark.parametrize("ranks", [1, 8])
+@pytest.mark.parametrize("ranks", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_rows_of_images_and_videos_are_full(ranks: int) -> None:
     """Of the budget on one rank; on eight, which all have as many, of the longest of those that run at a time."""
     lengths = draw_lengths(512, seed=0).tolist()

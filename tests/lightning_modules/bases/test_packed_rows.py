@@ -140,7 +140,9 @@ def test_every_way_of_pointing_finds_its_samples_in_the_row(way: Any, tokenizer:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["gemma3", pytest.param("gemma4", marks=pytest.mark.slow), "a windowed decoder"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3", "gemma4")), "a windowed decoder"]
+)
 def test_a_window_is_counted_within_its_sample(name: str, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers looks up pictures of packed rows by places within a sample, in layers with a window."""
     tiny = TINY.get(name) or llava({"model_type": "clip_vision_model"}, "mistral")
