@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, TypeAlias
 
 from datamodules.errors import at_least
@@ -15,7 +17,7 @@ from datamodules.shapes.word_lists import LISTS, draw_list
 from datamodules.source import RegionSource
 from datamodules.types import Media, NoPicture, Pixels, RegionSample, Turn
 
-About: TypeAlias = Literal["image", "text"]
+About: TypeAlias = Literal["image", "video", "text"]
 Talk: TypeAlias = tuple[Media, list[tuple[str, Turn]]]
 
 
@@ -25,7 +27,7 @@ class ShapesInWords(RegionSource):
     Sample i is the same in every process and order, and its scene is in no split of the other sources.
 
     Args:
-        about: "image", or "text": lists of words without a picture.
+        about: "image", "video" of four frames, or "text": lists of words without a picture.
         size: Number of conversations.
         seed: Other seeds, other scenes.
         groups: Weight of each sort of question, by name; all the same if left out.
@@ -56,7 +58,7 @@ class ShapesInWords(RegionSource):
         self.seed = seed
         self.turns = turns
         self.warmup = warmup
-        known = tuple(LISTS if about == "text" else WHOLE)
+        known = tuple(LISTS if about == "text" else WHOLE[about])
         self._groups = Mixture(groups, known, about)
         self._warmup_groups = Mixture(warmup_groups or groups, known, about)
 
@@ -66,11 +68,11 @@ class ShapesInWords(RegionSource):
     def __getitem__(self, index: int) -> RegionSample:
         if not 0 <= index < self.size:
             raise IndexError(f"conversation {index} of {self.size}")
-        rng = scene_rng(self.seed, "words", "image", index)
+        rng = scene_rng(self.seed, "words", "video" if self.about == "video" else "image", index)
         warm = index < self.warmup
         number = self.turns if warm else int(rng.integers(1, self.turns + 1))
-        talk = _about_list if self.about == "text" else _about_scene
-        media, asked = talk(self._warmup_groups if warm else self._groups, number, rng)
+        groups = self._warmup_groups if warm else self._groups
+        media, asked = _TALKS[self.about](groups, number, rng)
         return RegionSample(
             id=f"{self.about}-words-{index:07d}-{asked[-1][0]}",
             media=media,
@@ -89,13 +91,20 @@ def _about_list(groups: Mixture, number: int, rng: Rng) -> Talk:
     return NoPicture(), [(group, replace(first, question=f"{words.text} {first.question}")), *asked[1:]]
 
 
-def _about_scene(groups: Mixture, number: int, rng: Rng) -> Talk:
+def _about_scene(kind: Literal["image", "video"], groups: Mixture, number: int, rng: Rng) -> Talk:
     """Questions that a scene has no answer to are drawn again."""
-    scene = make_scene(rng, "image")
+    scene = make_scene(rng, kind)
     asked: list[tuple[str, Turn]] = []
     while len(asked) < number:
         group = groups.draw(rng)
-        question = WHOLE[group](scene, rng)
+        question = WHOLE[kind][group](scene, rng)
         if question is not None:
             asked.append((group, question.turn))
     return Pixels(render(scene)[0]), asked
+
+
+_TALKS: dict[About, Callable[[Mixture, int, Rng], Talk]] = {
+    "image": partial(_about_scene, "image"),
+    "video": partial(_about_scene, "video"),
+    "text": _about_list,
+}

@@ -85,7 +85,8 @@ def _texts() -> Iterator[str]:
             rng = scene_rng(0, "train", kind, index)
             scene = make_scene(rng, kind)
             asked = [ask(scene, kind, group, rng) for group in groups_of(kind)]
-            for question in (*asked, *filter(None, (maker(scene, rng) for maker in WHOLE.values()))):
+            makers = WHOLE["image" if kind == "image" else "video"].values()
+            for question in (*asked, *filter(None, (maker(scene, rng) for maker in makers))):
                 for text in (question.text, question.answer, *question.references, *question.options):
                     yield PLACEHOLDER.sub(r"[\1]", text)
     rng = np.random.default_rng(0)

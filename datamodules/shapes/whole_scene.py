@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from datamodules.shapes import phrases
 from datamodules.shapes.figure import COLOURS, PLACES, SHAPES, Figure, Scene, related_pairs, side_of
@@ -90,14 +90,32 @@ def _texture(figure: Figure) -> str:
     return figure.texture
 
 
-WHOLE: dict[str, Maker] = {
-    "list": _list,
-    "count": _count,
+def _motion(figure: Figure) -> str:
+    return figure.motion
+
+
+_ANY: dict[str, Maker] = {
     "where": _of_one("where is the {}", _name, phrases.start),
-    "at": _of_one("what is at the {}", phrases.start, _name),
-    "colour": _of_one("what colour is the {}", _shape, _colour),
-    "shape": _of_one("what shape is the {} figure", _colour, _shape),
-    "texture": _of_one("what texture is the {}", _name, _texture),
     "relation": _relation,
     "which": _which,
 }
+WHOLE: dict[Literal["image", "video"], dict[str, Maker]] = {
+    "image": {
+        **_ANY,
+        "list": _list,
+        "count": _count,
+        "at": _of_one("what is at the {}", phrases.start, _name),
+        "colour": _of_one("what colour is the {}", _shape, _colour),
+        "shape": _of_one("what shape is the {} figure", _colour, _shape),
+        "texture": _of_one("what texture is the {}", _name, _texture),
+    },
+    "video": {
+        **_ANY,
+        "moves": _of_one("what is the motion of the {}", _name, _motion),
+        "mover": _of_one("what moves {}", _motion, _name),
+        "end": _of_one("what is the last place of the {}", _name, phrases.end),
+        "ends": _of_one("what ends at the {}", phrases.end, _name),
+        "change": _of_one("what happens to the colour of the {}", _name, phrases.fate),
+    },
+}
+"""Kind of scene -> sort of question -> who asks it."""

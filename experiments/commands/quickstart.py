@@ -33,9 +33,16 @@ ROWS = (
     Row("image: colour and shape of the region, both right", "image", "answer/what/accuracy"),
     Row("image: the same where all figures are marked", "image", "answer/among/accuracy"),
     Row("image: which of four descriptions fits the region", "image", "choice/choice/accuracy"),
+    Row("image: texture", "image", "answer/texture/accuracy"),
+    Row("image: place", "image", "answer/position/accuracy"),
+    Row("image: where one region is seen from another", "image", "answer/relation/accuracy"),
+    Row("image: which of the regions fits a description", "image", "refer/accuracy"),
     Row("video: direction of motion", "video", "answer/moves/accuracy"),
     Row("video: colour, shape and motion, all right", "video", "answer/what/accuracy"),
+    Row("video: colour change", "video", "answer/change/accuracy"),
     Row("video: place at the end", "video", "answer/end/accuracy"),
+    Row("video: which place comes next", "video", "choice/next/accuracy"),
+    Row("video: which of the regions fits a description", "video", "refer/accuracy"),
     Row("video: guide head finds the region on later frames", "video", "guide/accuracy"),
 )
 

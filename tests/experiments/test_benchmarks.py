@@ -215,7 +215,7 @@ def test_serving_loses_nothing_and_compares_equal_texts(capsys: pytest.CaptureFi
 
 
 def test_generation_takes_the_model_of_the_quickstart() -> None:
-    assert generation.yaml_architecture(generation.QUICKSTART)["text_config"]["hidden_size"] == 64
+    assert generation.yaml_architecture(generation.QUICKSTART)["text_config"]["hidden_size"] == 128
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def test_a_training_and_its_tests_are_one_run_that_tells_all(
 
     said = refused(["fit", *line, "--trainer.max_steps=3", "--model.learning_rate=1", "--ckpt_path=last"], capsys)
     assert f"{folder}/checkpoints/last.ckpt cannot be gone on with" in said
-    assert ": model.learning_rate 0.003 -> 1.0; trainer.max_steps 2 -> 3. Give" in said
+    assert ": model.learning_rate 0.002 -> 1.0; trainer.max_steps 2 -> 3. Give" in said
     (folder / "checkpoints" / "last.ckpt").unlink()
     said = refused(["fit", *line, "--ckpt_path=last"], capsys)
     assert f"no {folder}/checkpoints/last.ckpt, which MLflow run {run.info.run_id} saved at step 2" in said

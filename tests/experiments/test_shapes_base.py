@@ -17,7 +17,7 @@ from stop_after import StopAfter
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ROOT / "experiments" / "models" / "shapes"
-LOSSES = {20: 6.1960, 40: 4.6285}
+LOSSES = {20: 6.5001, 40: 5.1325}
 """After so many steps of the run that the shipped weights are of."""
 
 
@@ -48,7 +48,7 @@ def test_it_has_learnt_to_read_pictures_and_knows_no_region() -> None:
 
 
 @torch.no_grad()
-def test_its_visual_tokens_are_much_larger_than_its_words() -> None:
+def test_its_visual_tokens_are_no_larger_than_its_words() -> None:
     """The sizes that `experiments/ablations/mark_size.yaml` compares: of words and of pictures."""
     from datamodules.batching.collate import Collate
     from datamodules.shapes import ShapesStream
@@ -60,7 +60,7 @@ def test_its_visual_tokens_are_much_larger_than_its_words() -> None:
     base, source, process = module.backbone.base, ShapesStream("image"), module.processor(1)
     batch = Collate(module.vision)([process(source[index]) for index in range(64)])
     pictures = torch.cat(list(base.core.get_image_features(batch.inputs["pixel_values"]).pooler_output))
-    assert (base.word_size(), float(pictures.square().mean().sqrt())) == pytest.approx((2.31, 27.9), rel=0.02)
+    assert (base.word_size(), float(pictures.square().mean().sqrt())) == pytest.approx((0.859, 0.201), rel=0.02)
 
 
 def test_it_begins_to_train_with_its_dropout() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -33,14 +34,14 @@ def the(figures: tuple[Figure, ...], **wanted: str) -> Figure:
     return found
 
 
-@pytest.mark.parametrize("group", WHOLE)
+@pytest.mark.parametrize("group", WHOLE["image"])
 def test_answers_are_true_of_the_scene(group: str) -> None:
     """Read off the question's words and worked out again from the figures alone."""
     asked = 0
     for index in range(200):
         rng = np.random.default_rng(index)
         scene = make_scene(scene_rng(0, "train", "image", index), "image")
-        figures, question = scene.figures, WHOLE[group](scene, rng)
+        figures, question = scene.figures, WHOLE["image"][group](scene, rng)
         if question is None:
             continue
         asked += 1
@@ -72,15 +73,45 @@ def test_answers_are_true_of_the_scene(group: str) -> None:
     assert asked > 100
 
 
-def test_no_region_is_marked() -> None:
-    source = ShapesInWords("image", 60)
+@pytest.mark.parametrize("group", sorted(WHOLE["video"].keys() - WHOLE["image"].keys()))
+def test_answers_are_true_of_the_video(group: str) -> None:
+    asked = 0
+    for index in range(200):
+        rng = np.random.default_rng(index)
+        scene = make_scene(scene_rng(0, "train", "video", index), "video")
+        figures, question = scene.figures, WHOLE["video"][group](scene, rng)
+        if question is None:
+            continue
+        asked += 1
+        text, answer = question.text, question.answer
+        if group == "moves":
+            assert answer == the(figures, name=text.removeprefix("what is the motion of the ")).motion
+        elif group == "mover":
+            assert answer == the(figures, motion=text.removeprefix("what moves ")).name
+        elif group == "end":
+            figure = the(figures, name=text.removeprefix("what is the last place of the "))
+            assert answer == place_name(figure.centre(1.0))
+        elif group == "ends":
+            ended = {place_name(figure.centre(1.0)): figure.name for figure in figures}
+            assert answer == ended[text.removeprefix("what ends at the ")]
+        else:
+            figure = the(figures, name=text.removeprefix("what happens to the colour of the "))
+            assert group == "change"
+            assert answer == (f"turns {figure.turns}" if figure.turns else f"stays {figure.colour}")
+    assert asked > 100
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("image", 1), ("video", 4)])
+def test_no_region_is_marked(kind: Literal["image", "video"], frames: int) -> None:
+    source = ShapesInWords(kind, 60)
     for index in range(60):
         sample = source[index]
         assert isinstance(sample.media, Pixels) and sample.regions == ()
+        assert len(sample.media.array) == frames
         assert 1 <= len(sample.conversation) <= 6
         for turn in sample.conversation:
             assert not PLACEHOLDER.search(f"{turn.question} {turn.answer}"), turn
-    assert source[7].conversation == ShapesInWords("image", 60)[7].conversation
+    assert source[7].conversation == ShapesInWords(kind, 60)[7].conversation
 
 
 def test_scenes_are_in_no_split() -> None:

@@ -133,11 +133,11 @@ def test_a_configuration_without_its_data_and_tokenizer_files_is_planned(capsys:
 
 
 def test_an_image_module_is_planned_with_one_frame_and_a_video_module_with_four() -> None:
-    quickstart = ["--config", "experiments/quickstart.yaml", "--model.base.tokenizer", "bytes"]
+    quickstart = ["--config", "experiments/quickstart.yaml"]
     image = plan(configured_run(quickstart), 1)
     video = plan(configured_run([*quickstart, "--config", "experiments/quickstart_video.yaml"]), 1)
     assert (image.train.frames, video.train.frames) == (1, 4)
-    assert (image.train.samples, image.evaluation.samples) == (32, 64)
+    assert (image.train.samples, image.evaluation.samples) == (16, 64)
 
 
 def test_a_pass_is_a_part_of_a_step() -> None:
@@ -348,6 +348,7 @@ def test_replicas_have_to_divide_the_devices() -> None:
 
 
 def test_a_tokenizer_decides_the_vocabulary_where_the_architecture_does_not(tmp_path: Path) -> None:
-    base = json.dumps({"architecture": ARCHITECTURE, "tokenizer": tokenizer_folder(tmp_path / "tokenizer")})
+    tokenizer = tokenizer_folder(tmp_path / "tokenizer")
+    base = json.dumps({"checkpoint": None, "architecture": ARCHITECTURE, "tokenizer": tokenizer})
     planned = plan(configured_run(["--config", "experiments/quickstart.yaml", f"--model.base={base}"]), 1)
     assert vocabulary(planned) == 102
