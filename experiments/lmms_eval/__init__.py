@@ -1,4 +1,4 @@
-"""A plugin of lmms-eval: our models as one of its models, and every named benchmark as one of its tasks.
+"""A plugin of lmms-eval: our models as one of its models, and named benchmarks without a judge as its tasks.
 
 ::
 

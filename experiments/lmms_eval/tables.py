@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from datamodules.errors import DataError
 from datamodules.region_datamodule import RegionDataModule
 from experiments.commands.benchmark import check_files
 from experiments.config.interpolation import interpolated
@@ -30,9 +31,12 @@ def read_table(
         options: Those of `test`, by name without dashes: `data.num_workers`, `vars.images`, ...
 
     Raises:
-        DataError: There is no such benchmark, a file of it is not there, or an option is refused.
+        DataError: There is no such benchmark, a judge model scores it, a file of it is not there, or an option is
+            refused.
     """
     benchmark = find_benchmark(name)
+    if benchmark.judged:
+        raise DataError(f"{name} is scored by a judge model, which is asked by the command `benchmark {name}` alone")
     given = {"vars.root": root, **(options or {})}
     if not any(option.startswith("vars.") for option in options or {}):
         check_files(benchmark, root)

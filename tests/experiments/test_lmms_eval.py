@@ -27,10 +27,13 @@ def documents(name: str, root: Path) -> Documents:
     return Documents(*read_table(name, root, {"data.num_workers": 0}))
 
 
-def test_every_benchmark_is_a_task() -> None:
+def test_every_benchmark_without_a_judge_is_a_task(tmp_path: Path) -> None:
     tasks = {path.stem: yaml.safe_load(path.read_text()) for path in TASKS.glob("*.yaml")}
-    assert tasks == {name: {"include": "_region", "task": f"region_{name}"} for name in benchmarks()}
+    asked = [name for name, benchmark in benchmarks().items() if not benchmark.judged]
+    assert tasks == {name: {"include": "_region", "task": f"region_{name}"} for name in asked}
     assert (TASKS / "_region").is_file()
+    with pytest.raises(DataError, match=r"^dlc_bench is scored by a judge model"):
+        read_table("dlc_bench", tmp_path)
 
 
 def test_a_benchmark_is_what_its_configuration_says(tmp_path: Path) -> None:

@@ -400,7 +400,7 @@ def test_an_error_inside_an_answer_is_no_answer(
 def test_too_many_images_are_one_line(server: MisbehavingServer, data: Videos, tmp_path: Path) -> None:
     """Each video waited for ever, five of them ended the run; and what is known beforehand costs no call at all."""
     server.behave(lambda asked: failing(400, {"message": "At most 1 image(s) may be provided in one prompt."}))
-    with pytest.raises(DataError, match=r"At most 1 image.*: mark\.frames is what describe shows"):
+    with pytest.raises(DataError, match=r"At most 1 image.*: most_images of the model says it beforehand"):
         run(tmp_path, server, data)
     assert server.calls.total() == 1
     server.behave(proper)
