@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.adamw import adamw
 
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -52,32 +53,43 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            move = self._by_momentum if group["orthogonal"] else self._by_moments
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    move(weight, weight.grad, group)
+            gradients = {weight: weight.grad for weight in group["params"] if weight.grad is not None}
+            if not group["orthogonal"]:
+                self._by_adamw(gradients, group)
+                continue
+            for weight, gradient in gradients.items():
+                self._by_momentum(weight, gradient, group)
         return loss
 
-    def _by_momentum(self, weight: nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+    def _by_momentum(self, weight: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
         momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         update = orthogonalised(gradient.lerp(momentum, MOMENTUM))
+        weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(update, alpha=-group["lr"] * LIKE_ADAMW * max(weight.shape) ** 0.5)
 
-    def _by_moments(self, weight: nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
-        if not state:
-            state.update(step=torch.tensor(0.0), first=torch.zeros_like(weight), second=torch.zeros_like(weight))
-        state["step"] += 1
-        of_first, of_second = group["betas"]
-        first = state["first"].lerp_(gradient, 1 - of_first)
-        second = state["second"].lerp_(gradient.square(), 1 - of_second)
-        taken = state["step"].item()
-        size = (second / (1 - of_second**taken)).sqrt_().add_(1e-8)
-        weight.addcdiv_(first, size, value=-group["lr"] / (1 - of_first**taken))
+    def _by_adamw(self, gradients: dict[torch.Tensor, torch.Tensor], group: dict[str, Any]) -> None:
+        states = [self.state[weight] for weight in gradients]
+        for weight, state in zip(gradients, states, strict=True):
+            if not state:
+                state.update(step=torch.tensor(0.0), first=torch.zeros_like(weight), second=torch.zeros_like(weight))
+        adamw(
+            list(gradients),
+            list(gradients.values()),
+            [state["first"] for state in states],
+            [state["second"] for state in states],
+            [],  # of AMSGrad, which is not asked for
+            [state["step"] for state in states],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:

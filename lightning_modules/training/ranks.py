@@ -26,18 +26,26 @@ def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
 def of_rank_zero(make: Callable[[], Any]) -> Any:
     """What rank 0 makes, on every rank; all ranks have to call this together.
 
+    It is made in the caller's thread, whose device and type of new tensors it is made in; what may take longer than
+    the others wait is for `metrics.ranks.on_first_rank`.
+
     Raises:
         DataError: Rank 0 has raised it; every rank does.
+        RuntimeError: Rank 0 has raised anything else, and raises that itself.
     """
     if world_size() == 1:
         return make()
     made: list[Any] = [None, None]
+    failure: Exception | None = None
     if distributed.get_rank() == 0:
         try:
             made[0] = make()
-        except DataError as error:
-            made[1] = str(error)
+        except Exception as error:  # the others would wait for rank 0 for ever
+            failure = error
+            made[1] = DataError(str(error)) if isinstance(error, DataError) else RuntimeError(f"on rank 0: {error!r}")
     distributed.broadcast_object_list(made)
+    if failure is not None:
+        raise failure
     if made[1] is not None:
-        raise DataError(made[1])
+        raise made[1]
     return made[0]
