@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -322,6 +322,12 @@ TINY: dict[str, Tiny] = {
         {"longest_edge": 54, "video_longest_edge": 54, "side": 18},
     ),
 }
+
+
+def seen(process: VisualProcessor, clip: Clip) -> VisualPrompt:
+    """What a processor makes of a clip, its inputs as the model takes them."""
+    prompt = process(clip)
+    return replace(prompt, inputs=process.model_inputs(prompt.inputs))
 
 
 def noise(height: int, width: int, frames: int = 1, seed: int = 0) -> Clip:
