@@ -33,7 +33,7 @@ class AheadLoader(DataLoader[Any]):
 
 def sent_ahead(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
     """The batches on a GPU, each copied on a stream of its own before the one in front of it is handed out."""
-    copies = torch.cuda.Stream(device)
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's
 
     def sent(batch: Any) -> tuple[Any, torch.cuda.Event]:
         # memory of an earlier batch is free for the host when nothing refers to it any more; for the GPU, when it has

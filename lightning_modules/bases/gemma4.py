@@ -95,7 +95,7 @@ class Gemma4Vision(VisualProcessor):
 
     def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
         """A patch has one pixel after the other."""
-        return pixels.unflatten(-1, (-1, 3, 1, 1))
+        return pixels.view(*pixels.shape[:-1], -1, 3, 1, 1)
 
     def padded(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Patches of zeros where there is no place."""

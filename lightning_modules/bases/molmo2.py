@@ -144,7 +144,7 @@ class MolmoVision(VisualProcessor):
 
     def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
         """A patch has one pixel after the other."""
-        return pixels.unflatten(-1, (-1, 3, 1, 1))
+        return pixels.view(*pixels.shape[:-1], -1, 3, 1, 1)
 
     def tiling(self, size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of crops for a frame of a `size` (height, width).

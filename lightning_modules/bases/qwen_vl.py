@@ -132,7 +132,7 @@ class QwenVision(VisualProcessor):
 
     def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
         """A patch has one channel after the other."""
-        return pixels.unflatten(-1, (3, 1, -1))
+        return pixels.view(*pixels.shape[:-1], 3, 1, -1)
 
     def _video_bounds(self) -> tuple[int, int]:
         return self.min_video_pixels, self.max_video_pixels
