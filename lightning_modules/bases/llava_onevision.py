@@ -117,7 +117,7 @@ class OneVision(VisualProcessor):
     def padded(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What is not shown: tiles of zeros, and frames of NaN."""
         for name, shown in SHOWN.items():
-            if name in inputs:
+            if shown in inputs:
                 missing = ~inputs.pop(shown)[..., None, None, None]
                 inputs[name].masked_fill_(missing, 0 if name == "pixel_values" else math.nan)
         return inputs

@@ -54,7 +54,7 @@ def _adamw(
     optimizer = torch.optim.AdamW(learning, lr=rate, betas=betas, weight_decay=decay, fused=fused or None)
     # the kernel could divide by the scale of 16-bit gradients as well, but they have to be clipped before it runs:
     # Lightning refuses to clip, in bfloat16 too, while this says that the step does it
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # torch's scaler reads it
+    optimizer._step_supports_amp_scaling = False
     return optimizer
 
 
