@@ -18,6 +18,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from datamodules.batching.batch import RegionBatch
+from datamodules.batching.visual_processor import VisualProcessor
 from datamodules.errors import DataError
 from lightning_modules.bases.base import Base
 from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
@@ -51,6 +52,7 @@ class TokenMarkBackbone(nn.Module):
 
     Args:
         base: The vision-language model.
+        vision: What has turned frames into its inputs, and normalises their pixels.
         region_encoder: How regions are told to it; without weights yet, which it gets here.
         guide: Whether it has a Temporal Region Guide Head; needs a region encoder with marks.
 
@@ -60,9 +62,10 @@ class TokenMarkBackbone(nn.Module):
 
     autocast: Callable[..., AbstractContextManager[object]] = torch.autocast
 
-    def __init__(self, base: Base, region_encoder: RegionEncoder, guide: bool = True) -> None:
+    def __init__(self, base: Base, vision: VisualProcessor, region_encoder: RegionEncoder, guide: bool = True) -> None:
         super().__init__()
         self.base = base
+        self.vision = vision
         self.model = base.model
         self.region_encoder = region_encoder
         region_encoder.build(base.width)
@@ -145,7 +148,7 @@ class TokenMarkBackbone(nn.Module):
         dtype = next(self.base.vision_tower.parameters()).dtype
         inputs = {
             name: value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value
-            for name, value in batch.inputs.items()
+            for name, value in self.vision.model_inputs(batch.inputs).items()
         }
         return inputs | self.base.token_inputs(ids)
 

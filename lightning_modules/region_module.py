@@ -218,7 +218,7 @@ class RegionModule(StepInPasses):
         style = prompt_style(self.prompt, tokenizer, vision.placeholder)
         self.renderer = ConversationRenderer(tokenizer, style, self.max_length)
         base.model.generation_config.eos_token_id = self.renderer.end_ids
-        self.backbone = TokenMarkBackbone(base, self.region_encoder.make(), guide=self.guide_weight > 0)
+        self.backbone = TokenMarkBackbone(base, vision, self.region_encoder.make(), guide=self.guide_weight > 0)
         if learns:
             # adapters learn in the language model's place
             freeze(base, {*self.frozen, *(("language_model",) if self.lora else ())})

@@ -167,6 +167,11 @@ def make_batch(module: RegionModule, *samples: RegionSample) -> RegionBatch:
     return Collate(module.vision)([process(one) for one in samples])
 
 
+def pixels_of(module: RegionModule, batch: RegionBatch) -> torch.Tensor:
+    """A batch's pixels as the model takes them, and transformers' own."""
+    return module.vision.model_inputs(batch.inputs)["pixel_values"]
+
+
 def renderer(
     tokenizer: PreTrainedTokenizerBase, style: PromptName = "plain", max_length: int | None = None
 ) -> ConversationRenderer:
@@ -207,6 +212,7 @@ __all__ = [
     "enough_marks",
     "make_batch",
     "marks",
+    "pixels_of",
     "processor",
     "renderer",
     "sample",

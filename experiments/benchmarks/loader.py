@@ -7,8 +7,8 @@ and with four masks that are tracked over all frames; then with loader processes
 The clip is 10 s of 720p with a key frame every 30, written here, unless a file is given.
 
 What the profile says, on one thread: without regions 88 % is decoding and 3 % opening the file, which bare decoding has
-too; 2.5 % is normalisation, 2 % resizing, 2 % collating, 1 % the index of frames. Four boxes add 3 %. Four tracked
-masks are 16 masks a sample; `region_cost --masks` has what each costs.
+too; 2.5 % was normalisation, before the model's device did it, 2 % resizing, 2 % collating, 1 % the index of frames.
+Four boxes add 3 %. Four tracked masks are 16 masks a sample; `region_cost --masks` has what each costs.
 """
 
 from __future__ import annotations

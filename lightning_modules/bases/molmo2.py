@@ -24,7 +24,6 @@ from datamodules.batching.visual_processor import (
     configured,
     cut,
     most_tokens,
-    normalised,
     side_of,
 )
 from datamodules.regions.footprints import Spans, View
@@ -143,6 +142,10 @@ class MolmoVision(VisualProcessor):
         rest = {name: torch.cat([clip[name] for clip in inputs]) for name in others}
         return {**rest, pooling: concatenated(joined, fill=-1)} if inputs else {}
 
+    def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A patch has one pixel after the other."""
+        return pixels.view(*pixels.shape[:-1], -1, 3, 1, 1)
+
     def tiling(self, size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of crops for a frame of a `size` (height, width).
 
@@ -201,8 +204,7 @@ class MolmoVision(VisualProcessor):
         return tuple((low * self.patch_size, high * self.patch_size) for low, high in pairwise(bounds) if low < high)
 
     def _pixels(self, clip: Clip, view: View) -> torch.Tensor:
-        pixels = view.placement.image(clip.pixels, (0, 0, 0), self.resample, antialias=False)
-        return normalised(pixels, self.image_mean, self.image_std)
+        return view.placement.image(clip.pixels, (0, 0, 0), self.resample, antialias=False)
 
     def _crops(self, canvas: torch.Tensor, tiling: tuple[int, int]) -> torch.Tensor:
         """(1, 3, height, width) -> (crops, 3, side, side)."""

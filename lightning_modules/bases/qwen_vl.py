@@ -22,7 +22,6 @@ from datamodules.batching.visual_processor import (
     VisualPrompt,
     configured,
     most_tokens,
-    normalised,
 )
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View
@@ -131,6 +130,10 @@ class QwenVision(VisualProcessor):
             return self._whole(height * grow, math.ceil), self._whole(width * grow, math.ceil)
         return rows, columns
 
+    def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A patch has one channel after the other."""
+        return pixels.view(*pixels.shape[:-1], 3, 1, -1)
+
     def _video_bounds(self) -> tuple[int, int]:
         return self.min_video_pixels, self.max_video_pixels
 
@@ -140,8 +143,7 @@ class QwenVision(VisualProcessor):
     def _prompt(self, clip: Clip, pixels: str, grid: str, video: bool) -> VisualPrompt:
         source = (clip.pixels.shape[1], clip.pixels.shape[2])
         placement = Placement.filling(source, self.canvas(len(clip.frames), source))
-        resized = placement.image(clip.pixels, (0, 0, 0), self.resample)
-        frames = normalised(resized, self.image_mean, self.image_std)
+        frames = placement.image(clip.pixels, (0, 0, 0), self.resample)
         shown = list(range(len(clip.frames)))
         shown += [shown[-1]] * (-len(shown) % self.temporal_patch_size)
         pair = self.temporal_patch_size

@@ -87,7 +87,8 @@ def make_batch(module: RegionModule, step: Step) -> RegionBatch:
 
 def _stripped(values: torch.Tensor) -> torch.Tensor:
     """Pixels without values; grids, and the seconds between frames, decide positions."""
-    return without_values(values) if values.is_floating_point() and values.dim() > 1 else values
+    pixels = values.dtype == torch.uint8 or (values.is_floating_point() and values.dim() > 1)
+    return without_values(values) if pixels else values
 
 
 def _text(

@@ -59,7 +59,8 @@ def test_its_visual_tokens_are_no_larger_than_its_words() -> None:
     module.configure_model()
     base, source, process = module.backbone.base, ShapesStream("image"), module.processor(1)
     batch = Collate(module.vision)([process(source[index]) for index in range(64)])
-    pictures = torch.cat(list(base.core.get_image_features(batch.inputs["pixel_values"]).pooler_output))
+    pixels = module.vision.model_inputs(batch.inputs)["pixel_values"]
+    pictures = torch.cat(list(base.core.get_image_features(pixels).pooler_output))
     assert (base.word_size(), float(pictures.square().mean().sqrt())) == pytest.approx((0.859, 0.201), rel=0.02)
 
 

@@ -23,6 +23,7 @@ from helpers import (
     character_tokenizer,
     enough_marks,
     make_batch,
+    pixels_of,
     sample,
     tiny_module,
     tokenizer_folder,
@@ -51,7 +52,7 @@ def test_without_regions_logits_equal_those_of_llava(tmp_path: Path, way: Region
     )
     llava = plain_llava(module, tmp_path / "llava")
     theirs = llava(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.inputs["pixel_values"]
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=pixels_of(module, batch)
     ).logits
     ours = module.backbone(batch).logits
     torch.testing.assert_close(ours, theirs[:, :-1][batch.loss_mask[:, 1:]], atol=1e-5, rtol=0)
@@ -65,7 +66,7 @@ def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
         ours = module.answer(batch).predictions[0].prediction
         prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
         theirs = llava.generate(
-            input_ids=prompt, pixel_values=batch.inputs["pixel_values"], max_new_tokens=12, do_sample=False
+            input_ids=prompt, pixel_values=pixels_of(module, batch), max_new_tokens=12, do_sample=False
         )
         text = module.renderer.decode(theirs[0, prompt.shape[1] :].tolist())
         assert ours == text and text

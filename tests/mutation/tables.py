@@ -15,6 +15,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "datamodules/batching/visual_processor.py": (
         f"{DATA}/batching/test_visual_processor.py",
         f"{DATA}/batching/test_processor.py",
+        f"{MODEL}/bases/test_pixels.py",
     ),
     "datamodules/regions/masks.py": (f"{DATA}/regions/test_masks.py",),
     "datamodules/regions/placement.py": (

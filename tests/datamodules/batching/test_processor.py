@@ -20,7 +20,7 @@ def pixels_of(height: int, width: int, grey: int, vision: SquareVision) -> torch
     """What the model sees of a frame of one grey: (3, S, S)."""
     frame = Pixels(np.full((1, height, width, 3), grey, np.uint8))
     processed = RegionProcessor(RENDERER, vision)(RegionSample("a", frame, (), (Turn("what", "it"),)))
-    return processed.visual.inputs["pixel_values"][0]
+    return vision.model_inputs(processed.visual.inputs)["pixel_values"][0]
 
 
 def test_values_are_normalised_as_clips_are() -> None:

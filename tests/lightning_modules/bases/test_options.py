@@ -81,7 +81,7 @@ def whole_row(tiny: Tiny, base: Base, prompt: VisualPrompt, after: str, option: 
     base.forget()
     ids = tiny.ids(prompt, after=after + option)
     inputs: dict[str, Any] = {
-        **tiny.processor(base).collate([prompt] if prompt.tokens else []),
+        **tiny.processor(base).model_inputs(prompt.inputs),
         **base.token_inputs(ids),
     }
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_options_on_a_shared_prefix_are_as_likely_as_in_a_whole_row(tiny: Tiny) 
     process = tiny.processor(base)
     prompts = [process(noise(24, 56)), NOTHING, process(noise(45, 37, 3))]
     after = ["what?", "and what of this longer text?", "so"]
-    backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
+    backbone: Any = TokenMarkBackbone(base, tiny.processor(base), Silent(), guide=False)
     scores = score_options(backbone, LETTERS, batch_of(tiny, base, prompts, after))
     for number, score in enumerate(scores):
         expected = [whole_row(tiny, base, prompts[number], after[number], option) for option in OPTIONS[number]]
@@ -111,7 +111,7 @@ def test_a_batch_of_text_alone_does_not_know_the_pictures_before_it(tiny: Tiny) 
     """Qwen-VL kept how far the pictures of the last batch had moved its text, and moved text alone by as much."""
     base = tiny.base()
     process = tiny.processor(base)
-    backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
+    backbone: Any = TokenMarkBackbone(base, tiny.processor(base), Silent(), guide=False)
     text = batch_of(tiny, base, [NOTHING, NOTHING], ["one", "and another"])
     before = score_options(backbone, LETTERS, text)
     score_options(backbone, LETTERS, batch_of(tiny, base, [process(noise(64, 20))], ["what?"]))
