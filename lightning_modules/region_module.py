@@ -237,8 +237,11 @@ class RegionModule(StepInPasses):
 
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
-        base, pointing = self.backbone.base, self.backbone.region_encoder.pointing
-        return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
+        base, encoder = self.backbone.base, self.backbone.region_encoder
+        return RegionProcessor(
+            *(self.renderer, self.vision, base.visual_ids, num_frames),
+            *(backend, encoder.pointing, base.causal, encoder.num_marks),
+        )
 
     def check_packing(self) -> None:
         """Refuses a base that would not read packed samples as if each were alone.

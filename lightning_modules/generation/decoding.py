@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
 from datamodules.prompting.conversation import ConversationRenderer, Rendered
 from datamodules.types import RegionSample
 from lightning_modules.backbone import TokenMarkBackbone, Told
@@ -31,24 +32,40 @@ class OptionScores:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What stands before `prompt_lengths`, padded on the left: `ids`, `attention` and `placeholder`, (B, P) each."""
+    """What stands before `prompt_lengths`, padded on the left.
+
+    Attributes:
+        ids: (B, P) int64.
+        attention: (B, P) int64, 0 on padding.
+        places: Where visual tokens and placeholders stand in them.
+    """
 
     ids: torch.Tensor
     attention: torch.Tensor
-    placeholder: torch.Tensor
+    places: Places
 
     @classmethod
     def of(cls, batch: RegionBatch) -> Prompts:
         """The prompts of a batch; padding carries the id 0, which attention never sees."""
         assert not batch.packed, "prompts have rows of their own"
-        longest = int(batch.prompt_lengths.max())
-        places = torch.arange(longest, device=batch.input_ids.device) - (longest - batch.prompt_lengths).unsqueeze(1)
-        inside, index = places >= 0, places.clamp(min=0)
+        longest, width = max(batch.prompt_lengths), batch.input_ids.shape[1]
+        missing = [longest - length for length in batch.prompt_lengths]
+        rows = [ids[:length] for ids, length in zip(batch.input_ids, batch.prompt_lengths, strict=True)]
+        moved = [row * (longest - width) + lack for row, lack in enumerate(missing)]
+        # what stands before the last answer of each sample, then what stands in it
+        parts = [count for counts in batch.placeholder_counts for count in counts]
+        placeholders, owner, slots = (torch.split(values, parts)[::2] for values in batch.places[1:])
+        visual = torch.split(batch.places.visual, list(batch.token_counts))
         return cls(
-            batch.input_ids.gather(1, index) * inside,
-            inside.long(),
-            batch.placeholder.gather(1, index).where(inside, -1),
+            torch.stack([F.pad(row, (lack, 0)) for row, lack in zip(rows, missing, strict=True)]),
+            torch.stack([F.pad(torch.ones_like(row), (lack, 0)) for row, lack in zip(rows, missing, strict=True)]),
+            Places(_moved(visual, moved), _moved(placeholders, moved), torch.cat(owner), torch.cat(slots)),
         )
+
+
+def _moved(places: Sequence[torch.Tensor], moved: Sequence[int]) -> torch.Tensor:
+    """Places of each sample, so much further on."""
+    return torch.cat([of_sample + by for of_sample, by in zip(places, moved, strict=True)])
 
 
 @torch.no_grad()
@@ -73,7 +90,7 @@ def generate(
     prompts = Prompts.of(batch)
     mentions = GeneratedMentions(renderer, batch.region_texts)
     length, regions = prompts.ids.shape[1], [len(sample.regions) for sample in batch.samples]
-    with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
+    with backbone.telling(batch, prompts.places) as told:
         rows = backbone.model.generate(
             input_ids=prompts.ids,
             attention_mask=prompts.attention,
@@ -139,12 +156,12 @@ def score_options(
     most = max(1, *map(len, rendered))
     prompts = Prompts.of(batch)
     options = _padded(rendered, most, prompts.ids.device)
-    with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
+    with backbone.telling(batch, prompts.places) as told:
         core, base = backbone.base.core, backbone.base
         prefix = core(
             input_ids=prompts.ids,
             attention_mask=prompts.attention,
-            position_ids=base.positions(prompts.ids, prompts.attention),
+            position_ids=base.positions(prompts.attention, any(batch.token_counts)),
             **backbone.inputs(batch, prompts.ids),
             use_cache=True,
         )

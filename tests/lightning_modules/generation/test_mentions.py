@@ -127,7 +127,7 @@ def test_further_turns_have_the_ids_of_training(
     def say(*given: object, streamed: Sequence[StreamedAnswer]) -> None:
         """The tokens that were learnt for this answer, as generation hands them out."""
         batch = next(one for one in given if isinstance(one, RegionBatch))
-        asked.append(batch.input_ids[0, : int(batch.prompt_lengths)].tolist())
+        asked.append(batch.input_ids[0, : batch.prompt_lengths[0]].tolist())
         ids = renders.answer(turns[len(asked) - 1].answer, batch.region_texts[0]).ids
         following = FollowAnswers(streamed, GeneratedMentions(renders, batch.region_texts), 0, [2])
         for end in range(1, len(ids) + 1):
