@@ -18,6 +18,7 @@ from datamodules.batching.batch import Places, RegionBatch
 from datamodules.prompting.conversation import ConversationRenderer, Rendered
 from datamodules.types import RegionSample
 from lightning_modules.backbone import TokenMarkBackbone, Told
+from lightning_modules.generation.followed_mentions import FollowedMentions
 from lightning_modules.generation.mentions import GeneratedMentions
 from lightning_modules.generation.streaming import FollowAnswers, StreamedAnswer
 
@@ -109,9 +110,10 @@ class MentionProcessor(LogitsProcessor):
     """Lets what stands for a region follow its complete index, and a placeholder nothing else.
 
     In training an answer's `[0]` is followed by the placeholder of region 0 as unsupervised input; so it is here.
+    Generated tokens are read where they are: the host does not wait for them.
 
     Args:
-        mentions: Reads region numbers off generated ids.
+        mentions: What is shown for each region.
         told: Is handed the slot of each placeholder that comes next.
         prompt_length: Ids of a row that were not generated.
     """
@@ -119,20 +121,24 @@ class MentionProcessor(LogitsProcessor):
     def __init__(self, mentions: GeneratedMentions, told: Told, prompt_length: int) -> None:
         self.mentions = mentions
         self.told = told
-        self.prompt_length = prompt_length
+        self.read = prompt_length
+        self.followed: FollowedMentions | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Args: input_ids: (rows, prompt and generated tokens); scores: (rows, vocabulary)."""
-        free = scores
-        scores = scores.clone()
-        scores[:, self.mentions.region_id] = -torch.inf
-        due = self.mentions.due(input_ids[:, self.prompt_length :])
-        for row, (token, _) in enumerate(due):
-            if token >= 0:
-                scores[row] = -torch.inf
-                scores[row, token] = torch.where(free[row, token].isfinite(), free[row, token], 0.0)
-        self.told.slots = torch.tensor([[slot] for _, slot in due], device=input_ids.device)
-        return scores
+        if self.followed is None:
+            self.followed = FollowedMentions(self.mentions, len(input_ids), input_ids.device)
+        for column in range(self.read, input_ids.shape[1]):
+            self.followed.follow(input_ids[:, column])
+        self.read = input_ids.shape[1]
+        due, slots = self.followed.due
+        free = scores.clone()
+        free[:, self.mentions.region_id] = -torch.inf
+        place, is_due = due.clamp(min=0).unsqueeze(1), (due >= 0).unsqueeze(1)
+        score = scores.gather(1, place)
+        forced = torch.full_like(scores, -torch.inf).scatter(1, place, score.masked_fill(~score.isfinite(), 0.0))
+        self.told.slots = slots.unsqueeze(1)
+        return forced.where(is_due, free)
 
 
 def scored_options(sample: RegionSample) -> tuple[str, ...]:
