@@ -275,7 +275,7 @@ class RegionModule(StepInPasses):
         """Only where Lightning writes down what is logged: a number that is read waits for the whole step."""
         smallest = torch.stack([smallest_region(part) for part in passes]).min()
         self._unlogged = losses, smallest
-        if self.trainer._logger_connector.should_update_logs or self.trainer.fast_dev_run:
+        if self.trainer._logger_connector.should_update_logs:
             self._log_numbers()
 
     def on_train_batch_end(self, *_: Any) -> None:
