@@ -185,9 +185,7 @@ def test_numbers_of_a_step_are_read_where_they_are_written_down_alone(
     """
     module = tiny_module(tmp_path, frozen=(), guide_weight=0.5, learning_rate=1e-2)
     samples = [sample("a"), sample("bb", boxes=(), question="why"), sample("ccc", frames=2)]
-    data = VideoRegionDataModule(
-        train={"train": Listed(*samples)}, batch_size=4, micro_batch_size=2, epoch_size=40, num_workers=0
-    )
+    data = VideoRegionDataModule(train={"train": Listed(*samples)}, batch_size=2, epoch_size=40, num_workers=0)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
     lines = Lines()
     with Device() as device:
