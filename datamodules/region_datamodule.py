@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
@@ -220,6 +221,7 @@ class RegionDataModule(LightningDataModule):
             num_workers=workers,
             worker_init_fn=begin_worker,
             collate_fn=collate_fn,
+            pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             # decoders and tokenizers hold threads, which a forked process would inherit dead
             multiprocessing_context="spawn" if workers else None,

@@ -108,8 +108,11 @@ class RegionBatch:
         return len(self.samples), self.mark_weights.shape[1]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The batch with its tensors on `device`; Lightning calls it to move a batch."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The batch with its tensors on `device`; Lightning calls it to move a batch.
+
+        From page-locked memory it travels while the host goes on: what reads it there runs behind the copy.
+        """
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking or tensor.is_pinned()))
 
     def pin_memory(self) -> Self:
         """The batch with its tensors in page-locked memory; the DataLoader calls it."""

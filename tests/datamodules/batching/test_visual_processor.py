@@ -226,7 +226,21 @@ def test_a_batch_moves_with_all_its_tensors(module: RegionModule) -> None:
     moved = batch_of(module, text(), sample("a")).to("meta")
     assert {tensor.device.type for tensor in moved.inputs.values()} == {"meta"}
     assert moved.token_owner.device.type == moved.shows.device.type == moved.prompted.device.type == "meta"
+    assert {values.device.type for values in (*moved.places, moved.supervised, moved.marks)} == {"meta"}
     assert moved.views[1][0].tokens.shape == (1, GRID, GRID)
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_the_host_does_not_wait_for_page_locked_memory(
+    module: RegionModule, monkeypatch: pytest.MonkeyPatch, is_pinned: bool
+) -> None:
+    """Lightning asks for no such copy of what is no tensor itself, and the host waited for each tensor of a batch."""
+    asked: list[bool] = []
+    batch = batch_of(module, sample("a"))
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda _: is_pinned)
+    monkeypatch.setattr(torch.Tensor, "to", lambda values, _, non_blocking: asked.append(non_blocking) or values)
+    batch.to("cuda")
+    assert set(asked) == {is_pinned}
 
 
 def test_tokens_without_a_cell_are_joined_with_those_that_have_one(module: RegionModule) -> None:
