@@ -47,7 +47,7 @@ from lightning_modules.training.optimizers import OptimizerName, make_optimizer,
 from lightning_modules.training.passes import StepInPasses
 from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
 from lightning_modules.training.quantisation import Quantisation
-from lightning_modules.training.ranks import of_rank_zero, sum_over_ranks
+from lightning_modules.training.ranks import means_and_least_over_ranks, of_rank_zero, sum_over_ranks
 from lightning_modules.training.sharding import FullySharded
 from metrics import Evaluation, Prediction, Score
 
@@ -142,6 +142,7 @@ class RegionModule(StepInPasses):
         self.evaluation = evaluation or Evaluation()
         self.evaluation_losses = EvaluationLosses()
         self._given: frozenset[str] = frozenset()
+        self._unlogged: tuple[torch.Tensor, torch.Tensor] | None = None
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
 
@@ -237,8 +238,11 @@ class RegionModule(StepInPasses):
 
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
-        base, pointing = self.backbone.base, self.backbone.region_encoder.pointing
-        return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
+        base, encoder = self.backbone.base, self.backbone.region_encoder
+        return RegionProcessor(
+            *(self.renderer, self.vision, base.visual_ids, num_frames),
+            *(backend, encoder.pointing, base.causal, encoder.num_marks),
+        )
 
     def check_packing(self) -> None:
         """Refuses a base that would not read packed samples as if each were alone.
@@ -268,14 +272,28 @@ class RegionModule(StepInPasses):
             self._grows_from = None
 
     def _log_step(self, losses: torch.Tensor, passes: StepBatch) -> None:
-        size = sum(map(len, passes))
-        self.log("train/loss", losses[0], prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/language_loss", losses[1], batch_size=size, sync_dist=True)
-        if self.backbone.guide is not None:
-            self.log("train/guide_loss", losses[2], prog_bar=True, batch_size=size, sync_dist=True)
+        """Only where Lightning writes down what is logged: a number that is read waits for the whole step."""
         smallest = torch.stack([smallest_region(part) for part in passes]).min()
-        self.log("train/smallest_region", smallest, batch_size=size, reduce_fx="min", sync_dist=True)
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
+        self._unlogged = losses, smallest
+        if self.trainer._logger_connector.should_update_logs:
+            self._log_numbers()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Lightning also writes down the step after which a callback has ended the training."""
+        if self.trainer.should_stop and self._unlogged is not None:
+            self._log_numbers()
+
+    def _log_numbers(self) -> None:
+        assert self._unlogged is not None
+        loss, language, guide, smallest = means_and_least_over_ranks(*self._unlogged)
+        self._unlogged = None
+        # on the CPU: what the progress bar shows Lightning reads after every step
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/language_loss", language)
+        if self.backbone.guide is not None:
+            self.log("train/guide_loss", guide, prog_bar=True)
+        self.log("train/smallest_region", smallest)
+        self.log("train/learning_rate", torch.tensor(self.optimizers().param_groups[0]["lr"]))  # type: ignore[union-attr]  # one optimiser
 
     def _gradients_travel(self, now: bool) -> None:
         if isinstance(self.trainer.strategy, FullySharded):

@@ -141,11 +141,11 @@ def _ellipse(box: tuple[float, float, float, float], size: tuple[int, int]) -> M
 
 def make_loader(source: RegionSource, backend: Backend, workers: int) -> DataLoader[Any]:
     """The loader as the data module makes it, with the tokens and sides of LLaVA-1.5."""
-    from lightning_modules.bases.llava import SquareVision
+    from lightning_modules.bases.llava import IMAGE, SquareVision
 
     tokenizer, vision = _tokenizer(), SquareVision(side=336, patch=14)
     renderer = ConversationRenderer(tokenizer, prompt_style("vicuna", tokenizer, vision.placeholder))
-    processor = RegionProcessor(renderer, vision, FRAMES, backend)
+    processor = RegionProcessor(renderer, vision, [tokenizer.convert_tokens_to_ids(IMAGE)], FRAMES, backend)
     return DataLoader(
         RegionDataset({"clip": source}, processor),
         batch_size=BATCH,

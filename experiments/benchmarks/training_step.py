@@ -66,9 +66,16 @@ def peer_step(peer: LlavaForConditionalGeneration, batch: RegionBatch, vision: V
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
         "pixel_values": vision.model_inputs(batch.inputs)["pixel_values"],
-        "labels": batch.input_ids.masked_fill(~batch.loss_mask, -100),
+        "labels": _labels(batch),
     }
     return _step(lambda: peer(**inputs, use_cache=False).loss, peer.parameters())
+
+
+def _labels(batch: RegionBatch) -> torch.Tensor:
+    """The supervised tokens where they stand, as transformers takes them."""
+    ids, labelled = batch.input_ids.flatten(), batch.supervised + 1
+    labels = torch.full_like(ids, -100).index_copy(0, labelled, ids.index_select(0, labelled))
+    return labels.view_as(batch.input_ids)
 
 
 def _step(loss: Callable[[], torch.Tensor], weights: Iterable[nn.Parameter]) -> TrainingStep:

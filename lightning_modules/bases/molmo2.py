@@ -29,7 +29,7 @@ from datamodules.batching.visual_processor import (
 from datamodules.regions.footprints import Spans, View
 from datamodules.regions.placement import Placement, Resample
 from datamodules.types import Clip
-from lightning_modules.bases.base import Base
+from lightning_modules.bases.base import Base, is_any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -312,15 +312,16 @@ class Molmo2(Base):
         """1 on a picture and what stands around it: these see each other."""
         config = self.model.config
         names = [name for name in self.visual_tokens.values() if name and name != "image_col_token_id"]
-        known = torch.tensor([_column_id(config), *(getattr(config, name) for name in names)], device=ids.device)
-        return {"mm_token_type_ids": torch.isin(ids, known).int()}
+        known = [_column_id(config), *(getattr(config, name) for name in names)]
+        return {"mm_token_type_ids": is_any(ids, known).int()}
 
     def blank(self) -> torch.Tensor:
         """One square, one of its patches pooled."""
         vision, device = self.model.config.vision_config, self.model.device
         width = vision.num_channels * vision.patch_size**2
         pixels = torch.zeros(1, vision.num_position_embeddings, width, device=device, dtype=self.model.dtype)
-        pooling, grid = torch.zeros(1, 1, device=device, dtype=torch.int64), torch.tensor([[1, 1, 0, 0]], device=device)
+        pooling, grid = (torch.zeros(1, size, device=device, dtype=torch.int64) for size in (1, 4))
+        grid[:, :2] = 1
         return torch.cat(self.core.get_image_features(pixels, pooling, grid).pooler_output)
 
     @property

@@ -234,9 +234,9 @@ class QwenVL(Base):
         image, video = self.visual_ids
         return {"mm_token_type_ids": (ids == image).int() + 2 * (ids == video).int()}
 
-    def positions(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor | None:
+    def positions(self, attention: torch.Tensor, pictures: bool) -> torch.Tensor | None:
         """The model's own where there is a picture, which it counts in time, rows and columns."""
-        return None if self.is_visual(ids).any() else super().positions(ids, attention)
+        return None if pictures else super().positions(attention, pictures)
 
     def next_positions(self, attention: torch.Tensor, new: int) -> torch.Tensor:
         """Text goes on behind the largest position of the picture, the same in time, rows and columns."""
@@ -254,8 +254,7 @@ class QwenVL(Base):
         own = pad_sequence([torch.ones_like(sample) for sample in samples], batch_first=True)
         shown = {name: inputs[name] for name in SHOWN if name in inputs}
         positions, _ = self.core.get_rope_index(rows, attention_mask=own, **self.token_inputs(rows), **shown)
-        of_row: torch.Tensor = positions[:, own.bool()].unsqueeze(1)
-        return of_row
+        return torch.cat([positions[:, row, :length] for row, length in enumerate(lengths)], 1).unsqueeze(1)
 
     def forget(self) -> None:
         """How far the pictures of the last batch moved its text, which a batch of text alone would keep."""
@@ -267,7 +266,8 @@ class QwenVL(Base):
         merge = vision.spatial_merge_size
         width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         pixels = torch.zeros(merge**2, width, device=self.model.device, dtype=self.model.dtype)
-        grid = torch.tensor([[1, merge, merge]], device=self.model.device)
+        grid = torch.full((1, 3), merge, device=self.model.device)
+        grid[:, 0] = 1
         seen = self.core.get_image_features(pixels, grid)
         deeper = [feature for layer in getattr(seen, "deepstack_features", None) or () for feature in layer]
         return torch.cat([*seen.pooler_output, *deeper])

@@ -77,6 +77,6 @@ def test_its_command_makes_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments", ignore=shutil.ignore_patterns("*.py", "models"))
     stop = ["--trainer.callbacks+=stop_after.StopAfter", f"--trainer.callbacks.steps={max(LOSSES)}"]
-    cli.main(["fit", "--config", "experiments/shapes_base.yaml", *stop])
+    cli.main(["fit", "--config", "experiments/shapes_base.yaml", "--trainer.log_every_n_steps=1", *stop])
     for step, loss in LOSSES.items():
         assert StopAfter.losses[step - 1] == pytest.approx(loss, rel=1e-2), StopAfter.losses

@@ -103,7 +103,7 @@ def said_by(llava: LlavaForConditionalGeneration, module: RegionModule) -> torch
         attention_mask=batch.attention_mask,
         pixel_values=pixels_of(module, batch).to(llava.dtype),
     ).logits
-    return logits[:, :-1][batch.loss_mask[:, 1:]].float()
+    return logits.flatten(0, 1)[batch.supervised].float()
 
 
 def buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -178,7 +178,7 @@ def test_generation_is_that_of_transformers(base: Path, plain: LlavaForCondition
     """Every position behind the prompt continues a cache of 2,300 tokens."""
     module = based_on(base)
     batch = make_batch(module, replace(long_sample(), conversation=(Turn("what is it"),)))
-    prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
+    prompt = batch.input_ids[:, : batch.prompt_lengths[0]]
     theirs = plain.generate(
         input_ids=prompt, pixel_values=pixels_of(module, batch).bfloat16(), max_new_tokens=8, do_sample=False
     )

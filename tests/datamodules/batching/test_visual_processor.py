@@ -226,6 +226,7 @@ def test_a_batch_moves_with_all_its_tensors(module: RegionModule) -> None:
     moved = batch_of(module, text(), sample("a")).to("meta")
     assert {tensor.device.type for tensor in moved.inputs.values()} == {"meta"}
     assert moved.token_owner.device.type == moved.shows.device.type == moved.prompted.device.type == "meta"
+    assert {values.device.type for values in (*moved.places, moved.supervised, moved.marks)} == {"meta"}
     assert moved.views[1][0].tokens.shape == (1, GRID, GRID)
 
 

@@ -10,7 +10,7 @@ import torch
 from families import TINY, Tiny, noise
 from torch.nn.utils.rnn import pad_sequence
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
 from datamodules.batching.visual_processor import VisualPrompt
 from datamodules.prompting.conversation import Rendered
 from datamodules.types import NoPicture, RegionSample, Turn
@@ -46,17 +46,18 @@ def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Seq
     """Prompts alone, without a region."""
     rows = [tiny.ids(prompt, after=text)[0] for prompt, text in zip(prompts, after, strict=True)]
     ids = pad_sequence(rows, batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows])
+    lengths = tuple(map(len, rows))
     counts = tuple(prompt.tokens for prompt in prompts)
-    visual, count = sum(counts), len(prompts)
+    visual, count, nothing = sum(counts), len(prompts), torch.zeros(0, dtype=torch.int64)
     return RegionBatch(
         input_ids=ids,
-        attention_mask=(torch.arange(ids.shape[1]) < lengths[:, None]).long(),
-        loss_mask=torch.zeros_like(ids, dtype=torch.bool),
-        prompt_lengths=lengths,
-        placeholder=torch.full_like(ids, -1),
+        attention_mask=(torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]).long(),
+        supervised=nothing,
+        places=Places(base.is_visual(ids).flatten().nonzero()[:, 0], nothing, nothing, nothing),
         inputs=tiny.processor(base).collate([prompt for prompt in prompts if prompt.tokens]),
-        lengths=tuple(map(len, rows)),
+        lengths=lengths,
+        prompt_lengths=lengths,
+        placeholder_counts=((0, 0),) * count,
         token_counts=counts,
         token_owner=torch.arange(count).repeat_interleave(torch.tensor(counts)),
         shows=torch.ones(visual, 1, dtype=torch.bool),
@@ -65,6 +66,7 @@ def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Seq
         prompted=torch.zeros(visual, dtype=torch.bool),
         guide_weights=torch.zeros(visual, 0),
         guide_known=torch.zeros(visual, dtype=torch.bool),
+        marks=torch.zeros(count, 0, dtype=torch.int64),
         mark_seeds=torch.zeros(count, dtype=torch.int64),
         samples=tuple(
             RegionSample(str(place), NoPicture(), (), (Turn("?"),), options=OPTIONS[place]) for place in range(count)

@@ -229,9 +229,7 @@ def test_options_that_continue_a_cache_equal_reading_prompt_and_option_in_full(n
     batch = left_padded(base, tiny, prompts)
     options = torch.tensor([[ord(letter) for letter in option] for option in ("yes.", "nope")])
     base.forget()
-    prefix = base.core(
-        **batch, position_ids=base.positions(batch["input_ids"], batch["attention_mask"]), use_cache=True
-    )
+    prefix = base.core(**batch, position_ids=base.positions(batch["attention_mask"], pictures=True), use_cache=True)
     positions = base.next_positions(batch["attention_mask"], options.shape[1]).repeat_interleave(len(options), -2)
     prefix.past_key_values.reorder_cache(torch.arange(len(prompts)).repeat_interleave(len(options)))
     ids = options.repeat(len(prompts), 1)

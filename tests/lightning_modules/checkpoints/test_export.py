@@ -46,7 +46,7 @@ def plain_logits(llava: LlavaForConditionalGeneration, module: RegionModule) -> 
         found = llava(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=pixels_of(module, batch)
         ).logits
-    return found[:, :-1][batch.loss_mask[:, 1:]]  # type: ignore[no-any-return]  # transformers is untyped
+    return found.flatten(0, 1)[batch.supervised]  # type: ignore[no-any-return]  # transformers is untyped
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def assert_same_model(module: RegionModule, folder: Path, samples: Sequence[Regi
         assert_same_inputs(module, theirs, one)
         batch, inputs = make_batch(module, one), their_inputs(theirs, one)
         prompts, backbone = Prompts.of(batch), module.backbone
-        with backbone.telling(batch, prompts.ids, prompts.placeholder):
+        with backbone.telling(batch, prompts.places):
             hidden = backbone.base.core(
                 input_ids=prompts.ids, attention_mask=prompts.attention, **backbone.inputs(batch, prompts.ids)
             ).last_hidden_state

@@ -86,6 +86,7 @@ def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
         max_steps=trainer.pop("max_steps", 3),
         gradient_clip_val=1.0,
         logger=False,
+        log_every_n_steps=1,
         enable_checkpointing="callbacks" in trainer,
         enable_progress_bar=False,
         enable_model_summary=False,
