@@ -15,7 +15,10 @@ from test_region_modules import SAMPLES, module_of, tokenizer_folder
 
 from datamodules.batching.batch import RegionBatch
 from datamodules.errors import DataError
-from helpers import make_batch
+from experiments.commands.ask import parser
+from experiments.config.parsers import generation_of
+from helpers import make_batch, sample, trained
+from lightning_modules import ask, load
 from lightning_modules.generation import steps
 from lightning_modules.generation.decoding import generate
 from lightning_modules.generation.steps import GenerationOptions
@@ -134,6 +137,23 @@ def test_what_runs_compiled_is_a_step_alone(tokenizer: str, monkeypatch: pytest.
     steps._compiled_forward.cache_clear()
 
 
+def test_a_checkpoint_is_asked_with_it(tmp_path: Path) -> None:
+    """No checkpoint says how to generate: who loads it does."""
+    path, one = trained(tmp_path), sample()
+    told: list[list[str]] = []
+    for options in (DYNAMIC, STATIC):
+        module = load(path, options)
+        assert module.generation == options
+        told.append(
+            [turn.answer for turn in ask(module, one.media, one.regions, ["what is <region>", "so"]).conversation]
+        )
+    assert told[0] == told[1]
+    parsed = parser().parse_args(["--ckpt_path=x", "--image=y", "--question=z", "--cache=static", "--compile"])
+    assert generation_of(parsed) == COMPILED
+    with pytest.raises(DataError, match="needs generation.cache: static"):
+        load(tmp_path / "none.ckpt", GenerationOptions(compile=True))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -148,9 +168,9 @@ def test_what_cannot_be_is_refused(name: str, options: dict[str, Any], message: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [param.values[0] for param in KEEP_KEYS])
+@pytest.mark.parametrize("name", [name for name in TINY if name != "qwen3_5" and "," not in name])
 def test_compiled_steps_say_the_same(name: str, tokenizer: str) -> None:
-    """Through torch's own tracer: other numbers of samples and lengths compile again at most twice, then for any."""
+    """Through torch's own tracer: other numbers of samples and other lengths compile it again."""
     torch._dynamo.reset()
     steps._compiled_forward.cache_clear()
     traced = partial(torch.compile, backend="eager")
@@ -159,7 +179,7 @@ def test_compiled_steps_say_the_same(name: str, tokenizer: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "compile", traced)
         module = module_of(name, tokenizer)
-        for samples in (SAMPLES, SAMPLES, SAMPLES[:3], SAMPLES[1:], SAMPLES[2:], SAMPLES * 2):
+        for samples in (SAMPLES, SAMPLES[:3], SAMPLES[2:]):
             agree(module, samples, COMPILED)
     steps._compiled_forward.cache_clear()
     assert not graphs["graph_break"] and graphs["stats"]["unique_graphs"] <= 4
