@@ -90,7 +90,10 @@ class OneTypeCache(StaticCache):
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Arguments and what it returns: transformers'."""
-        return super().update(key_states.to(value_states.dtype), value_states, layer_idx, *args, **kwargs)
+        kept: tuple[torch.Tensor, torch.Tensor] = super().update(
+            key_states.to(value_states.dtype), value_states, layer_idx, *args, **kwargs
+        )
+        return kept
 
 
 def _parts(base: Base) -> list[nn.Module]:
