@@ -34,6 +34,7 @@ from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
 from lightning_modules.class_spec import ClassSpec, class_path
 from lightning_modules.generation.answering import Answered, answer
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.region_encoders import RegionEncoder, TokenMark
 from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.training.combinations import check_numbers, check_options, check_strategy
@@ -85,6 +86,7 @@ class RegionModule(StepInPasses):
         weight_decay: AdamW's.
         warmup: Share of the steps in which the learning rate rises; a cosine takes it to zero after that.
         max_new_tokens: Most tokens of a generated answer.
+        generation: How answers are generated: what keeps keys and values, and whether steps are compiled.
         evaluation: Metrics by task; the usual ones if left out.
 
     Raises:
@@ -93,7 +95,7 @@ class RegionModule(StepInPasses):
 
     default_num_frames = 1
     not_described: ClassVar[frozenset[str]] = frozenset(
-        {"base", "frozen", "init_from", "checkpoint_activations", "compile_layers", "evaluation"}
+        {"base", "frozen", "init_from", "checkpoint_activations", "compile_layers", "generation", "evaluation"}
         | {"optimizer", "learning_rate", "betas", "weight_decay", "warmup"}
     )
     """Arguments that a checkpoint does not carry: how a model is trained and scored does not say what it is. A class of
@@ -118,6 +120,7 @@ class RegionModule(StepInPasses):
         weight_decay: float = 0.0,
         warmup: float = 0.03,
         max_new_tokens: int = 64,
+        generation: GenerationOptions = GenerationOptions(),  # noqa: B008  # it is frozen
         evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__()
@@ -138,6 +141,7 @@ class RegionModule(StepInPasses):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.max_new_tokens = max_new_tokens
+        self.generation = generation
         check_numbers(max_length, max_new_tokens, guide_weight, learning_rate, betas, weight_decay, warmup)
         self.evaluation = evaluation or Evaluation()
         self.evaluation_losses = EvaluationLosses()
@@ -158,6 +162,7 @@ class RegionModule(StepInPasses):
         if hasattr(self, "backbone"):
             return
         check_options(self.quantise, self.lora, self.frozen)
+        self.generation.check(quantised=self.quantise is not None)
         _ = self.options  # what no checkpoint could carry is refused now, not when the first is written
         if self._trainer is not None:
             check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
@@ -167,6 +172,7 @@ class RegionModule(StepInPasses):
         once = isinstance(strategy, FullySharded)
         base = load_base_once(self.base, tokenizer) if once else load_base(self.base, tokenizer)
         self._given = base.given
+        self.generation.check(base)
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         with base.model.device if base.model.device.type == "meta" else nullcontext():
             self._put_together(base, tokenizer, learns, once)
@@ -366,7 +372,7 @@ class RegionModule(StepInPasses):
 
     def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
         """Generated text for every sample; where it has options, their likelihoods too."""
-        return answer(self.backbone, self.renderer, batch, output, self.max_new_tokens)
+        return answer(self.backbone, self.renderer, batch, output, self.max_new_tokens, self.generation)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 

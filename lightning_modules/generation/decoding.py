@@ -20,6 +20,7 @@ from datamodules.types import RegionSample
 from lightning_modules.backbone import TokenMarkBackbone, Told
 from lightning_modules.generation.followed_mentions import FollowedMentions
 from lightning_modules.generation.mentions import GeneratedMentions
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.generation.streaming import FollowAnswers, StreamedAnswer
 
 
@@ -77,6 +78,7 @@ def generate(
     max_new_tokens: int,
     synced: bool = False,
     streamed: Sequence[StreamedAnswer] = (),
+    options: GenerationOptions = GenerationOptions(),  # noqa: B008  # it is frozen
 ) -> list[str]:
     """The most likely answers, greedily, one text a sample; of a region that is named the index alone.
 
@@ -87,15 +89,20 @@ def generate(
         max_new_tokens: Most tokens of an answer.
         synced: Ranks wait for each other in every step, which sharded weights need.
         streamed: One for each sample, which may end before `max_new_tokens`; or none, if nobody listens.
+        options: Of the cache and of compiling.
+
+    Raises:
+        DataError: The base has no cache of that kind.
     """
     prompts = Prompts.of(batch)
     mentions = GeneratedMentions(renderer, batch.region_texts)
     length, regions = prompts.ids.shape[1], [len(sample.regions) for sample in batch.samples]
-    with backbone.telling(batch, prompts.places) as told:
+    with backbone.telling(batch, prompts.places) as told, options.steps(backbone.base):
         rows = backbone.model.generate(
             input_ids=prompts.ids,
             attention_mask=prompts.attention,
             **backbone.inputs(batch, prompts.ids),
+            **options.inputs(backbone.base, length + max_new_tokens),
             logits_processor=[MentionProcessor(mentions, told, length)],
             stopping_criteria=[FollowAnswers(streamed, mentions, length, regions)] if streamed else None,
             max_new_tokens=max_new_tokens,

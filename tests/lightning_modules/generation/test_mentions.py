@@ -152,7 +152,7 @@ def test_further_turns_have_the_ids_of_training(
     trained = module.processor(4)(RegionSample(learnt.id, learnt.media, learnt.regions, turns)).rendered
     asked: list[list[int]] = []
 
-    def say(*given: object, streamed: Sequence[StreamedAnswer]) -> None:
+    def say(*given: object, streamed: Sequence[StreamedAnswer], **_: object) -> None:
         """The tokens that were learnt for this answer, as generation hands them out."""
         batch = next(one for one in given if isinstance(one, RegionBatch))
         asked.append(batch.input_ids[0, : batch.prompt_lengths[0]].tolist())
