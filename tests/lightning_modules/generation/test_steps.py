@@ -112,7 +112,7 @@ def test_validation_and_questions_take_the_option(tokenizer: str, monkeypatch: p
     module = module_of("llava", tokenizer, generation=STATIC)
     batch = make_batch(module, SAMPLES[0])
     answered = module.answer(batch).predictions[0].prediction
-    length = int(batch.prompt_lengths.max()) + module.max_new_tokens
+    length = max(batch.prompt_lengths) + module.max_new_tokens
     assert made == [-(-length // steps.LENGTHS) * steps.LENGTHS]
     assert answered == generate(module.backbone, module.renderer, batch, module.max_new_tokens)[0]
     assert "generation" not in module.options  # how it answers is not what it is
