@@ -367,11 +367,12 @@ def _tower(name: str, dtype: str) -> PreTrainedModel:
     from transformers import AutoModel
 
     config = config_at(name)
+    tower: PreTrainedModel
     if config.model_type == "llava":
-        tower: PreTrainedModel = _checkpoint(name, dtype).model.vision_tower
-        return tower
-    vision = getattr(config, "vision_config", config)
-    tower = _checked(AutoModel._model_mapping[type(vision)], name, dtype)
+        tower = _checkpoint(name, dtype).model.vision_tower
+    else:
+        vision = getattr(config, "vision_config", config)
+        tower = _checked(AutoModel._model_mapping[type(vision)], name, dtype)
     return tower
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from gguf_file import tiny_llama, write_gguf
+from test_coco_instances import write_coco
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import cli
@@ -20,7 +21,6 @@ from lightning_modules.bases.loading import build
 from lightning_modules.checkpoints.export import export
 from lightning_modules.training.lora import LoraOptions
 from small_tokenizers import byte_level, of_transformers
-from test_coco_instances import write_coco
 
 ROOT = Path(__file__).parents[2]
 CHAT = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from test_coco_instances import write_coco
 
 from datamodules.errors import DataError
 from datamodules.formats import CocoInWords
 from datamodules.types import RegionSample, Turn
-from test_coco_instances import write_coco
 
 RIGHT = {
     "how many red": "1",
