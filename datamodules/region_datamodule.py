@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.batching.collate import Collate
 from datamodules.batching.dataset import RegionDataset, begin_worker
+from datamodules.batching.loader import AheadLoader
 from datamodules.batching.processor import Processed, RegionProcessor
 from datamodules.batching.sampling import Draw, EvaluationSampler, SampleStream, TrainSampler
 from datamodules.batching.token_budget import BudgetedSteps
@@ -211,10 +213,12 @@ class RegionDataModule(LightningDataModule):
     def loader(
         self, dataset: Dataset[Any], sampler: Iterable[Draw], batch_size: int, collate_fn: Callable[..., Any]
     ) -> DataLoader[Any]:
-        """What reads a data set in `num_workers` processes. Arguments: `DataLoader`."""
-        workers = self.num_workers
-        return DataLoader(
+        """What reads a data set in `num_workers` processes, and sends its batches to a GPU. Arguments: `DataLoader`."""
+        workers, device = self.num_workers, self._device
+        return AheadLoader(
             dataset,
+            device=device,
+            pin_memory=device.type == "cuda",
             batch_size=batch_size,
             sampler=sampler,
             num_workers=workers,
@@ -240,6 +244,10 @@ class RegionDataModule(LightningDataModule):
 
     def _collate(self) -> Collate:
         return Collate(self._processor().vision)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     @property
     def _world_size(self) -> int:

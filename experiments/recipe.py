@@ -21,6 +21,7 @@ LENGTH_AND_NUMBERS = frozenset(
 ELSEWHERE = {
     "model": (
         *("init_from", "max_length", "max_new_tokens", "evaluation", "checkpoint_activations", "compile_layers"),
+        "generation",
         *("base.checkpoint", "base.vision_tower", "base.language_model", "base.tokenizer"),
     ),
     "data": (

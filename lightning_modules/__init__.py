@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lightning_modules.bases.loading import BaseModel
     from lightning_modules.checkpoints.export import export
     from lightning_modules.checkpoints.loading import load
+    from lightning_modules.generation.steps import GenerationOptions
     from lightning_modules.image_region import ImageRegionModule
     from lightning_modules.looking import Looked, look
     from lightning_modules.region_encoders import (
@@ -29,6 +30,7 @@ __all__ = [
     "BaseModel",
     "EncodedRegions",
     "FullySharded",
+    "GenerationOptions",
     "ImageRegionModule",
     "Looked",
     "LoraOptions",
@@ -51,6 +53,7 @@ _PLACES = {
     "BaseModel": "bases.loading",
     "EncodedRegions": "region_encoders",
     "FullySharded": "training.sharding",
+    "GenerationOptions": "generation.steps",
     "ImageRegionModule": "image_region",
     "Looked": "looking",
     "LoraOptions": "training.lora",

@@ -88,7 +88,7 @@ def answer_all(module: RegionModule, asked: Sequence[Processed], answers: Sequen
     """
     batch = Collate(module.vision)(asked).to(module.device)
     longest = max(answer.max_new_tokens for answer in answers)
-    generate(module.backbone, module.renderer, batch, longest, streamed=answers)
+    generate(module.backbone, module.renderer, batch, longest, streamed=answers, options=module.generation)
 
 
 def as_media(given: Any) -> Media:

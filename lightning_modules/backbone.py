@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
+from datamodules.batching.visual_processor import VisualProcessor
 from datamodules.errors import DataError
 from lightning_modules.bases.base import Base
 from lightning_modules.region_encoders.region_encoder import EncodedRegions, RegionEncoder
@@ -51,6 +52,7 @@ class TokenMarkBackbone(nn.Module):
 
     Args:
         base: The vision-language model.
+        vision: What has turned frames into its inputs, and normalises their pixels.
         region_encoder: How regions are told to it; without weights yet, which it gets here.
         guide: Whether it has a Temporal Region Guide Head; needs a region encoder with marks.
 
@@ -60,9 +62,10 @@ class TokenMarkBackbone(nn.Module):
 
     autocast: Callable[..., AbstractContextManager[object]] = torch.autocast
 
-    def __init__(self, base: Base, region_encoder: RegionEncoder, guide: bool = True) -> None:
+    def __init__(self, base: Base, vision: VisualProcessor, region_encoder: RegionEncoder, guide: bool = True) -> None:
         super().__init__()
         self.base = base
+        self.vision = vision
         self.model = base.model
         self.region_encoder = region_encoder
         region_encoder.build(base.width)
@@ -91,16 +94,16 @@ class TokenMarkBackbone(nn.Module):
 
     def forward(self, batch: RegionBatch) -> BackboneOutput:
         """One pass over whole conversations: logits of the supervised tokens, and the guide head's."""
-        with self.telling(batch, batch.input_ids, batch.placeholder) as told:
-            hidden = self.read(batch)
-            supervised = batch.loss_mask[:, 1:]  # a token is predicted from the one before it
-            logits = self.base.logits(hidden[:, :-1][supervised])
+        with self.telling(batch, batch.places) as told:
+            hidden = self.read(batch).flatten(0, 1)
+            logits = self.base.logits(hidden.index_select(0, batch.supervised))
         guide = None
         if self.guide is not None:
             self._check_marks(told.encoded)
-            visual = hidden[self.base.is_visual(batch.input_ids)]
+            visual = hidden.index_select(0, batch.places.visual)
             guide = self.guide(visual.to(self.guide.classifier.weight.dtype))
-        return BackboneOutput(logits, batch.input_ids[:, 1:][supervised], guide, told.encoded.marks)
+        targets = batch.input_ids.flatten().index_select(0, batch.supervised + 1)
+        return BackboneOutput(logits, targets, guide, told.encoded.marks)
 
     def read(self, batch: RegionBatch) -> torch.Tensor:
         """(R, L, D), the last hidden states of whole conversations; within `telling`.
@@ -145,25 +148,24 @@ class TokenMarkBackbone(nn.Module):
         dtype = next(self.base.vision_tower.parameters()).dtype
         inputs = {
             name: value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value
-            for name, value in batch.inputs.items()
+            for name, value in self.vision.model_inputs(batch.inputs).items()
         }
         return inputs | self.base.token_inputs(ids)
 
     @contextmanager
-    def telling(self, batch: RegionBatch, ids: torch.Tensor, placeholder: torch.Tensor) -> Iterator[Told]:
+    def telling(self, batch: RegionBatch, places: Places) -> Iterator[Told]:
         """Within it, the language model's first call is told of the batch's regions; other threads wait.
 
         Args:
             batch: Regions and where they are.
-            ids: (R, L), what the base model is called with.
-            placeholder: (R, L), the slot of the placeholder that stands here, else -1.
+            places: Where the rows that the base model is called with have visual tokens and placeholders.
 
         Yields:
             What later calls, which go on from the first, are told: see `Told`.
         """
         with self._turn, self.one_type():
             self.base.forget()
-            self._tell = told = Told(self, batch, ids, placeholder)
+            self._tell = told = Told(self, batch, places)
             try:
                 yield told
             finally:
@@ -196,48 +198,43 @@ class Told:
 
     The first call holds the prompts with all their visual tokens: the region encoder sees these, and lays on them and
     puts at the placeholders what it has to say. Calls that go on from there have placeholders alone, where the caller
-    says: `slots` is (rows, new tokens), -1 where none stands. A sample may have several rows, one after the other, or
-    share its only one with others.
+    says. A sample may have several rows in these, one after the other.
 
     Attributes:
         encoded: What the region encoder made of the batch, after the first call.
-        slots: Of the next call; the first call's are the batch's.
+        slots: (rows, new tokens) int64, the slots of the next call's placeholders, -1 where none stands; None before
+            the first call.
     """
 
     encoded: EncodedRegions
+    slots: torch.Tensor | None = None
 
-    def __init__(
-        self, backbone: TokenMarkBackbone, batch: RegionBatch, ids: torch.Tensor, placeholder: torch.Tensor
-    ) -> None:
-        self.slots = placeholder
+    def __init__(self, backbone: TokenMarkBackbone, batch: RegionBatch, places: Places) -> None:
         self._backbone = backbone
         self._batch = batch
-        self._ids = ids
-        self._begun = False
+        self._places: Places | None = places
 
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(rows, tokens, D) embeddings -> the same with regions in them."""
-        if not self._begun:
-            self._begun = True
-            embeddings = self._first(embeddings)
-        rows, columns = (self.slots >= 0).nonzero(as_tuple=True)
-        filled = self.encoded.text[self._samples(rows, columns), self.slots[rows, columns]]
-        return embeddings.index_put((rows, columns), filled.to(embeddings.dtype))
-
-    def _samples(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """The sample that each of some places belongs to."""
-        if not self._batch.packed:
-            return rows * len(self._batch) // len(self.slots)
-        return torch.bucketize(columns, torch.tensor(self._batch.lengths, device=columns.device).cumsum(0), right=True)
-
-    def _first(self, embeddings: torch.Tensor) -> torch.Tensor:
-        base = self._backbone.base
-        places = base.is_visual(self._ids)
-        visual = embeddings[places]
-        expected = sum(self._batch.token_counts)
-        assert len(visual) == expected, f"{len(visual)} visual placeholders, but {expected} visual tokens"
+        if self._places is None:
+            return self._later(embeddings)
+        places, self._places = self._places, None
+        base, rows = self._backbone.base, embeddings.flatten(0, 1)
+        visual = rows.index_select(0, places.visual)
         if world_size() > 1 or not len(visual):
             for _ in range(base.blanks(self._batch.inputs)):
-                embeddings = embeddings + 0.0 * base.blank().sum().to(embeddings.dtype)
+                rows = rows + 0.0 * base.blank().sum().to(rows.dtype)
         self.encoded = self._backbone.region_encoder(self._batch, visual)
-        return embeddings.masked_scatter(places.unsqueeze(-1), self.encoded.visual.to(embeddings.dtype))
+        rows = rows.index_copy(0, places.visual, self.encoded.visual.to(rows.dtype))
+        filled = self.encoded.text[places.owner, places.slots]
+        return rows.index_copy(0, places.placeholders, filled.to(rows.dtype)).view_as(embeddings)
+
+    def _later(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """How many placeholders a generated token makes, if any, is not known here: all rows look one up."""
+        assert self.slots is not None, "what the language model goes on with has placeholders or has none"
+        text, slots = self.encoded.text, self.slots
+        if not text.shape[1]:
+            return embeddings
+        owner = torch.arange(len(slots), device=slots.device) * len(text) // len(slots)
+        filled = text[owner.unsqueeze(1), slots.clamp(min=0)]
+        return torch.where((slots >= 0).unsqueeze(-1), filled.to(embeddings.dtype), embeddings)

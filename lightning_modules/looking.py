@@ -66,8 +66,8 @@ def look(
     process = module.processor(module.default_num_frames if num_frames is None else num_frames)
     batch = Collate(module.vision)([process(sample)]).to(module.device)
     backbone = module.backbone
-    with backbone.telling(batch, batch.input_ids, batch.placeholder) as told:
-        visual = backbone.read(batch)[backbone.base.is_visual(batch.input_ids)].float()
+    with backbone.telling(batch, batch.places) as told:
+        visual = backbone.read(batch).flatten(0, 1).index_select(0, batch.places.visual).float()
     weights = batch.mark_weights.unsqueeze(-1)
     summed = sums_by_sample(batch, weights * visual.unsqueeze(1))[0] / sums_by_sample(batch, weights)[0]
     view = finest(batch.views[0])

@@ -34,6 +34,7 @@ from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
 from lightning_modules.class_spec import ClassSpec, class_path
 from lightning_modules.generation.answering import Answered, answer
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.region_encoders import RegionEncoder, TokenMark
 from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.training.combinations import check_numbers, check_options, check_strategy
@@ -47,7 +48,7 @@ from lightning_modules.training.optimizers import OptimizerName, make_optimizer,
 from lightning_modules.training.passes import StepInPasses
 from lightning_modules.training.precision import check_precision, learn_in_float32, learning_weights
 from lightning_modules.training.quantisation import Quantisation
-from lightning_modules.training.ranks import of_rank_zero, sum_over_ranks
+from lightning_modules.training.ranks import means_and_least_over_ranks, of_rank_zero, sum_over_ranks
 from lightning_modules.training.sharding import FullySharded
 from metrics import Evaluation, Prediction, Score
 
@@ -85,6 +86,7 @@ class RegionModule(StepInPasses):
         weight_decay: AdamW's.
         warmup: Share of the steps in which the learning rate rises; a cosine takes it to zero after that.
         max_new_tokens: Most tokens of a generated answer.
+        generation: How answers are generated: what keeps keys and values, and whether steps are compiled.
         evaluation: Metrics by task; the usual ones if left out.
 
     Raises:
@@ -93,7 +95,7 @@ class RegionModule(StepInPasses):
 
     default_num_frames = 1
     not_described: ClassVar[frozenset[str]] = frozenset(
-        {"base", "frozen", "init_from", "checkpoint_activations", "compile_layers", "evaluation"}
+        {"base", "frozen", "init_from", "checkpoint_activations", "compile_layers", "generation", "evaluation"}
         | {"optimizer", "learning_rate", "betas", "weight_decay", "warmup"}
     )
     """Arguments that a checkpoint does not carry: how a model is trained and scored does not say what it is. A class of
@@ -118,6 +120,7 @@ class RegionModule(StepInPasses):
         weight_decay: float = 0.0,
         warmup: float = 0.03,
         max_new_tokens: int = 64,
+        generation: GenerationOptions = GenerationOptions(),  # noqa: B008  # it is frozen
         evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__()
@@ -138,10 +141,12 @@ class RegionModule(StepInPasses):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.max_new_tokens = max_new_tokens
+        self.generation = generation
         check_numbers(max_length, max_new_tokens, guide_weight, learning_rate, betas, weight_decay, warmup)
         self.evaluation = evaluation or Evaluation()
         self.evaluation_losses = EvaluationLosses()
         self._given: frozenset[str] = frozenset()
+        self._unlogged: tuple[torch.Tensor, torch.Tensor] | None = None
         self.scores: dict[str, Score] = {}
         self.predictions: list[Prediction] = []
 
@@ -157,6 +162,7 @@ class RegionModule(StepInPasses):
         if hasattr(self, "backbone"):
             return
         check_options(self.quantise, self.lora, self.frozen)
+        self.generation.check(quantised=self.quantise is not None)
         _ = self.options  # what no checkpoint could carry is refused now, not when the first is written
         if self._trainer is not None:
             check_strategy(self.trainer.strategy, self.quantise, self.optimizer)
@@ -166,6 +172,7 @@ class RegionModule(StepInPasses):
         once = isinstance(strategy, FullySharded)
         base = load_base_once(self.base, tokenizer) if once else load_base(self.base, tokenizer)
         self._given = base.given
+        self.generation.check(base)
         learns = self._trainer is None or self.trainer.state.fn == "fit"
         with base.model.device if base.model.device.type == "meta" else nullcontext():
             self._put_together(base, tokenizer, learns, once)
@@ -218,7 +225,7 @@ class RegionModule(StepInPasses):
         style = prompt_style(self.prompt, tokenizer, vision.placeholder)
         self.renderer = ConversationRenderer(tokenizer, style, self.max_length)
         base.model.generation_config.eos_token_id = self.renderer.end_ids
-        self.backbone = TokenMarkBackbone(base, self.region_encoder.make(), guide=self.guide_weight > 0)
+        self.backbone = TokenMarkBackbone(base, vision, self.region_encoder.make(), guide=self.guide_weight > 0)
         if learns:
             # adapters learn in the language model's place
             freeze(base, {*self.frozen, *(("language_model",) if self.lora else ())})
@@ -237,8 +244,11 @@ class RegionModule(StepInPasses):
 
     def processor(self, num_frames: int, backend: Backend | None = None) -> RegionProcessor:
         """What turns samples into what this model eats. Arguments: `RegionProcessor`."""
-        base, pointing = self.backbone.base, self.backbone.region_encoder.pointing
-        return RegionProcessor(self.renderer, self.vision, num_frames, backend, pointing, base.causal)
+        base, encoder = self.backbone.base, self.backbone.region_encoder
+        return RegionProcessor(
+            *(self.renderer, self.vision, base.visual_ids, num_frames),
+            *(backend, encoder.pointing, base.causal, encoder.num_marks),
+        )
 
     def check_packing(self) -> None:
         """Refuses a base that would not read packed samples as if each were alone.
@@ -268,14 +278,28 @@ class RegionModule(StepInPasses):
             self._grows_from = None
 
     def _log_step(self, losses: torch.Tensor, passes: StepBatch) -> None:
-        size = sum(map(len, passes))
-        self.log("train/loss", losses[0], prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/language_loss", losses[1], batch_size=size, sync_dist=True)
-        if self.backbone.guide is not None:
-            self.log("train/guide_loss", losses[2], prog_bar=True, batch_size=size, sync_dist=True)
+        """Only where Lightning writes down what is logged: a number that is read waits for the whole step."""
         smallest = torch.stack([smallest_region(part) for part in passes]).min()
-        self.log("train/smallest_region", smallest, batch_size=size, reduce_fx="min", sync_dist=True)
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]  # one optimiser
+        self._unlogged = losses, smallest
+        if self.trainer._logger_connector.should_update_logs:
+            self._log_numbers()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Lightning also writes down the step after which a callback has ended the training."""
+        if self.trainer.should_stop and self._unlogged is not None:
+            self._log_numbers()
+
+    def _log_numbers(self) -> None:
+        assert self._unlogged is not None
+        loss, language, guide, smallest = means_and_least_over_ranks(*self._unlogged)
+        self._unlogged = None
+        # on the CPU: what the progress bar shows Lightning reads after every step
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/language_loss", language)
+        if self.backbone.guide is not None:
+            self.log("train/guide_loss", guide, prog_bar=True)
+        self.log("train/smallest_region", smallest)
+        self.log("train/learning_rate", torch.tensor(self.optimizers().param_groups[0]["lr"]))  # type: ignore[union-attr]  # one optimiser
 
     def _gradients_travel(self, now: bool) -> None:
         if isinstance(self.trainer.strategy, FullySharded):
@@ -348,7 +372,7 @@ class RegionModule(StepInPasses):
 
     def _answer(self, batch: RegionBatch, output: BackboneOutput) -> Answered:
         """Generated text for every sample; where it has options, their likelihoods too."""
-        return answer(self.backbone, self.renderer, batch, output, self.max_new_tokens)
+        return answer(self.backbone, self.renderer, batch, output, self.max_new_tokens, self.generation)
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 

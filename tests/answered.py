@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
 from datamodules.types import Box, Pixels, Region, RegionSample, Turn
 from helpers import square_view
 from metrics import Prediction
@@ -29,9 +29,12 @@ def batch(samples: Sequence[RegionSample]) -> RegionBatch:
     """A batch of clips of two frames; only what pictures need has values."""
     count, nothing = len(samples), torch.empty(0)
     return RegionBatch(
-        *[nothing] * 5,
+        *[nothing] * 3,
+        places=Places(*[nothing] * 4),
         inputs={},
         lengths=(),
+        prompt_lengths=(),
+        placeholder_counts=(),
         token_counts=(2 * GRID**2,) * count,
         token_owner=nothing,
         shows=nothing,
@@ -40,6 +43,7 @@ def batch(samples: Sequence[RegionSample]) -> RegionBatch:
         prompted=nothing,
         guide_weights=nothing,
         guide_known=nothing,
+        marks=nothing,
         mark_seeds=nothing,
         samples=tuple(samples),
         prompts=("what?",) * count,

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
 from datamodules.batching.collate import Collate
 from datamodules.batching.processor import RegionProcessor
 from datamodules.prompting.conversation import ConversationRenderer
@@ -167,6 +167,28 @@ def make_batch(module: RegionModule, *samples: RegionSample) -> RegionBatch:
     return Collate(module.vision)([process(one) for one in samples])
 
 
+def pixels_of(module: RegionModule, batch: RegionBatch) -> torch.Tensor:
+    """A batch's pixels as the model takes them, and transformers' own."""
+    return module.vision.model_inputs(batch.inputs)["pixel_values"]
+
+
+def loss_mask(batch: RegionBatch) -> torch.Tensor:
+    """(R, L) bool, the tokens that the model learns to say."""
+    learnt = torch.zeros(batch.input_ids.numel(), dtype=torch.bool).index_fill(0, batch.supervised + 1, True)
+    return learnt.view_as(batch.input_ids)
+
+
+def placeholder(batch: RegionBatch) -> torch.Tensor:
+    """(R, L) int64, the slot of the placeholder that stands here, else -1."""
+    slots = torch.full((batch.input_ids.numel(),), -1)
+    return slots.index_copy(0, batch.places.placeholders, batch.places.slots).view_as(batch.input_ids)
+
+
+def unfilled(places: Places) -> Places:
+    """Placeholders stay the words that they are."""
+    return places._replace(placeholders=places.placeholders[:0], owner=places.owner[:0], slots=places.slots[:0])
+
+
 def renderer(
     tokenizer: PreTrainedTokenizerBase, style: PromptName = "plain", max_length: int | None = None
 ) -> ConversationRenderer:
@@ -205,8 +227,11 @@ __all__ = [
     "VideoRegionModule",
     "character_tokenizer",
     "enough_marks",
+    "loss_mask",
     "make_batch",
     "marks",
+    "pixels_of",
+    "placeholder",
     "processor",
     "renderer",
     "sample",
@@ -214,5 +239,6 @@ __all__ = [
     "square_weights",
     "tiny_module",
     "tokenizer_folder",
+    "unfilled",
     "way_name",
 ]

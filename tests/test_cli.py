@@ -21,7 +21,7 @@ from test_coco_instances import write_coco
 import cli
 from helpers import ARCHITECTURE, tokenizer_folder
 from lightning_modules import FullySharded, TokenMark, TokenMarkBackbone
-from lightning_modules.bases.llava import Llava
+from lightning_modules.bases.llava import Llava, SquareVision
 from lightning_modules.bases.loading import build
 
 ROOT = Path(__file__).parent.parent
@@ -206,7 +206,7 @@ def test_the_papers_models_have_the_right_number_of_parameters(size: str, parame
     options = yaml.safe_load((EXPERIMENTS / "models" / f"llava-1.5-{size}.yaml").read_text())["model"]["init_args"]
     with torch.device("meta"):
         base = Llava(build(options["base"]["architecture"], dtype="bfloat16"))
-        model = TokenMarkBackbone(base, TokenMark())
+        model = TokenMarkBackbone(base, SquareVision(336, 14), TokenMark())
     assert sum(weight.numel() for weight in base.model.parameters()) == parameters
     added = 100 * 256 + 256 * base.width + (base.width + 1) * 101
     assert sum(weight.numel() for weight in model.parameters()) == parameters + added

@@ -34,7 +34,8 @@ class VisualPrompt:
     """A clip as a base model takes it.
 
     Attributes:
-        inputs: The model's own inputs by name, for this clip alone; empty without a picture.
+        inputs: The model's own inputs by name, for this clip alone, as they travel: see `VisualProcessor.model_inputs`;
+            empty without a picture.
         text: What stands for the clip in the prompt, visual tokens included, in order.
         views: Which pixels and frames each visual token covers.
         tokens: V.
@@ -51,15 +52,21 @@ class VisualProcessor(ABC):
 
     A clip of one frame is an image, a longer one a video, whatever it was read from; one of none is no picture at all.
 
+    Pixels travel to the model as uint8, a byte each, and are normalised where it is: `model_inputs`.
+
     Attributes:
         any_size: Whether a frame's size decides how many visual tokens it has.
         placeholder: What the base's chat template writes for a picture.
         may_be_zero: The settings that may; all other numbers are larger.
+        image_mean: Of the normalisation, red, green and blue; only read where there are uint8 inputs.
+        image_std: Of the normalisation.
     """
 
     any_size: ClassVar[bool] = True
     placeholder: ClassVar[str]
     may_be_zero: ClassVar[frozenset[str]] = frozenset({"image_mean"})
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
 
     def __call__(self, clip: Clip) -> VisualPrompt:
         """The clip as the model takes it.
@@ -87,6 +94,23 @@ class VisualProcessor(ABC):
         """The model's inputs for a batch of clips, in order: one after the other unless a model wants it otherwise."""
         names = {name: None for clip in clips for name in clip.inputs}
         return {name: torch.cat([clip.inputs[name] for clip in clips if name in clip.inputs]) for name in names}
+
+    def model_inputs(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A batch's inputs as the model takes them: its uint8 pixels normalised, float32, on the device they are on."""
+        taken = dict(inputs)
+        for name, value in inputs.items():
+            if value.dtype == torch.uint8:
+                taken[name] = value.float()
+                normalise(self.by_channel(taken[name]), self.image_mean, self.image_std)
+        return self.padded(taken)
+
+    def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A view of pixels whose third dimension from the end is the channel: (..., 3, H, W) have it already."""
+        return pixels
+
+    def padded(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Gives normalised pixels the padding that the model knows; most have none."""
+        return inputs
 
 
 Processor = TypeVar("Processor", bound=VisualProcessor)
@@ -185,10 +209,17 @@ def concatenated(tensors: Sequence[torch.Tensor], fill: float = 0.0) -> torch.Te
     return torch.cat([F.pad(tensor, pad, value=fill) for tensor, pad in zip(tensors, missing, strict=True)])
 
 
-def normalised(pixels: torch.Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> torch.Tensor:
-    """(T, 3, H, W) uint8 -> float32, scaled to [0, 1], less the mean, over the standard deviation."""
-    shape = (1, 3, 1, 1)
-    return (pixels.float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> None:
+    """(..., 3, H, W) float32 from 0 to 255, changed in place: over 255, less the mean, over the standard deviation.
+
+    Numbers are filled in on the device, which nothing has to wait for. They are tensors because a GPU divides by these
+    as a CPU does; by a number it multiplies with the reciprocal, and the last bit is another.
+    """
+
+    def channels(values: Sequence[float]) -> torch.Tensor:
+        return torch.stack([pixels.new_full((1, 1), value) for value in values])
+
+    pixels.div_(pixels.new_full((), 255)).sub_(channels(mean)).div_(channels(std))
 
 
 RESAMPLING: dict[object, Resample] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}

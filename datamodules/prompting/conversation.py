@@ -232,6 +232,16 @@ class ConversationRenderer:
         """The tokens an index such as `[12]` can end with: most tokens need no closer look."""
         return frozenset(token for text, token in self.tokenizer.get_vocab().items() if text.endswith("]"))
 
+    @property
+    def keeps_spaces(self) -> bool:
+        """Whether text comes back from its tokens with the spaces that it had, so that one divides an index."""
+        return self._index is INDEX
+
+    def token_text(self, token: int) -> str:
+        """What a token adds to the text that other tokens have before it."""
+        before = self._encoder.encode("]", Before.NOTHING)[0]
+        return self._special_free([*before, token]).removeprefix(self._special_free(before))
+
     def decode(self, ids: list[int]) -> str:
         """Generated tokens as the text of an answer, without special tokens; a mention reads `[0]`.
 

@@ -92,14 +92,20 @@ def _about_list(groups: Mixture, number: int, rng: Rng) -> Talk:
 
 
 def _about_scene(kind: Literal["image", "video"], groups: Mixture, number: int, rng: Rng) -> Talk:
-    """Questions that a scene has no answer to are drawn again."""
+    """Questions that a scene has no answer to are drawn again, and so is a scene that has an answer to none of them."""
     scene = make_scene(rng, kind)
     asked: list[tuple[str, Turn]] = []
+    unanswered: set[str] = set()
     while len(asked) < number:
         group = groups.draw(rng)
         question = WHOLE[kind][group](scene, rng)
         if question is not None:
             asked.append((group, question.turn))
+            continue
+        unanswered.add(group)
+        if unanswered == groups.names:
+            scene = make_scene(rng, kind)
+            unanswered = set()
     return Pixels(render(scene)[0]), asked
 
 

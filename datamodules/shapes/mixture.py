@@ -31,6 +31,12 @@ class Mixture:
         self._edges = np.cumsum(values / values.sum())
         self._edges[-1:] = 1.0
 
+    @property
+    def names(self) -> set[str]:
+        """Those that can be drawn."""
+        shares = np.diff(self._edges, prepend=0.0)
+        return {name for name, share in zip(self._names, shares, strict=True) if share > 0}
+
     def draw(self, rng: np.random.Generator) -> str:
         """One name."""
         return self._names[int(np.searchsorted(self._edges, rng.random(), side="right"))]

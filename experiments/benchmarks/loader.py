@@ -7,8 +7,8 @@ and with four masks that are tracked over all frames; then with loader processes
 The clip is 10 s of 720p with a key frame every 30, written here, unless a file is given.
 
 What the profile says, on one thread: without regions 88 % is decoding and 3 % opening the file, which bare decoding has
-too; 2.5 % is normalisation, 2 % resizing, 2 % collating, 1 % the index of frames. Four boxes add 3 %. Four tracked
-masks are 16 masks a sample; `region_cost --masks` has what each costs.
+too; 2.5 % was normalisation, before the model's device did it, 2 % resizing, 2 % collating, 1 % the index of frames.
+Four boxes add 3 %. Four tracked masks are 16 masks a sample; `region_cost --masks` has what each costs.
 """
 
 from __future__ import annotations
@@ -141,11 +141,11 @@ def _ellipse(box: tuple[float, float, float, float], size: tuple[int, int]) -> M
 
 def make_loader(source: RegionSource, backend: Backend, workers: int) -> DataLoader[Any]:
     """The loader as the data module makes it, with the tokens and sides of LLaVA-1.5."""
-    from lightning_modules.bases.llava import SquareVision
+    from lightning_modules.bases.llava import IMAGE, SquareVision
 
     tokenizer, vision = _tokenizer(), SquareVision(side=336, patch=14)
     renderer = ConversationRenderer(tokenizer, prompt_style("vicuna", tokenizer, vision.placeholder))
-    processor = RegionProcessor(renderer, vision, FRAMES, backend)
+    processor = RegionProcessor(renderer, vision, [tokenizer.convert_tokens_to_ids(IMAGE)], FRAMES, backend)
     return DataLoader(
         RegionDataset({"clip": source}, processor),
         batch_size=BATCH,

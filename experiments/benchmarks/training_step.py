@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from datamodules.batching.batch import RegionBatch
+from datamodules.batching.visual_processor import VisualProcessor
 from experiments.benchmarks.fresh_process import in_fresh_process
 from experiments.benchmarks.markdown import table
 from experiments.benchmarks.models import MIDDLE, TINY, make_batch, make_module, training_loss
@@ -59,15 +60,22 @@ def our_step(module: RegionModule, batch: RegionBatch) -> TrainingStep:
     return _step(lambda: training_loss(module, batch), module.parameters())
 
 
-def peer_step(peer: LlavaForConditionalGeneration, batch: RegionBatch) -> TrainingStep:
-    """The same of transformers' model, with -100 where there is no label."""
+def peer_step(peer: LlavaForConditionalGeneration, batch: RegionBatch, vision: VisualProcessor) -> TrainingStep:
+    """The same of transformers' model, with -100 where there is no label, on pixels as its own processor gives them."""
     inputs: dict[str, Any] = {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
-        "pixel_values": batch.inputs["pixel_values"],
-        "labels": batch.input_ids.masked_fill(~batch.loss_mask, -100),
+        "pixel_values": vision.model_inputs(batch.inputs)["pixel_values"],
+        "labels": _labels(batch),
     }
     return _step(lambda: peer(**inputs, use_cache=False).loss, peer.parameters())
+
+
+def _labels(batch: RegionBatch) -> torch.Tensor:
+    """The supervised tokens where they stand, as transformers takes them."""
+    ids, labelled = batch.input_ids.flatten(), batch.supervised + 1
+    labels = torch.full_like(ids, -100).index_copy(0, labelled, ids.index_select(0, labelled))
+    return labels.view_as(batch.input_ids)
 
 
 def _step(loss: Callable[[], torch.Tensor], weights: Iterable[nn.Parameter]) -> TrainingStep:
@@ -90,7 +98,7 @@ def peak_memory(side: str, architecture: dict[str, Any], step: Step, device: str
     give_back_at_once()
     module = make_module(architecture, device if side == "ours" else "meta")
     batch = make_batch(module, step).to(device)
-    run = our_step(module, batch) if side == "ours" else peer_step(make_peer(module, device), batch)
+    run = our_step(module, batch) if side == "ours" else peer_step(make_peer(module, device), batch, module.vision)
     run(), run()
     return memory.grown()
 
@@ -102,7 +110,7 @@ def compare(architecture: dict[str, Any], step: Step, repeats: int, device: str)
     peer = make_peer(module, device)
     peer.load_state_dict(module.backbone.model.state_dict())
     batch = make_batch(module, step).to(device)
-    ours, theirs = _Losses(our_step(module, batch)), _Losses(peer_step(peer, batch))
+    ours, theirs = _Losses(our_step(module, batch)), _Losses(peer_step(peer, batch, module.vision))
     paired = in_turn(theirs, ours, repeats)
     differ = max(abs(one - other) / other for one, other in zip(ours.losses, theirs.losses, strict=True))
     low, high = paired.interval

@@ -11,7 +11,7 @@ from pathlib import Path
 from datamodules.errors import DataError
 from datamodules.media.mask_picture import read_mask
 from datamodules.types import Box, Geometry, Polygon, Region, RegionSample, Stroke
-from experiments.config.parsers import CommandParser, count, positive
+from experiments.config.parsers import CommandParser, add_generation, count, generation_of, positive
 
 DRAWN = {".png", ".jpg", ".jpeg", ".pdf", ".svg"}
 
@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--frame", type=count, default=0, help="frame of the video that the regions are on")
     arguments.add_argument("--num_frames", type=positive, help="most frames to look at")
     arguments.add_argument("--question", action="append", required=True, help="may be given several times, in turn")
+    add_generation(arguments)
     arguments.add_argument("--draw", type=Path, metavar="PNG", help="picture of what was asked about")
     return arguments
 
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str]) -> None:
     geometries = [read(text) for read, text in options.regions or ()]
     regions = [Region.at(geometry, options.frame) for geometry in geometries]
     media_at(options.media)  # refuses what is not there before the model is loaded, which takes a while
-    module = load(options.ckpt_path)
+    module = load(options.ckpt_path, generation_of(options))
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         sample = ask(module, options.media, regions, options.question, options.num_frames)

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from experiments.config.run import configured_run
-    from lightning_modules.planning.plan import EVALUATION, OPTIMISER, plan
+    from lightning_modules.planning.plan import EVALUATION, plan
 
     run = configured_run(rest)
     planned = plan(run, asked.devices, asked.text_tokens, asked.answer_tokens, asked.regions, asked.frame_size)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(_memory(moments, asked.device_memory))
     console.print(_work(planned))
     _print_bound(planned, asked.device_flops or PEAK_FLOPS[asked.device], console)
-    planned_for = {moment: moments[moment] for moment in (planned.moment, OPTIMISER, EVALUATION)}
+    planned_for = {moment: moments[moment] for moment in (planned.moment, EVALUATION)}
     if not _print_fit(planned_for, asked.device_memory, console):
         sys.exit(1)
 

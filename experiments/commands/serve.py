@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
-from experiments.config.parsers import CommandParser, amount, count, positive
+from experiments.config.parsers import CommandParser, add_generation, amount, count, generation_of, positive
 from experiments.serving.limits import Limits
 
 if TYPE_CHECKING:
+    from lightning_modules import GenerationOptions
     from lightning_modules.region_module import RegionModule
 
 
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "--image_host", action="append", default=[], metavar="HOST", help="host that images may be fetched from"
     )
     arguments.add_argument("--max_batch", type=positive, default=16, help="questions answered together (%(default)s)")
+    add_generation(arguments)
     limits = arguments.add_argument_group("most of a request")
     for name, kind, purpose in (
         ("body", positive, "bytes"),
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     names = [limit.name for limit in fields(Limits)]
     with listen(options.host, options.port) as listener:
         service = Service(
-            _load(options.ckpt_path, options.device),
+            _load(options.ckpt_path, options.device, generation_of(options)),
             options.model_name or options.ckpt_path.stem,
             Limits(**{name: getattr(options, f"max_{name}") for name in names}),
             options.max_batch,
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
             server_of(make_app(service)).run(sockets=[listener])
 
 
-def _load(path: Path, device: str | None) -> RegionModule:
+def _load(path: Path, device: str | None, generation: GenerationOptions) -> RegionModule:
     import torch
 
     from lightning_modules.checkpoints.loading import load
@@ -88,4 +90,4 @@ def _load(path: Path, device: str | None) -> RegionModule:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise DataError(f"--device {device}: {str(error).splitlines()[0]}") from None
-    return load(path).to(place)
+    return load(path, generation).to(place)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from datamodules.errors import DataError, nearest
 from datamodules.installation import typed
+
+if TYPE_CHECKING:
+    from lightning_modules import GenerationOptions
 
 UNKNOWN = "unrecognized arguments: "
 
@@ -73,3 +76,20 @@ def amount(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
+
+
+def add_generation(arguments: argparse.ArgumentParser) -> None:
+    """The options of `generation_of`."""
+    arguments.add_argument(
+        "--cache", choices=("dynamic", "static"), default="dynamic", help="of an answer's keys and values (%(default)s)"
+    )
+    arguments.add_argument(
+        "--compile", action="store_true", help="compile the steps of an answer; needs --cache static"
+    )
+
+
+def generation_of(options: argparse.Namespace) -> GenerationOptions:
+    """How answers are generated."""
+    from lightning_modules import GenerationOptions
+
+    return GenerationOptions(options.cache, options.compile)

@@ -178,7 +178,7 @@ class Base(ABC):
 
     def is_visual(self, ids: torch.Tensor) -> torch.Tensor:
         """(B, L) bool: where a visual token stands."""
-        return torch.isin(ids, torch.tensor(self.visual_ids, device=ids.device))
+        return is_any(ids, self.visual_ids)
 
     def token_inputs(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         """Further inputs of the model that follow from the ids alone."""
@@ -192,12 +192,12 @@ class Base(ABC):
     def forget(self) -> None:  # noqa: B027 - most models keep nothing
         """Clears what the model keeps of an earlier batch; called before every first pass."""
 
-    def positions(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor | None:
+    def positions(self, attention: torch.Tensor, pictures: bool) -> torch.Tensor | None:
         """Positions of prompts that are padded on the left, as generation counts them.
 
         Args:
-            ids: (B, L), the prompts.
             attention: (B, L), 0 on padding.
+            pictures: Whether there is a visual token among them.
 
         Returns:
             (B, L), or None for a model that counts them by itself.
@@ -269,6 +269,11 @@ class Base(ABC):
         All ranks have to run the same modules equally often in every step: they gather weights together.
         """
         return self.tower_runs - sum(name in inputs for name in PIXELS)
+
+
+def is_any(ids: torch.Tensor, known: Sequence[int]) -> torch.Tensor:
+    """Where one of the known ids stands, as a mask; `torch.isin` would have them copied to where the ids are."""
+    return torch.stack([ids == one for one in known]).any(0)
 
 
 def layers_used(taken: int | Sequence[int], layers: int) -> int:

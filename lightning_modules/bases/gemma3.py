@@ -18,7 +18,6 @@ from datamodules.batching.visual_processor import (
     VisualPrompt,
     configured,
     most_tokens,
-    normalised,
 )
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View
@@ -65,7 +64,7 @@ class Gemma3Vision(VisualProcessor):
         placement = Placement.filling(source, (self.side, self.side))
         pixels = placement.image(clip.pixels, (0, 0, 0), self.resample)
         view = View.tiled(placement, self.side, self.cell, [[time] for time in range(len(clip.frames))])
-        inputs = {"pixel_values": normalised(pixels, self.image_mean, self.image_std)}
+        inputs = {"pixel_values": pixels}
         return VisualPrompt(inputs, self._text(len(clip.frames)), (view,), view.tokens.size)
 
     def prompt_tokens(self, frames: int, size: tuple[int, int]) -> int:

@@ -20,7 +20,6 @@ from datamodules.batching.visual_processor import (
     VisualPrompt,
     configured,
     most_tokens,
-    normalised,
 )
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View
@@ -94,6 +93,17 @@ class Gemma4Vision(VisualProcessor):
         cells = (height // self.cell) * (width // self.cell)
         return cells + 2 if frames == 1 else frames * (TIMESTAMP + cells + 2)
 
+    def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A patch has one pixel after the other."""
+        return pixels.view(*pixels.shape[:-1], -1, 3, 1, 1)
+
+    def padded(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Patches of zeros where there is no place."""
+        for pixels, places in (("pixel_values", "image_position_ids"), ("pixel_values_videos", "video_position_ids")):
+            if pixels in inputs:
+                inputs[pixels].masked_fill_((inputs[places] < 0).all(-1, keepdim=True), 0)
+        return inputs
+
     def canvas(self, size: tuple[int, int], most: int) -> tuple[int, int]:
         """(height, width) that frames of a `size` are resized to: whole cells, as many as `most` allows.
 
@@ -115,8 +125,7 @@ class Gemma4Vision(VisualProcessor):
         """The view, and of each frame (T, P, 3 * patch * patch) patches and their (T, P, 2) places; -1 on padding."""
         source = (clip.pixels.shape[1], clip.pixels.shape[2])
         placement = Placement.filling(source, self.canvas(source, most))
-        resized = placement.image(clip.pixels, (0, 0, 0), self.resample)
-        frames = normalised(resized, self.image_mean, self.image_std)
+        frames = placement.image(clip.pixels, (0, 0, 0), self.resample)
         view = View.regular(placement, (self.cell, self.cell), [[time] for time in range(len(clip.frames))])
         rows, columns = (side // self.patch_size for side in placement.canvas)
         split = frames.view(-1, 3, rows, self.patch_size, columns, self.patch_size)

@@ -21,7 +21,6 @@ from datamodules.batching.visual_processor import (
     configured,
     cut,
     most_tokens,
-    normalised,
     side_of,
 )
 from datamodules.errors import DataError
@@ -112,7 +111,7 @@ class TileVision(VisualProcessor):
     def _prompt(self, clip: Clip, views: Sequence[View], text: tuple[Run, ...]) -> VisualPrompt:
         pictures = [view.placement.image(clip.pixels, (0, 0, 0), self.resample) for view in views]
         tiles = torch.cat([cut(picture, self.side) for picture in pictures])
-        inputs = {"pixel_values": normalised(tiles, self.image_mean, self.image_std)}
+        inputs = {"pixel_values": tiles}
         return VisualPrompt(inputs, text, tuple(views), sum(view.tokens.size for view in views))
 
     @property

@@ -20,7 +20,6 @@ from datamodules.batching.visual_processor import (
     VisualPrompt,
     configured,
     fill_colour,
-    normalised,
 )
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View, between
@@ -118,7 +117,7 @@ class SquareVision(VisualProcessor):
         places = np.arange(total).reshape(-1, self.frame_tokens)[:, self.leading :].reshape(-1, grid, grid)
         cells = between(self.edges)
         view = View(placement, cells, cells, times, places)
-        inputs = {"pixel_values": normalised(pixels, self.image_mean, self.image_std)}
+        inputs = {"pixel_values": pixels}
         return VisualPrompt(inputs, (Run(IMAGE, total),), (view,), total)
 
     def prompt_tokens(self, frames: int, size: tuple[int, int]) -> int:

@@ -26,7 +26,6 @@ from datamodules.batching.visual_processor import (
     concatenated,
     configured,
     cut,
-    normalised,
 )
 from datamodules.errors import DataError
 from datamodules.regions.footprints import Spans, View, resampled, tiles
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 IMAGE, VIDEO = "<image>", "<video>"
 SLACK = 1.1  # a grid of visual tokens is shrunk where its side is over the bound by more than this factor
 BLACK = (0, 0, 0)  # of the padding, before the normalisation
+SHOWN = {"pixel_values": "tiles_shown", "pixel_values_videos": "frames_shown"}
+"""Pixels -> (B, tiles or frames) bool among the inputs: those that are no padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class OneVision(VisualProcessor):
         pictures = [where.image(clip.pixels, BLACK, self.resample) for where in (whole.placement, placement)]
         pixels = torch.cat([cut(picture, self.side) for picture in pictures])
         inputs = {
-            "pixel_values": normalised(pixels, self.image_mean, self.image_std)[None],
+            "pixel_values": pixels[None],
+            SHOWN["pixel_values"]: torch.ones(1, len(pixels), dtype=torch.bool),
             "image_sizes": torch.tensor([source]),
         }
         tokens = whole.tokens.size + count
@@ -93,9 +95,12 @@ class OneVision(VisualProcessor):
         spans = resampled(tiles(1, self.side, self.patch), self._pooled)
         places = np.arange(frames * self._pooled**2).reshape(frames, self._pooled, self._pooled)
         view = View(placement, spans, spans, tuple((time,) for time in range(frames)), places)
-        pixels = normalised(placement.image(clip.pixels, BLACK, self.resample), self.image_mean, self.image_std)
+        inputs = {
+            "pixel_values_videos": placement.image(clip.pixels, BLACK, self.resample)[None],
+            SHOWN["pixel_values_videos"]: torch.ones(1, frames, dtype=torch.bool),
+        }
         tokens = self.prompt_tokens(frames, (0, 0))
-        return VisualPrompt({"pixel_values_videos": pixels[None]}, (Run(VIDEO, tokens),), (view,), tokens)
+        return VisualPrompt(inputs, (Run(VIDEO, tokens),), (view,), tokens)
 
     def prompt_tokens(self, frames: int, size: tuple[int, int]) -> int:
         """Visual tokens, newlines among them."""
@@ -105,13 +110,17 @@ class OneVision(VisualProcessor):
         return (self.side // self.patch) ** 2 + len(rows) * (len(columns) + 1)
 
     def collate(self, clips: Sequence[VisualPrompt]) -> dict[str, torch.Tensor]:
-        """Tiles of images, and frames of videos, padded to the most of them: tiles with zeros, frames with NaN."""
-        batch = {}
-        for name in ("pixel_values", "image_sizes", "pixel_values_videos"):
-            values = [clip.inputs[name] for clip in clips if name in clip.inputs]
-            if values:
-                batch[name] = concatenated(values, math.nan if name == "pixel_values_videos" else 0)
-        return batch
+        """Tiles of images, and frames of videos, padded to the most of them."""
+        names = {name: None for clip in clips for name in clip.inputs}
+        return {name: concatenated([clip.inputs[name] for clip in clips if name in clip.inputs]) for name in names}
+
+    def padded(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What is not shown: tiles of zeros, and frames of NaN."""
+        for name, shown in SHOWN.items():
+            if shown in inputs:
+                missing = ~inputs.pop(shown)[..., None, None, None]
+                inputs[name].masked_fill_(missing, 0 if name == "pixel_values" else math.nan)
+        return inputs
 
     def placement(self, size: tuple[int, int]) -> Placement:
         """A frame of a `size` (height, width), its aspect ratio kept, in the middle of the canvas that suits it best.

@@ -24,13 +24,12 @@ from datamodules.batching.visual_processor import (
     configured,
     cut,
     most_tokens,
-    normalised,
     side_of,
 )
 from datamodules.regions.footprints import Spans, View
 from datamodules.regions.placement import Placement, Resample
 from datamodules.types import Clip
-from lightning_modules.bases.base import Base
+from lightning_modules.bases.base import Base, is_any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -143,6 +142,10 @@ class MolmoVision(VisualProcessor):
         rest = {name: torch.cat([clip[name] for clip in inputs]) for name in others}
         return {**rest, pooling: concatenated(joined, fill=-1)} if inputs else {}
 
+    def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A patch has one pixel after the other."""
+        return pixels.view(*pixels.shape[:-1], -1, 3, 1, 1)
+
     def tiling(self, size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of crops for a frame of a `size` (height, width).
 
@@ -201,8 +204,7 @@ class MolmoVision(VisualProcessor):
         return tuple((low * self.patch_size, high * self.patch_size) for low, high in pairwise(bounds) if low < high)
 
     def _pixels(self, clip: Clip, view: View) -> torch.Tensor:
-        pixels = view.placement.image(clip.pixels, (0, 0, 0), self.resample, antialias=False)
-        return normalised(pixels, self.image_mean, self.image_std)
+        return view.placement.image(clip.pixels, (0, 0, 0), self.resample, antialias=False)
 
     def _crops(self, canvas: torch.Tensor, tiling: tuple[int, int]) -> torch.Tensor:
         """(1, 3, height, width) -> (crops, 3, side, side)."""
@@ -310,15 +312,16 @@ class Molmo2(Base):
         """1 on a picture and what stands around it: these see each other."""
         config = self.model.config
         names = [name for name in self.visual_tokens.values() if name and name != "image_col_token_id"]
-        known = torch.tensor([_column_id(config), *(getattr(config, name) for name in names)], device=ids.device)
-        return {"mm_token_type_ids": torch.isin(ids, known).int()}
+        known = [_column_id(config), *(getattr(config, name) for name in names)]
+        return {"mm_token_type_ids": is_any(ids, known).int()}
 
     def blank(self) -> torch.Tensor:
         """One square, one of its patches pooled."""
         vision, device = self.model.config.vision_config, self.model.device
         width = vision.num_channels * vision.patch_size**2
         pixels = torch.zeros(1, vision.num_position_embeddings, width, device=device, dtype=self.model.dtype)
-        pooling, grid = torch.zeros(1, 1, device=device, dtype=torch.int64), torch.tensor([[1, 1, 0, 0]], device=device)
+        pooling, grid = (torch.zeros(1, size, device=device, dtype=torch.int64) for size in (1, 4))
+        grid[:, :2] = 1
         return torch.cat(self.core.get_image_features(pixels, pooling, grid).pooler_output)
 
     @property

@@ -22,7 +22,6 @@ from datamodules.batching.visual_processor import (
     VisualPrompt,
     configured,
     most_tokens,
-    normalised,
 )
 from datamodules.errors import DataError
 from datamodules.regions.footprints import View
@@ -131,6 +130,10 @@ class QwenVision(VisualProcessor):
             return self._whole(height * grow, math.ceil), self._whole(width * grow, math.ceil)
         return rows, columns
 
+    def by_channel(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A patch has one channel after the other."""
+        return pixels.view(*pixels.shape[:-1], 3, 1, -1)
+
     def _video_bounds(self) -> tuple[int, int]:
         return self.min_video_pixels, self.max_video_pixels
 
@@ -140,8 +143,7 @@ class QwenVision(VisualProcessor):
     def _prompt(self, clip: Clip, pixels: str, grid: str, video: bool) -> VisualPrompt:
         source = (clip.pixels.shape[1], clip.pixels.shape[2])
         placement = Placement.filling(source, self.canvas(len(clip.frames), source))
-        resized = placement.image(clip.pixels, (0, 0, 0), self.resample)
-        frames = normalised(resized, self.image_mean, self.image_std)
+        frames = placement.image(clip.pixels, (0, 0, 0), self.resample)
         shown = list(range(len(clip.frames)))
         shown += [shown[-1]] * (-len(shown) % self.temporal_patch_size)
         pair = self.temporal_patch_size
@@ -232,9 +234,9 @@ class QwenVL(Base):
         image, video = self.visual_ids
         return {"mm_token_type_ids": (ids == image).int() + 2 * (ids == video).int()}
 
-    def positions(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor | None:
+    def positions(self, attention: torch.Tensor, pictures: bool) -> torch.Tensor | None:
         """The model's own where there is a picture, which it counts in time, rows and columns."""
-        return None if self.is_visual(ids).any() else super().positions(ids, attention)
+        return None if pictures else super().positions(attention, pictures)
 
     def next_positions(self, attention: torch.Tensor, new: int) -> torch.Tensor:
         """Text goes on behind the largest position of the picture, the same in time, rows and columns."""
@@ -252,8 +254,7 @@ class QwenVL(Base):
         own = pad_sequence([torch.ones_like(sample) for sample in samples], batch_first=True)
         shown = {name: inputs[name] for name in SHOWN if name in inputs}
         positions, _ = self.core.get_rope_index(rows, attention_mask=own, **self.token_inputs(rows), **shown)
-        of_row: torch.Tensor = positions[:, own.bool()].unsqueeze(1)
-        return of_row
+        return torch.cat([positions[:, row, :length] for row, length in enumerate(lengths)], 1).unsqueeze(1)
 
     def forget(self) -> None:
         """How far the pictures of the last batch moved its text, which a batch of text alone would keep."""
@@ -265,7 +266,8 @@ class QwenVL(Base):
         merge = vision.spatial_merge_size
         width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         pixels = torch.zeros(merge**2, width, device=self.model.device, dtype=self.model.dtype)
-        grid = torch.tensor([[1, merge, merge]], device=self.model.device)
+        grid = torch.full((1, 3), merge, device=self.model.device)
+        grid[:, 0] = 1
         seen = self.core.get_image_features(pixels, grid)
         deeper = [feature for layer in getattr(seen, "deepstack_features", None) or () for feature in layer]
         return torch.cat([*seen.pooler_output, *deeper])

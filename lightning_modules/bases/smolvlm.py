@@ -23,7 +23,6 @@ from datamodules.batching.visual_processor import (
     configured,
     cut,
     most_tokens,
-    normalised,
     side_of,
 )
 from datamodules.errors import DataError
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 IMAGE, AROUND, WHOLE = "<image>", "<fake_token_around_image>", "<global-img>"
+SHOWN = "tiles_shown"  # (B, tiles) bool among the inputs, which the mask of pixels is made of
 MOST_TILES = 6  # along a side: as many as the tokenizer has names for
 LATEST = 99_999.0  # seconds into a video whose times are no longer than those of any other
 MOST_PIXELS = 4096  # along a side, whatever the settings say
@@ -104,11 +104,19 @@ class SplitVision(VisualProcessor):
         return height // self.side, width // self.side
 
     def collate(self, clips: Sequence[VisualPrompt]) -> dict[str, torch.Tensor]:
-        """A row a clip, empty tiles behind the shorter ones: the model knows them by their zeros."""
+        """A row a clip, empty tiles behind the shorter ones."""
         shown = next((clip.inputs for clip in clips if clip.inputs), {})
         return {
             name: concatenated([clip.inputs.get(name, value[:, :0]) for clip in clips]) for name, value in shown.items()
         }
+
+    def padded(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Tiles of zeros, which the model knows to be none, where none is shown; its mask of pixels says the same."""
+        if SHOWN in inputs:
+            shown, pixels = inputs.pop(SHOWN)[..., None, None], inputs["pixel_values"]
+            pixels.masked_fill_(~shown[..., None], 0)
+            inputs["pixel_attention_mask"] = shown.long().repeat(1, 1, *pixels.shape[-2:])
+        return inputs
 
     def _sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
         """The sizes that an image is resized to, one after the other, before it is shown as a whole."""
@@ -138,8 +146,8 @@ class SplitVision(VisualProcessor):
     def _prompt(self, pictures: Sequence[torch.Tensor], views: Sequence[View], text: tuple[Run, ...]) -> VisualPrompt:
         tiles = torch.cat([cut(picture, self.side) for picture in pictures])
         inputs = {
-            "pixel_values": normalised(tiles, self.image_mean, self.image_std)[None],
-            "pixel_attention_mask": torch.ones(1, len(tiles), self.side, self.side, dtype=torch.int64),
+            "pixel_values": tiles[None],
+            SHOWN: torch.ones(1, len(tiles), dtype=torch.bool),
         }
         return VisualPrompt(inputs, text, tuple(views), sum(view.tokens.size for view in views))
 

@@ -17,13 +17,17 @@ from lightning_modules.checkpoints.hub import fetched
 from lightning_modules.checkpoints.reading import fill, read
 from lightning_modules.checkpoints.weights import compare
 from lightning_modules.class_spec import class_at, make, make_described
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.region_encoders import RegionEncoder
 from lightning_modules.region_module import RegionModule
 
 PLAIN = {"quantise": None, "lora": None}
 
 
-def load(path: Path | str) -> RegionModule:
+def load(
+    path: Path | str,
+    generation: GenerationOptions = GenerationOptions(),  # noqa: B008  # it is frozen
+) -> RegionModule:
     """The model of a checkpoint, on the CPU and ready to answer.
 
     Nothing but it is needed, and its base where the language model has not learnt: see `checkpoints.base_weights`. The
@@ -32,19 +36,26 @@ def load(path: Path | str) -> RegionModule:
     Args:
         path: A checkpoint file, the folder of a sharded checkpoint, a folder that `export` has written, or `user/name`,
             the repository of the Hugging Face hub that one was pushed to.
+        generation: How it generates answers, which no checkpoint says.
 
     Raises:
         DataError: Not a checkpoint of this framework, one whose weights do not fit what it says of itself, or one whose
-            base is not here, or another.
+            base is not here, or another; or its base cannot generate so.
     """
+    generation.check()
     place = fetched(path)
-    if is_exported(place):
-        return _load_exported(place)
+    module = _load_exported(place) if is_exported(place) else _load_checkpoint(path)
+    generation.check(module.backbone.base, module.quantise is not None)
+    module.generation = generation
+    return module.eval()
+
+
+def _load_checkpoint(path: Path | str) -> RegionModule:
     checkpoint = read(path)
     module = _build(checkpoint[DESCRIPTION], str(path))
     module.adapt()
     fill(module, checkpoint["state_dict"], path)
-    return module.eval()
+    return module
 
 
 def load_plain(path: Path | str) -> RegionModule:
@@ -93,7 +104,7 @@ def _load_exported(folder: Path) -> RegionModule:
     module.assemble(base, exported.tokenizer, vision, learns=False)
     compare(region_weights(module), exported.weights, str(folder))
     module.backbone.load_state_dict(exported.weights, strict=False)  # the base's own were compared by its loading
-    return module.eval()
+    return module
 
 
 def region_weights(module: RegionModule) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from datamodules.prompting.conversation import ConversationRenderer
 from datamodules.types import RegionSample
 from lightning_modules.backbone import BackboneOutput, TokenMarkBackbone
 from lightning_modules.generation.decoding import OptionScores, generate, score_options, scored_options
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.region_guide import heat_map
 from lightning_modules.training.ranks import sum_over_ranks, world_size
 from metrics import Prediction
@@ -39,6 +40,7 @@ def answer(
     batch: RegionBatch,
     output: BackboneOutput,
     max_new_tokens: int,
+    options: GenerationOptions = GenerationOptions(),  # noqa: B008  # it is frozen
 ) -> Answered:
     """Generated text for the last turn of every sample; where it has options, their likelihoods too.
 
@@ -48,14 +50,15 @@ def answer(
         batch: What is asked.
         output: What the backbone made of it.
         max_new_tokens: Most tokens of an answer.
+        options: How they are generated.
     """
-    texts = generate(backbone, renderer, batch, max_new_tokens, synced=world_size() > 1)
+    texts = generate(backbone, renderer, batch, max_new_tokens, synced=world_size() > 1, options=options)
     # sharded weights need every rank in every pass, so all ranks score options when one has to
     choosing = torch.tensor(float(any(map(scored_options, batch.samples))), device=output.logits.device)
-    options = score_options(backbone, renderer, batch) if sum_over_ranks(choosing) > 0 else [UNSCORED] * len(batch)
+    scored = score_options(backbone, renderer, batch) if sum_over_ranks(choosing) > 0 else [UNSCORED] * len(batch)
     predictions = [
         prediction(sample, prompt, text, scores)
-        for sample, prompt, text, scores in zip(batch.samples, batch.prompts, texts, options, strict=True)
+        for sample, prompt, text, scores in zip(batch.samples, batch.prompts, texts, scored, strict=True)
     ]
     logits, marks = output.guide_logits, output.marks
     heat = None if logits is None or marks is None else heat_map(logits, batch, marks)

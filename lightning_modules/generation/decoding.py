@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
 from datamodules.prompting.conversation import ConversationRenderer, Rendered
 from datamodules.types import RegionSample
 from lightning_modules.backbone import TokenMarkBackbone, Told
+from lightning_modules.generation.followed_mentions import FollowedMentions
 from lightning_modules.generation.mentions import GeneratedMentions
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.generation.streaming import FollowAnswers, StreamedAnswer
 
 
@@ -31,24 +34,40 @@ class OptionScores:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What stands before `prompt_lengths`, padded on the left: `ids`, `attention` and `placeholder`, (B, P) each."""
+    """What stands before `prompt_lengths`, padded on the left.
+
+    Attributes:
+        ids: (B, P) int64.
+        attention: (B, P) int64, 0 on padding.
+        places: Where visual tokens and placeholders stand in them.
+    """
 
     ids: torch.Tensor
     attention: torch.Tensor
-    placeholder: torch.Tensor
+    places: Places
 
     @classmethod
     def of(cls, batch: RegionBatch) -> Prompts:
         """The prompts of a batch; padding carries the id 0, which attention never sees."""
         assert not batch.packed, "prompts have rows of their own"
-        longest = int(batch.prompt_lengths.max())
-        places = torch.arange(longest, device=batch.input_ids.device) - (longest - batch.prompt_lengths).unsqueeze(1)
-        inside, index = places >= 0, places.clamp(min=0)
+        longest, width = max(batch.prompt_lengths), batch.input_ids.shape[1]
+        missing = [longest - length for length in batch.prompt_lengths]
+        rows = [ids[:length] for ids, length in zip(batch.input_ids, batch.prompt_lengths, strict=True)]
+        moved = [row * (longest - width) + lack for row, lack in enumerate(missing)]
+        # what stands before the last answer of each sample, then what stands in it
+        parts = [count for counts in batch.placeholder_counts for count in counts]
+        placeholders, owner, slots = (torch.split(values, parts)[::2] for values in batch.places[1:])
+        visual = torch.split(batch.places.visual, list(batch.token_counts))
         return cls(
-            batch.input_ids.gather(1, index) * inside,
-            inside.long(),
-            batch.placeholder.gather(1, index).where(inside, -1),
+            torch.stack([F.pad(row, (lack, 0)) for row, lack in zip(rows, missing, strict=True)]),
+            torch.stack([F.pad(torch.ones_like(row), (lack, 0)) for row, lack in zip(rows, missing, strict=True)]),
+            Places(_moved(visual, moved), _moved(placeholders, moved), torch.cat(owner), torch.cat(slots)),
         )
+
+
+def _moved(places: Sequence[torch.Tensor], moved: Sequence[int]) -> torch.Tensor:
+    """Places of each sample, so much further on."""
+    return torch.cat([of_sample + by for of_sample, by in zip(places, moved, strict=True)])
 
 
 @torch.no_grad()
@@ -59,6 +78,7 @@ def generate(
     max_new_tokens: int,
     synced: bool = False,
     streamed: Sequence[StreamedAnswer] = (),
+    options: GenerationOptions = GenerationOptions(),  # noqa: B008  # it is frozen
 ) -> list[str]:
     """The most likely answers, greedily, one text a sample; of a region that is named the index alone.
 
@@ -69,15 +89,20 @@ def generate(
         max_new_tokens: Most tokens of an answer.
         synced: Ranks wait for each other in every step, which sharded weights need.
         streamed: One for each sample, which may end before `max_new_tokens`; or none, if nobody listens.
+        options: Of the cache and of compiling.
+
+    Raises:
+        DataError: The base has no cache of that kind.
     """
     prompts = Prompts.of(batch)
     mentions = GeneratedMentions(renderer, batch.region_texts)
     length, regions = prompts.ids.shape[1], [len(sample.regions) for sample in batch.samples]
-    with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
+    with backbone.telling(batch, prompts.places) as told, options.steps(backbone.base):
         rows = backbone.model.generate(
             input_ids=prompts.ids,
             attention_mask=prompts.attention,
             **backbone.inputs(batch, prompts.ids),
+            **options.inputs(backbone.base, length + max_new_tokens),
             logits_processor=[MentionProcessor(mentions, told, length)],
             stopping_criteria=[FollowAnswers(streamed, mentions, length, regions)] if streamed else None,
             max_new_tokens=max_new_tokens,
@@ -92,9 +117,10 @@ class MentionProcessor(LogitsProcessor):
     """Lets what stands for a region follow its complete index, and a placeholder nothing else.
 
     In training an answer's `[0]` is followed by the placeholder of region 0 as unsupervised input; so it is here.
+    Generated tokens are read where they are: the host does not wait for them.
 
     Args:
-        mentions: Reads region numbers off generated ids.
+        mentions: What is shown for each region.
         told: Is handed the slot of each placeholder that comes next.
         prompt_length: Ids of a row that were not generated.
     """
@@ -102,20 +128,24 @@ class MentionProcessor(LogitsProcessor):
     def __init__(self, mentions: GeneratedMentions, told: Told, prompt_length: int) -> None:
         self.mentions = mentions
         self.told = told
-        self.prompt_length = prompt_length
+        self.read = prompt_length
+        self.followed: FollowedMentions | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Args: input_ids: (rows, prompt and generated tokens); scores: (rows, vocabulary)."""
-        free = scores
-        scores = scores.clone()
-        scores[:, self.mentions.region_id] = -torch.inf
-        due = self.mentions.due(input_ids[:, self.prompt_length :])
-        for row, (token, _) in enumerate(due):
-            if token >= 0:
-                scores[row] = -torch.inf
-                scores[row, token] = torch.where(free[row, token].isfinite(), free[row, token], 0.0)
-        self.told.slots = torch.tensor([[slot] for _, slot in due], device=input_ids.device)
-        return scores
+        if self.followed is None:
+            self.followed = FollowedMentions(self.mentions, len(input_ids), input_ids.device)
+        for column in range(self.read, input_ids.shape[1]):
+            self.followed.follow(input_ids[:, column])
+        self.read = input_ids.shape[1]
+        due, slots = self.followed.due
+        free = scores.clone()
+        free[:, self.mentions.region_id] = -torch.inf
+        place, is_due = due.clamp(min=0).unsqueeze(1), (due >= 0).unsqueeze(1)
+        score = scores.gather(1, place)
+        forced = torch.full_like(scores, -torch.inf).scatter(1, place, score.masked_fill(~score.isfinite(), 0.0))
+        self.told.slots = slots.unsqueeze(1)
+        return forced.where(is_due, free)
 
 
 def scored_options(sample: RegionSample) -> tuple[str, ...]:
@@ -139,12 +169,12 @@ def score_options(
     most = max(1, *map(len, rendered))
     prompts = Prompts.of(batch)
     options = _padded(rendered, most, prompts.ids.device)
-    with backbone.telling(batch, prompts.ids, prompts.placeholder) as told:
+    with backbone.telling(batch, prompts.places) as told:
         core, base = backbone.base.core, backbone.base
         prefix = core(
             input_ids=prompts.ids,
             attention_mask=prompts.attention,
-            position_ids=base.positions(prompts.ids, prompts.attention),
+            position_ids=base.positions(prompts.attention, any(batch.token_counts)),
             **backbone.inputs(batch, prompts.ids),
             use_cache=True,
         )

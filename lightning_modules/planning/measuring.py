@@ -287,7 +287,7 @@ def evaluation(
     with Weightless(), LiveMemory() as live:
         with _autocast(module, precision):
             output = backbone(batch)
-            with backbone.telling(prompts, prompts.input_ids, prompts.placeholder):
+            with backbone.telling(prompts, prompts.places):
                 cache = backbone.base.core(
                     input_ids=prompts.input_ids,
                     attention_mask=prompts.attention_mask,

@@ -219,11 +219,6 @@ def earlier_passes(parts: Iterable[Part], layout: Layout) -> dict[str, float]:
     return {"gradients of earlier passes": sum(part.gradients for part in parts)} if layout.once else {}
 
 
-def optimiser_step(parts: Iterable[Part], layout: Layout) -> dict[str, float]:
-    """What torch's AdamW puts on top on a GPU, where it updates all weights at once: roots of the second moments."""
-    return {"square roots": sum(part.gradients for part in parts) / layout.shards}
-
-
 # --- what fits ------------------------------------------------------------------------------------------------------
 
 

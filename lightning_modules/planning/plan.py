@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datamodules.region_datamodule import RegionDataModule
 
 KEPT, AGAIN = "training step", "training step, checkpointed"
-OPTIMISER, EVALUATION = "optimiser step", "evaluation"
+EVALUATION = "evaluation"
 
 
 class ConfiguredRun(NamedTuple):
@@ -109,22 +109,22 @@ class Plan:
     @cached_property
     def memory(self) -> dict[str, dict[str, float]]:
         """The bytes of one device by moment and name; what stays comes first and is the same in every moment."""
-        return {moment: self.held(moment) for moment in (KEPT, AGAIN, OPTIMISER, EVALUATION)}
+        return {moment: self.held(moment) for moment in (KEPT, AGAIN, EVALUATION)}
 
     def held(self, moment: str) -> dict[str, float]:
         """The bytes of one device at a moment, by name."""
         stays = memory.resident(self.parts, self.layout)
-        if moment == OPTIMISER:
-            roots = memory.optimiser_step(self.parts, self.layout) if self._run.model.optimizer == "adamw" else {}
-            return {**stays, **roots}
         added = self._evaluated() if moment == EVALUATION else self._trained(moment)
+        added["batch"] *= 2  # the next one is there before this one's step begins
         if moment != EVALUATION and self.train.samples < self.samples:
             added |= memory.earlier_passes(self.parts, self.layout)
         return {**stays, **added, **memory.gathered(self._units, self.layout, backward=moment != EVALUATION)}
 
     def _trained(self, moment: str) -> dict[str, float]:
         module = self._checkpointed if moment == AGAIN else self._module
-        return training(module, make_batch(module, self.train), self._precision)
+        rows = training(module, make_batch(module, self.train), self._precision)
+        rows["batch"] *= self.samples / self.train.samples  # all passes of a step travel together
+        return rows
 
     def _evaluated(self) -> dict[str, float]:
         batch = make_batch(self._module, self.evaluation)

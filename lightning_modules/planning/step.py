@@ -9,7 +9,7 @@ import torch
 
 from datamodules.batching.batch import RegionBatch
 from datamodules.batching.collate import Collate
-from datamodules.batching.processor import Processed
+from datamodules.batching.processor import Processed, draw_marks, visual_places
 from datamodules.batching.visual_processor import VisualPrompt
 from datamodules.errors import DataError
 from datamodules.prompting.conversation import Rendered
@@ -73,9 +73,10 @@ def make_batch(module: RegionModule, step: Step) -> RegionBatch:
     batch = (collate.packed if step.packed else collate)(
         [
             Processed(
-                sample, visual, clip.frames, weights, _text(module, visual, region_texts, text, step), region_texts, 0
+                *(sample, visual, clip.frames, weights, rendered, visual_places(rendered.ids, base.visual_ids)),
+                *(region_texts, 0, draw_marks(module.backbone.region_encoder.num_marks, step.regions, 0)),
             )
-            for text in texts
+            for rendered in (_text(module, visual, region_texts, text, step) for text in texts)
         ]
     )
     return replace(
@@ -87,7 +88,8 @@ def make_batch(module: RegionModule, step: Step) -> RegionBatch:
 
 def _stripped(values: torch.Tensor) -> torch.Tensor:
     """Pixels without values; grids, and the seconds between frames, decide positions."""
-    return without_values(values) if values.is_floating_point() and values.dim() > 1 else values
+    pixels = values.dtype == torch.uint8 or (values.is_floating_point() and values.dim() > 1)
+    return without_values(values) if pixels else values
 
 
 def _text(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from datamodules.batching.batch import RegionBatch
@@ -36,7 +37,8 @@ class RegionEncoder(nn.Module, ABC):
     checkpoint to say what it was made with; its weights are made by `build`.
 
     Attributes:
-        num_marks: M, classes of regions for the guide head; 0 for an encoder that has none.
+        num_marks: M, classes of regions for the guide head, of which `RegionBatch.marks` are drawn; 0 for an encoder
+            that has none.
         scale: Size of what it puts in place of words when training begins; None for the size of the visual tokens
             of the first batch or of the base's words, whichever is larger.
     """
@@ -72,8 +74,8 @@ def sums_by_sample(batch: RegionBatch, values: torch.Tensor) -> torch.Tensor:
 def smallest_region(batch: RegionBatch) -> torch.Tensor:
     """The least area a region of the batch has on its visual tokens, in tokens; 0 means that one has vanished."""
     area = sums_by_sample(batch, batch.mark_weights)
-    present = torch.arange(area.shape[1], device=area.device) < batch.region_counts.unsqueeze(1)
-    return area[present].min() if present.any() else area.new_tensor(torch.inf)
+    beyond = torch.arange(area.shape[1], device=area.device) >= batch.region_counts.unsqueeze(1)
+    return F.pad(area.masked_fill(beyond, torch.inf), (0, 1), value=torch.inf).min()
 
 
 def nothing_to_fill(batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:

@@ -80,4 +80,4 @@ def _means(batch: RegionBatch, weights: torch.Tensor, visual: torch.Tensor) -> t
     counts = list(batch.token_counts)
     samples = zip(torch.split(weights.to(visual.dtype), counts), torch.split(visual, counts), strict=True)
     sums = torch.stack([rows.T @ tokens for rows, tokens in samples])
-    return sums / torch.where(area > 0, area, 1.0).unsqueeze(2).to(sums.dtype)
+    return sums / area.masked_fill(area == 0, 1.0).unsqueeze(2).to(sums.dtype)

@@ -49,33 +49,19 @@ class TokenMark(RegionEncoder):
         """By the projection: marks stay unit normal."""
         self.projection.weight.mul_(times)
 
-    def draw(self, batch: RegionBatch) -> torch.Tensor:
-        """Draws a mark for every region, without replacement within a sample.
-
-        The draw is a function of the sample's seed alone, so it is the same on every device, rank and day.
-
-        Returns:
-            (B, N) int64, -1 where a sample has no such region.
-
-        Raises:
-            DataError: A sample has more regions than there are marks.
-        """
-        drawn = torch.full((len(batch), batch.mark_weights.shape[1]), -1)
-        counts, seeds = batch.region_counts.tolist(), batch.mark_seeds.tolist()
-        for row, (count, seed) in enumerate(zip(counts, seeds, strict=True)):
-            if count > self.num_marks:
-                raise batch.samples[row].error(f"{count} regions, but the model has {self.num_marks} marks")
-            generator = torch.Generator().manual_seed(seed)
-            drawn[row, :count] = torch.randperm(self.num_marks, generator=generator)[:count]
-        return drawn.to(batch.mark_weights.device)
-
     def forward(self, batch: RegionBatch, visual: torch.Tensor) -> EncodedRegions:
         """The marks of a batch: in the text, and as Spatial Token Mark (Eq. 1) on the visual tokens.
 
         Projecting the N marks first and weighing them afterwards equals projecting the pooled canvas, as W is linear
         and has no bias, and costs N products instead of one per token.
+
+        Raises:
+            DataError: A sample has more regions than there are marks.
         """
-        drawn = self.draw(batch)
+        drawn = batch.marks
+        for sample in batch.samples if drawn.shape[1] > self.num_marks else ():
+            if (count := len(sample.regions)) > self.num_marks:
+                raise sample.error(f"{count} regions, but the model has {self.num_marks} marks")
         marks = self.marks[drawn.clamp(min=0)] * (drawn >= 0).unsqueeze(-1)
         projected = self.projection(marks)
         weights = batch.mark_weights.to(projected.dtype)

@@ -34,17 +34,19 @@ class EvaluationLosses(Metric):
     @torch.no_grad()
     def update(self, output: BackboneOutput, batch: RegionBatch) -> None:
         """Adds the samples of a batch; an answer that is unknown has no supervised token."""
-        supervised = batch.loss_mask[:, 1:]
         of_token = F.cross_entropy(output.logits.float(), output.targets, reduction="none")
-        row = supervised.nonzero()[:, 0]
-        language = of_token.new_zeros(len(batch)).index_add_(0, row, of_token)
+        row = batch.supervised // batch.input_ids.shape[1]
+        language, tokens = (
+            of_token.new_zeros(len(batch)).index_add_(0, row, values)
+            for values in (of_token, torch.ones_like(of_token))
+        )
         guide, guided = torch.zeros_like(language), torch.zeros_like(language)
         if output.guide_logits is not None and output.marks is not None:
             guide = guide_losses(output.guide_logits, batch, output.marks)
             guided = has_guide_term(batch)
         assert isinstance(self.seeds, list) and isinstance(self.sums, list), "update of a metric that is synchronised"
         self.seeds.append(batch.mark_seeds)
-        self.sums.append(torch.stack([language, supervised.sum(1), guide, guided], 1).float())
+        self.sums.append(torch.stack([language, tokens, guide, guided], 1).float())
 
     def compute(self) -> dict[str, float]:
         """`language_loss` and `guide_loss`, each only where a sample has one."""

@@ -18,8 +18,9 @@ from lightning_modules.training.ranks import sum_over_ranks, world_size
 
 def step_counts(passes: StepBatch) -> torch.Tensor:
     """Supervised tokens, and samples with a guide term, of a whole step: (2,), over all passes of all ranks."""
-    counts = [torch.stack([part.loss_mask[:, 1:].sum(), guided_samples(part)]) for part in passes]
-    return sum_over_ranks(torch.stack(counts).sum(0).float())
+    tokens = sum(len(part.supervised) for part in passes)
+    samples = torch.stack([guided_samples(part) for part in passes]).sum()
+    return sum_over_ranks(torch.stack([torch.full_like(samples, tokens), samples]).float())
 
 
 def pass_losses(output: BackboneOutput, batch: RegionBatch, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

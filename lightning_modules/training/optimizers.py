@@ -12,6 +12,8 @@ from torch import nn
 from lightning_modules.training.muon import Muon
 
 OptimizerName: TypeAlias = Literal["adamw", "adamw8bit", "muon"]
+FUSED = frozenset({"cpu", "cuda", "mps", "xpu"})
+"""Devices that have torch's AdamW in one kernel."""
 
 
 def make_optimizer(
@@ -37,10 +39,22 @@ def make_optimizer(
         by_muon = set(map(id, matrices))
         return Muon(matrices, [weight for weight in learning if id(weight) not in by_muon], rate, betas, decay)
     if name == "adamw":
-        return torch.optim.AdamW(learning, lr=rate, betas=betas, weight_decay=decay)
+        return _adamw(learning, rate, betas, decay)
     from bitsandbytes.optim import AdamW8bit
 
     optimizer: torch.optim.Optimizer = AdamW8bit(learning, lr=rate, betas=betas, weight_decay=decay)
+    return optimizer
+
+
+def _adamw(
+    learning: Sequence[nn.Parameter], rate: float, betas: tuple[float, float], decay: float
+) -> torch.optim.AdamW:
+    """Torch's, in one kernel that takes no memory of its own where the device has it."""
+    fused = all(weight.is_floating_point() and weight.device.type in FUSED for weight in learning)
+    optimizer = torch.optim.AdamW(learning, lr=rate, betas=betas, weight_decay=decay, fused=fused or None)
+    # the kernel could divide by the scale of 16-bit gradients as well, but they have to be clipped before it runs:
+    # Lightning refuses to clip, in bfloat16 too, while this says that the step does it
+    optimizer._step_supports_amp_scaling = False
     return optimizer
 
 

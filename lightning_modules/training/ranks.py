@@ -23,6 +23,23 @@ def sum_over_ranks(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def means_and_least_over_ranks(means: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    """The means over all ranks of some numbers, then the least of another; all ranks have to call this together.
+
+    Args:
+        means: (n,), what this rank has.
+        least: A scalar, what it has.
+
+    Returns:
+        (n + 1,), on the CPU, by one reduction and one copy.
+    """
+    ranks = world_size()
+    of_ranks = least.new_zeros(ranks)
+    of_ranks[distributed.get_rank() if ranks > 1 else 0] = least
+    summed = sum_over_ranks(torch.cat([means, of_ranks])).cpu()
+    return torch.cat([summed[:-ranks] / ranks, summed[-ranks:].min(0, keepdim=True).values])
+
+
 def of_rank_zero(make: Callable[[], Any]) -> Any:
     """What rank 0 makes, on every rank; all ranks have to call this together.
 

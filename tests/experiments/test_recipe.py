@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 from test_checkpointing import BATCH, EPOCH, Numbers
 
 from datamodules.errors import DataError
@@ -93,7 +94,9 @@ def on_rank(rank: int, ranks: int, batch_size: int, steps: int = 0) -> Numbers:
     progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=steps)))
     epochs = SimpleNamespace(current=SimpleNamespace(processed=0))
     loop, state = SimpleNamespace(epoch_loop=progress, epoch_progress=epochs), SimpleNamespace(fn="fit")
-    data.trainer = cast(Any, SimpleNamespace(world_size=ranks, global_rank=rank, fit_loop=loop, state=state))
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    options = {"strategy": strategy, "world_size": ranks, "global_rank": rank, "fit_loop": loop, "state": state}
+    data.trainer = cast(Any, SimpleNamespace(**options))
     return data
 
 

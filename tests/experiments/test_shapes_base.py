@@ -59,7 +59,8 @@ def test_its_visual_tokens_are_no_larger_than_its_words() -> None:
     module.configure_model()
     base, source, process = module.backbone.base, ShapesStream("image"), module.processor(1)
     batch = Collate(module.vision)([process(source[index]) for index in range(64)])
-    pictures = torch.cat(list(base.core.get_image_features(batch.inputs["pixel_values"]).pooler_output))
+    pixels = module.vision.model_inputs(batch.inputs)["pixel_values"]
+    pictures = torch.cat(list(base.core.get_image_features(pixels).pooler_output))
     assert (base.word_size(), float(pictures.square().mean().sqrt())) == pytest.approx((0.859, 0.201), rel=0.02)
 
 
@@ -76,6 +77,6 @@ def test_its_command_makes_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments", ignore=shutil.ignore_patterns("*.py", "models"))
     stop = ["--trainer.callbacks+=stop_after.StopAfter", f"--trainer.callbacks.steps={max(LOSSES)}"]
-    cli.main(["fit", "--config", "experiments/shapes_base.yaml", *stop])
+    cli.main(["fit", "--config", "experiments/shapes_base.yaml", "--trainer.log_every_n_steps=1", *stop])
     for step, loss in LOSSES.items():
         assert StopAfter.losses[step - 1] == pytest.approx(loss, rel=1e-2), StopAfter.losses

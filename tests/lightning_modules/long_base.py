@@ -15,9 +15,8 @@ from lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 from transformers import LlavaForConditionalGeneration, PreTrainedModel
 
-from datamodules.batching.batch import RegionBatch
 from datamodules.types import Pixels, RegionSample, Turn
-from helpers import character_tokenizer, make_batch
+from helpers import character_tokenizer, make_batch, pixels_of
 from lightning_modules import BaseModel, TokenMark, VideoRegionModule
 from lightning_modules.bases.llava import Llava
 from lightning_modules.bases.loading import build, fit_vocabulary
@@ -96,14 +95,15 @@ def said(module: RegionModule) -> torch.Tensor:
 
 
 @torch.no_grad()
-def said_by(llava: LlavaForConditionalGeneration, batch: RegionBatch) -> torch.Tensor:
-    """Those of transformers alone."""
+def said_by(llava: LlavaForConditionalGeneration, module: RegionModule) -> torch.Tensor:
+    """Those of transformers alone, on what a module makes of the same."""
+    batch = make_batch(module, long_sample())
     logits: torch.Tensor = llava(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        pixel_values=batch.inputs["pixel_values"].to(llava.dtype),
+        pixel_values=pixels_of(module, batch).to(llava.dtype),
     ).logits
-    return logits[:, :-1][batch.loss_mask[:, 1:]].float()
+    return logits.flatten(0, 1)[batch.supervised].float()
 
 
 def buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:

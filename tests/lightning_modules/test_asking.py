@@ -56,7 +56,7 @@ def test_what_is_likely_a_mistake_is_said_in_one_line(module: RegionModule) -> N
 def test_on_the_command_line_it_is_one_line_too(
     module: RegionModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lightning_modules.checkpoints.loading.load", lambda path: module)
+    monkeypatch.setattr("lightning_modules.checkpoints.loading.load", lambda *_: module)
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     given = ["--ckpt_path=x", f"--image={tmp_path}/a.png", "--box=1,2,9,9"]
     main([*given, "--question=What is <region>?"])

@@ -23,9 +23,11 @@ from helpers import (
     character_tokenizer,
     enough_marks,
     make_batch,
+    pixels_of,
     sample,
     tiny_module,
     tokenizer_folder,
+    unfilled,
     way_name,
 )
 from lightning_modules import BaseModel, RegionEncoder, VideoRegionModule
@@ -51,10 +53,10 @@ def test_without_regions_logits_equal_those_of_llava(tmp_path: Path, way: Region
     )
     llava = plain_llava(module, tmp_path / "llava")
     theirs = llava(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.inputs["pixel_values"]
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=pixels_of(module, batch)
     ).logits
     ours = module.backbone(batch).logits
-    torch.testing.assert_close(ours, theirs[:, :-1][batch.loss_mask[:, 1:]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours, theirs.flatten(0, 1)[batch.supervised], atol=1e-5, rtol=0)
 
 
 def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
@@ -63,9 +65,9 @@ def test_without_regions_generation_is_identical(tmp_path: Path) -> None:
     for question in ("what is it", "why", "how many cats are there"):
         batch = make_batch(module, sample(boxes=(), question=question, answer=""))
         ours = module.answer(batch).predictions[0].prediction
-        prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
+        prompt = batch.input_ids[:, : batch.prompt_lengths[0]]
         theirs = llava.generate(
-            input_ids=prompt, pixel_values=batch.inputs["pixel_values"], max_new_tokens=12, do_sample=False
+            input_ids=prompt, pixel_values=pixels_of(module, batch), max_new_tokens=12, do_sample=False
         )
         text = module.renderer.decode(theirs[0, prompt.shape[1] :].tolist())
         assert ours == text and text
@@ -92,7 +94,7 @@ def test_a_region_changes_the_answer_and_another_mark_too(tmp_path: Path) -> Non
     logits = module.backbone(batch).logits
     batch.mark_weights = torch.zeros_like(batch.mark_weights)
     unmarked_pixels = module.backbone(batch).logits
-    batch.placeholder = torch.full_like(batch.placeholder, -1)
+    batch.places = unfilled(batch.places)
     unmarked = module.backbone(batch).logits
     assert (logits - unmarked_pixels).abs().max() > 1e-3
     assert (unmarked_pixels - unmarked).abs().max() > 1e-3

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from transformers import CLIPVisionModel, LlamaForCausalLM, LlavaForConditionalGeneration
 
 from datamodules.types import Turn
-from helpers import make_batch
+from helpers import make_batch, pixels_of
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.bases.loading import build
 from lightning_modules.checkpoints.description import DESCRIPTION
@@ -64,7 +64,7 @@ def plain(base: Path) -> LlavaForConditionalGeneration:
 @pytest.fixture(scope="module")
 def expected(base: Path, plain: LlavaForConditionalGeneration) -> torch.Tensor:
     """What it says."""
-    return said_by(plain, make_batch(based_on(base), long_sample()))
+    return said_by(plain, based_on(base))
 
 
 def assert_same_buffers(model: torch.nn.Module, plain: LlavaForConditionalGeneration) -> None:
@@ -139,8 +139,7 @@ def test_a_joined_base_and_a_random_one_are_those_of_transformers(tmp_path: Path
         module.backbone.model.save_pretrained(tmp_path / name)
         again = LlavaForConditionalGeneration.from_pretrained(tmp_path / name, dtype=torch.bfloat16).eval()
         assert_same_buffers(module.backbone.model, again)
-        batch = make_batch(module, long_sample())
-        torch.testing.assert_close(said(module.eval()), said_by(again, batch), **CLOSE)
+        torch.testing.assert_close(said(module.eval()), said_by(again, module), **CLOSE)
 
 
 def test_a_checkpoint_and_its_export_agree(base: Path, tmp_path: Path) -> None:
@@ -156,7 +155,7 @@ def test_a_checkpoint_and_its_export_agree(base: Path, tmp_path: Path) -> None:
     assert {weights[name].dtype for name in weights if name.startswith(ON_THE_BASE)} == {torch.float32}
     assert torch.equal(said(loaded), said(exported))
     alone = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16).eval()
-    torch.testing.assert_close(said(loaded), said_by(alone, make_batch(loaded, long_sample())), **CLOSE)
+    torch.testing.assert_close(said(loaded), said_by(alone, loaded), **CLOSE)
 
 
 @pytest.mark.parametrize("form", ["lora", "nf4", "int8", "qlora"])
@@ -170,7 +169,7 @@ def test_an_adapted_checkpoint_is_as_near_to_its_export_as_bfloat16_lets_it(
     if form == "int8":
         adapted.train()  # in evaluation activations are rounded, too
     alone = LlavaForConditionalGeneration.from_pretrained(exported, dtype=torch.bfloat16).eval()
-    ours, theirs = said(adapted), said_by(alone, make_batch(adapted, long_sample()))
+    ours, theirs = said(adapted), said_by(alone, adapted)
     assert (ours.argmax(-1) == theirs.argmax(-1)).float().mean() > 0.9
     assert (ours - theirs).abs().mean() < 0.02
 
@@ -179,9 +178,9 @@ def test_generation_is_that_of_transformers(base: Path, plain: LlavaForCondition
     """Every position behind the prompt continues a cache of 2,300 tokens."""
     module = based_on(base)
     batch = make_batch(module, replace(long_sample(), conversation=(Turn("what is it"),)))
-    prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
+    prompt = batch.input_ids[:, : batch.prompt_lengths[0]]
     theirs = plain.generate(
-        input_ids=prompt, pixel_values=batch.inputs["pixel_values"].bfloat16(), max_new_tokens=8, do_sample=False
+        input_ids=prompt, pixel_values=pixels_of(module, batch).bfloat16(), max_new_tokens=8, do_sample=False
     )
     text = module.renderer.decode(theirs[0, prompt.shape[1] :].tolist())
     assert module.answer(batch).predictions[0].prediction == text and text

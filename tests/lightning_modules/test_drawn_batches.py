@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from datamodules.batching.batch import RegionBatch
 from datamodules.types import RegionSample
 from drawn import FEW, batches
-from helpers import WAYS, enough_marks, make_batch, marks, tiny_module, way_name
+from helpers import WAYS, enough_marks, make_batch, marks, placeholder, tiny_module, way_name
 from lightning_modules import RegionEncoder, VisualMarker
 from lightning_modules.region_encoders.region_encoder import smallest_region
 from lightning_modules.region_guide import guide_loss, guided_samples, heat_map, tracking_hits
@@ -66,11 +66,11 @@ def test_marks_stand_where_they_belong(module: RegionModule, drawn: list[RegionS
         for number in range(len(drawn[row].regions)):
             visual[token] += batch.mark_weights[token, number] * projected[marks[row, number]]
     seen, words = iter(visual), backbone.model.get_input_embeddings()
-    (image,) = backbone.base.visual_ids
+    (image,), slots = backbone.base.visual_ids, placeholder(batch)
     for row in range(len(drawn)):
         expected = [
             projected[marks[row, slot]] if slot >= 0 else next(seen) if token == image else words.weight[token]
-            for token, slot in zip(batch.input_ids[row].tolist(), batch.placeholder[row].tolist(), strict=True)
+            for token, slot in zip(batch.input_ids[row].tolist(), slots[row].tolist(), strict=True)
         ]
         torch.testing.assert_close(told[row], torch.stack(expected), atol=1e-5, rtol=1e-5)
     assert next(seen, None) is None
@@ -85,8 +85,7 @@ def test_the_guide_head_is_judged_sample_by_sample_and_token_by_token(
     """Loss, heat map and tracked tokens of ragged batches, with loops over what is there."""
     batch = make_batch(module, *drawn)
     logits = 3 * torch.randn(len(batch.guide_weights), MARKS + 1, generator=torch.Generator().manual_seed(seed))
-    marks = module.backbone.region_encoder.draw(batch)  # type: ignore[operator]  # Token Mark's
-    chances, owner = logits.log_softmax(-1), owners(batch)
+    marks, chances, owner = batch.marks, logits.log_softmax(-1), owners(batch)
     heat = heat_map(logits, batch, marks)
     total, guided = 0.0, 0
     hits, tokens = [0] * len(drawn), [0] * len(drawn)

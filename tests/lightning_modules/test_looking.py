@@ -41,7 +41,7 @@ def test_an_embedding_is_the_mean_over_the_regions_tokens(module: RegionModule) 
     question = Turn("<region0> <region1>")
     batch = make_batch(module, RegionSample("asked", Pixels(CLIP), REGIONS, (question,)))
     backbone = module.backbone
-    with backbone.telling(batch, batch.input_ids, batch.placeholder):
+    with backbone.telling(batch, batch.places):
         hidden = backbone.model(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,

@@ -60,6 +60,7 @@ def run(folder: Path, ranks: int, **options: Any) -> dict[str, Any]:
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
         logger=False,
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

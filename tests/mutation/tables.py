@@ -15,6 +15,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "datamodules/batching/visual_processor.py": (
         f"{DATA}/batching/test_visual_processor.py",
         f"{DATA}/batching/test_processor.py",
+        f"{MODEL}/bases/test_pixels.py",
     ),
     "datamodules/regions/masks.py": (f"{DATA}/regions/test_masks.py",),
     "datamodules/regions/placement.py": (
@@ -145,8 +146,8 @@ BY_HAND: tuple[ByHand, ...] = (
     ByHand(
         "ranks weigh the same, whatever they have to say",
         "lightning_modules/training/losses.py",
-        "return sum_over_ranks(torch.stack(counts).sum(0).float())",
-        "return torch.stack(counts).sum(0).float()",
+        "return sum_over_ranks(torch.stack([torch.full_like(samples, tokens), samples]).float())",
+        "return torch.stack([torch.full_like(samples, tokens), samples]).float()",
     ),
     ByHand(
         "L_guide is summed in the logits' type",
@@ -311,12 +312,7 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
             "higher_is_better = True",
             "full_state_update = True",
         ),
-        "the first two tokens are the beginning and the picture, and never learnt": (
-            "supervised = batch.loss_mask[:, :]",
-            "supervised = batch.loss_mask[:, 2:]",
-            "supervised = batch.loss_mask[:, 0:]",
-        ),
-        "a stack of floats is one": ("self.sums.append(torch.stack([language, supervised.sum(1), guide, guided], 1))",),
+        "a stack of floats is one": ("self.sums.append(torch.stack([language, tokens, guide, guided], 1))",),
     },
     "lightning_modules/generation/mentions.py": {
         "room for one token more than an index has": (

@@ -17,15 +17,19 @@ from datamodules.prompting.prompt_styles import PromptName
 from datamodules.regions.placement import Fit
 from datamodules.types import Pixels, RegionSample
 from drawn import FEW, MOST_FRAMES, batches, samples
-from helpers import GRID, PATCH, SIDE, character_tokenizer, renderer
-from lightning_modules.bases.llava import SquareVision
+from helpers import GRID, PATCH, SIDE, character_tokenizer, loss_mask, placeholder, renderer
+from lightning_modules.bases.llava import IMAGE, SquareVision
 
 TOKENIZER = character_tokenizer()
+MARKS = 4  # fewer than the most regions
 STYLES: list[PromptName] = ["plain", "vicuna"]
 
 
 def processor(fit: Fit = "squash", style: PromptName = "plain", max_length: int | None = None) -> RegionProcessor:
-    return RegionProcessor(renderer(TOKENIZER, style, max_length), SquareVision(SIDE, PATCH, fit=fit), MOST_FRAMES)
+    ids = [TOKENIZER.convert_tokens_to_ids(IMAGE)]
+    return RegionProcessor(
+        renderer(TOKENIZER, style, max_length), SquareVision(SIDE, PATCH, fit=fit), ids, MOST_FRAMES, num_marks=MARKS
+    )
 
 
 def frame_size(sample: RegionSample) -> tuple[int, int]:
@@ -84,14 +88,15 @@ def test_a_batch_is_its_samples_one_by_one(drawn: list[RegionSample]) -> None:
     batch = Collate(processor().vision)(items)
     tokens = max(len(item.rendered.ids) for item in items)
     regions = max(len(item.sample.regions) for item in items)
+    learnt, slots = loss_mask(batch), placeholder(batch)
     token = frame = 0
     for row, item in enumerate(items):
         length, own = len(item.rendered.ids), len(item.sample.regions)
         padding = tokens - length
         assert batch.input_ids[row].tolist() == item.rendered.ids + [0] * padding
         assert batch.attention_mask[row].tolist() == [1] * length + [0] * padding
-        assert batch.loss_mask[row].tolist() == item.rendered.loss + [False] * padding
-        assert batch.placeholder[row].tolist() == item.rendered.placeholder + [-1] * padding
+        assert learnt[row].tolist() == [False, *item.rendered.loss[1:]] + [False] * padding
+        assert slots[row].tolist() == item.rendered.placeholder + [-1] * padding
         if item.frames:
             end = frame + len(item.frames)
             assert torch.equal(batch.inputs["pixel_values"][frame:end], item.visual.inputs["pixel_values"])
@@ -112,8 +117,11 @@ def test_a_batch_is_its_samples_one_by_one(drawn: list[RegionSample]) -> None:
     assert batch.token_counts == tuple(item.visual.tokens for item in items)
     assert batch.views == tuple(item.visual.views for item in items)
     assert batch.region_counts.tolist() == [len(item.sample.regions) for item in items]
-    assert batch.prompt_lengths.tolist() == [item.rendered.prompt_length for item in items]
+    assert batch.prompt_lengths == tuple(item.rendered.prompt_length for item in items)
     assert batch.mark_seeds.tolist() == [item.mark_seed for item in items]
+    drawn_marks = [[mark for mark in of_sample if mark >= 0] for of_sample in batch.marks.tolist()]
+    assert drawn_marks == [list(item.marks) for item in items] and batch.marks.shape == (len(items), regions)
+    assert all(len(item.marks) in (len(item.sample.regions), 0) for item in items)
     assert batch.samples == tuple(drawn)
     assert batch.prompts == tuple(item.rendered.prompt for item in items)
-    assert (batch.input_ids.dtype, batch.loss_mask.dtype) == (torch.int64, torch.bool)
+    assert {values.dtype for values in (batch.input_ids, batch.supervised, *batch.places, batch.marks)} == {torch.int64}

@@ -12,15 +12,16 @@ from datamodules.types import Pixels, RegionSample, Turn
 from helpers import PATCH, SIDE, character_tokenizer, renderer
 from lightning_modules.bases.llava import SquareVision
 
-RENDERER = renderer(character_tokenizer())
+TOKENIZER = character_tokenizer()
+RENDERER, IMAGE = renderer(TOKENIZER), TOKENIZER.convert_tokens_to_ids("<image>")
 WHITE, BLACK = 255, 0
 
 
 def pixels_of(height: int, width: int, grey: int, vision: SquareVision) -> torch.Tensor:
     """What the model sees of a frame of one grey: (3, S, S)."""
     frame = Pixels(np.full((1, height, width, 3), grey, np.uint8))
-    processed = RegionProcessor(RENDERER, vision)(RegionSample("a", frame, (), (Turn("what", "it"),)))
-    return processed.visual.inputs["pixel_values"][0]
+    processed = RegionProcessor(RENDERER, vision, [IMAGE])(RegionSample("a", frame, (), (Turn("what", "it"),)))
+    return vision.model_inputs(processed.visual.inputs)["pixel_values"][0]
 
 
 def test_values_are_normalised_as_clips_are() -> None:

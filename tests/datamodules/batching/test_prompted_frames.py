@@ -52,7 +52,7 @@ def by_frame(weights: NDArray[np.float32], frames: int = 4) -> NDArray[np.float3
 
 
 def pixels(processed: Processed) -> torch.Tensor:
-    """(T, 3, S, S), as the model takes them."""
+    """(T, 3, S, S)."""
     return processed.visual.inputs["pixel_values"]
 
 

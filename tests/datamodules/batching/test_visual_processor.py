@@ -21,7 +21,7 @@ from datamodules.batching.visual_processor import (
     cut,
     fill_colour,
     most_tokens,
-    normalised,
+    normalise,
     resampling,
     side_of,
 )
@@ -146,12 +146,12 @@ def test_shorter_ones_are_filled_up_at_their_ends() -> None:
 def test_the_colour_of_padding_is_zero_once_normalised() -> None:
     mean, std = (0.2, 0.5, 1.0), (0.1, 0.2, 0.5)
     assert fill_colour(mean) == (51, 128, 255)
-    pixels = torch.tensor(fill_colour(mean), dtype=torch.uint8).view(1, 3, 1, 1)
-    found = normalised(pixels, mean, std)
-    assert found.dtype == torch.float32 and found.abs().max() < 0.51 / 255 / 0.2  # half a level
-    assert normalised(pixels, (0.0, 0.0, 0.0), (0.5, 0.5, 0.5)).flatten().tolist() == pytest.approx(
-        [0.4, 256 / 255, 2.0]
-    )
+    filled = torch.tensor(fill_colour(mean), dtype=torch.float32).view(1, 3, 1, 1)
+    found, doubled = filled.clone(), filled.clone()
+    normalise(found, mean, std)
+    assert found.abs().max() < 0.51 / 255 / 0.2  # half a level
+    normalise(doubled, (0.0, 0.0, 0.0), (0.5, 0.5, 0.5))
+    assert doubled.flatten().tolist() == pytest.approx([0.4, 256 / 255, 2.0])
 
 
 # --- a batch ----------------------------------------------------------------------------------------------------------
@@ -226,6 +226,7 @@ def test_a_batch_moves_with_all_its_tensors(module: RegionModule) -> None:
     moved = batch_of(module, text(), sample("a")).to("meta")
     assert {tensor.device.type for tensor in moved.inputs.values()} == {"meta"}
     assert moved.token_owner.device.type == moved.shows.device.type == moved.prompted.device.type == "meta"
+    assert {values.device.type for values in (*moved.places, moved.supervised, moved.marks)} == {"meta"}
     assert moved.views[1][0].tokens.shape == (1, GRID, GRID)
 
 

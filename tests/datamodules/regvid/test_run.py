@@ -25,7 +25,7 @@ from datamodules.regvid.options import Options
 from datamodules.regvid.output import OrderedFile
 from datamodules.regvid.prompts import BUILT_IN
 from datamodules.regvid.run import Run
-from helpers import make_batch, tiny_module
+from helpers import loss_mask, make_batch, tiny_module
 
 NAMES = tuple("abcdefg")
 
@@ -57,7 +57,7 @@ def test_every_region_becomes_three_samples_that_train(tmp_path: Path) -> None:
     assert talk.regions == detailed.regions == videos(tmp_path / "data")[0].regions[1:]
     batch = make_batch(tiny_module(tmp_path), *samples)
     assert batch.region_counts.tolist() == [1] * 18
-    assert batch.loss_mask.any(1).all() and batch.mark_weights.sum() > 0
+    assert loss_mask(batch).any(1).all() and batch.mark_weights.sum() > 0
     assert counts(fakes) == {"describe": 3, "split": 6, "judge": 6, "rewrite": 6, "instruct": 3}
 
 

@@ -129,6 +129,16 @@ def test_the_first_conversations_are_of_their_own_sorts() -> None:
         assert index >= 20 or len(turns) == 6
 
 
+def test_a_scene_that_none_of_the_questions_fits_is_drawn_again() -> None:
+    """Asked for one sort of question alone, the loader's worker looked for an answer in the same scene for ever."""
+    scenes = (make_scene(scene_rng(1, "words", "image", index), "image") for index in range(200))
+    index = next(
+        index for index, scene in enumerate(scenes) if WHOLE["image"]["which"](scene, np.random.default_rng(0)) is None
+    )
+    (turn,) = ShapesInWords("image", seed=1, groups={"which": 1, "list": 0}, turns=1)[index].conversation
+    assert turn.question.startswith("which of [0]")
+
+
 def test_lists_are_looked_up() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,14 +46,18 @@ class Tiny:
     def base(self, seed: int = 0) -> Base:
         """The model with random weights, in evaluation mode."""
         torch.manual_seed(seed)
-        options = dict(self.config)
-        config = AutoConfig.for_model(options.pop("model_type"), **options)
+        config = self.configuration()
         family = family_of(config.model_type)
         model = family.model_class(config)._from_config(config).eval()
         for weight in model.parameters():
             if weight.dim() > 1 and not weight.any():  # a projector that starts at zero would show nothing
                 torch.nn.init.normal_(weight, std=0.2)
         return family(model)
+
+    def configuration(self) -> Any:
+        """Of the model, in transformers."""
+        options = dict(self.config)
+        return AutoConfig.for_model(options.pop("model_type"), **options)
 
     def processor(self, base: Base) -> VisualProcessor:
         return base.visual_processor(base.model.config, self.settings)
@@ -322,6 +326,12 @@ TINY: dict[str, Tiny] = {
         {"longest_edge": 54, "video_longest_edge": 54, "side": 18},
     ),
 }
+
+
+def seen(process: VisualProcessor, clip: Clip) -> VisualPrompt:
+    """What a processor makes of a clip, its inputs as the model takes them."""
+    prompt = process(clip)
+    return replace(prompt, inputs=process.model_inputs(prompt.inputs))
 
 
 def noise(height: int, width: int, frames: int = 1, seed: int = 0) -> Clip:

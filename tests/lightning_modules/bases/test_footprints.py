@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from families import TINY, Tiny, noise
+from families import TINY, Tiny, noise, seen
 from torch import nn
 
 from datamodules.batching.visual_processor import VisualPrompt
@@ -20,15 +20,15 @@ SIZES = [(32, 32), (24, 56), (64, 20), (45, 37)]
 
 def visual_tokens(base: Base, tiny: Tiny, prompt: VisualPrompt) -> torch.Tensor:
     """(V, D), as the language model reads them."""
-    seen: list[torch.Tensor] = []
+    read: list[torch.Tensor] = []
     hook = base.language_model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
+        lambda module, args, kwargs: read.append(kwargs["inputs_embeds"]), with_kwargs=True
     )
     ids = tiny.ids(prompt)
     with torch.no_grad():
         base.core(input_ids=ids, attention_mask=torch.ones_like(ids), **prompt.inputs, **base.token_inputs(ids))
     hook.remove()
-    return seen[0][base.is_visual(ids)]
+    return read[0][base.is_visual(ids)]
 
 
 def blinded(base: Base) -> Base:
@@ -71,7 +71,7 @@ def test_a_painted_patch_changes_the_tokens_whose_cells_it_meets(
     base = blinded(tiny.base())
     process = tiny.processor(base)
     clip = noise(*size, frames)
-    prompt = process(clip)
+    prompt = seen(process, clip)
     check(prompt.views, prompt.tokens)
     before = visual_tokens(base, tiny, prompt)
     assert len(before) == prompt.tokens
@@ -81,7 +81,7 @@ def test_a_painted_patch_changes_the_tokens_whose_cells_it_meets(
         box = (float(x0), float(y0), float(x0 + 8), float(y0 + 8))
         pixels = clip.pixels.copy()
         pixels[time, y0 : y0 + 8, x0 : x0 + 8] = 255 - pixels[time, y0 : y0 + 8, x0 : x0 + 8]
-        painted = process(Clip(pixels, clip.frames))
+        painted = seen(process, Clip(pixels, clip.frames))
         changed = (visual_tokens(base, tiny, painted) - before).abs().amax(1).numpy() > 1e-6
         inside = touched(prompt, time, Box(box))
         around = np.any([touched(prompt, time, wider(box, view)) for view in prompt.views], axis=0)

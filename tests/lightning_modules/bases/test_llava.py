@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import TEXT, TINY, Tiny, llava, noise
+from families import TEXT, TINY, Tiny, llava, noise, seen
 from transformers import AutoConfig, AutoModelForCausalLM, LlavaForConditionalGeneration
 
 from datamodules.errors import DataError
@@ -31,7 +31,7 @@ def test_without_merging_the_projector_is_that_of_llava() -> None:
     missing = ours.load_state_dict(theirs.state_dict(), strict=True)
     assert not missing.missing_keys and not missing.unexpected_keys
     tiny = llava(CLIP)
-    prompt = tiny.processor(tiny.base())(noise(32, 32))
+    prompt = seen(tiny.processor(tiny.base()), noise(32, 32))
     ids = tiny.ids(prompt)
     assert torch.equal(logits(ours, ids, **prompt.inputs), logits(theirs, ids, **prompt.inputs))
 
@@ -75,7 +75,7 @@ def test_what_no_patch_has_weighs_nothing() -> None:
 def test_a_saved_model_is_the_same_again(name: str, tmp_path: Path) -> None:
     tiny = TINY[name]
     base = tiny.base()
-    prompt = tiny.processor(base)(noise(40, 30))
+    prompt = seen(tiny.processor(base), noise(40, 30))
     ids = tiny.ids(prompt)
     before = logits(base.model, ids, **prompt.inputs)
     base.model.save_pretrained(tmp_path)

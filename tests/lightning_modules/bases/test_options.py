@@ -10,7 +10,7 @@ import torch
 from families import TINY, Tiny, noise
 from torch.nn.utils.rnn import pad_sequence
 
-from datamodules.batching.batch import RegionBatch
+from datamodules.batching.batch import Places, RegionBatch
 from datamodules.batching.visual_processor import VisualPrompt
 from datamodules.prompting.conversation import Rendered
 from datamodules.types import NoPicture, RegionSample, Turn
@@ -46,17 +46,18 @@ def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Seq
     """Prompts alone, without a region."""
     rows = [tiny.ids(prompt, after=text)[0] for prompt, text in zip(prompts, after, strict=True)]
     ids = pad_sequence(rows, batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows])
+    lengths = tuple(map(len, rows))
     counts = tuple(prompt.tokens for prompt in prompts)
-    visual, count = sum(counts), len(prompts)
+    visual, count, nothing = sum(counts), len(prompts), torch.zeros(0, dtype=torch.int64)
     return RegionBatch(
         input_ids=ids,
-        attention_mask=(torch.arange(ids.shape[1]) < lengths[:, None]).long(),
-        loss_mask=torch.zeros_like(ids, dtype=torch.bool),
-        prompt_lengths=lengths,
-        placeholder=torch.full_like(ids, -1),
+        attention_mask=(torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]).long(),
+        supervised=nothing,
+        places=Places(base.is_visual(ids).flatten().nonzero()[:, 0], nothing, nothing, nothing),
         inputs=tiny.processor(base).collate([prompt for prompt in prompts if prompt.tokens]),
-        lengths=tuple(map(len, rows)),
+        lengths=lengths,
+        prompt_lengths=lengths,
+        placeholder_counts=((0, 0),) * count,
         token_counts=counts,
         token_owner=torch.arange(count).repeat_interleave(torch.tensor(counts)),
         shows=torch.ones(visual, 1, dtype=torch.bool),
@@ -65,6 +66,7 @@ def batch_of(tiny: Tiny, base: Base, prompts: Sequence[VisualPrompt], after: Seq
         prompted=torch.zeros(visual, dtype=torch.bool),
         guide_weights=torch.zeros(visual, 0),
         guide_known=torch.zeros(visual, dtype=torch.bool),
+        marks=torch.zeros(count, 0, dtype=torch.int64),
         mark_seeds=torch.zeros(count, dtype=torch.int64),
         samples=tuple(
             RegionSample(str(place), NoPicture(), (), (Turn("?"),), options=OPTIONS[place]) for place in range(count)
@@ -81,7 +83,7 @@ def whole_row(tiny: Tiny, base: Base, prompt: VisualPrompt, after: str, option: 
     base.forget()
     ids = tiny.ids(prompt, after=after + option)
     inputs: dict[str, Any] = {
-        **tiny.processor(base).collate([prompt] if prompt.tokens else []),
+        **tiny.processor(base).model_inputs(prompt.inputs),
         **base.token_inputs(ids),
     }
     with torch.no_grad():
@@ -99,7 +101,7 @@ def test_options_on_a_shared_prefix_are_as_likely_as_in_a_whole_row(tiny: Tiny) 
     process = tiny.processor(base)
     prompts = [process(noise(24, 56)), NOTHING, process(noise(45, 37, 3))]
     after = ["what?", "and what of this longer text?", "so"]
-    backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
+    backbone: Any = TokenMarkBackbone(base, tiny.processor(base), Silent(), guide=False)
     scores = score_options(backbone, LETTERS, batch_of(tiny, base, prompts, after))
     for number, score in enumerate(scores):
         expected = [whole_row(tiny, base, prompts[number], after[number], option) for option in OPTIONS[number]]
@@ -111,7 +113,7 @@ def test_a_batch_of_text_alone_does_not_know_the_pictures_before_it(tiny: Tiny) 
     """Qwen-VL kept how far the pictures of the last batch had moved its text, and moved text alone by as much."""
     base = tiny.base()
     process = tiny.processor(base)
-    backbone: Any = TokenMarkBackbone(base, Silent(), guide=False)
+    backbone: Any = TokenMarkBackbone(base, tiny.processor(base), Silent(), guide=False)
     text = batch_of(tiny, base, [NOTHING, NOTHING], ["one", "and another"])
     before = score_options(backbone, LETTERS, text)
     score_options(backbone, LETTERS, batch_of(tiny, base, [process(noise(64, 20))], ["what?"]))

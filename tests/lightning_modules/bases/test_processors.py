@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from families import TINY, noise
+from families import TINY, noise, seen
 from smooth_frames import LEVEL, SIZES, smooth
 from transformers import Gemma3Processor, Gemma4Processor, Molmo2Processor, Qwen2_5_VLProcessor, Qwen3VLProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -94,10 +94,10 @@ def test_squares_equal_those_of_clip_and_siglip(size: tuple[int, int]) -> None:
     levels = 0.0 if size == (32, 32) else 2.1
     square = {"height": 32, "width": 32}
     clips = CLIPImageProcessorPil(size=square, do_center_crop=False)
-    assert_close(SquareVision(32, 8)(clip).inputs["pixel_values"], processed(clips, clip)["pixel_values"], levels)
+    assert_close(seen(SquareVision(32, 8), clip).inputs["pixel_values"], processed(clips, clip)["pixel_values"], levels)
     siglip = SquareVision(32, 8, image_mean=HALF, image_std=HALF)
     theirs = processed(SiglipImageProcessorPil(size=square), clip)["pixel_values"]
-    assert_close(siglip(clip).inputs["pixel_values"], theirs, levels)
+    assert_close(seen(siglip, clip).inputs["pixel_values"], theirs, levels)
 
 
 # --- Qwen-VL ----------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_qwen_images_equal_the_processors(version: str, size: tuple[int, int]) -
         image_std=ours.image_std,
     )
     for clip, levels in ((smooth(*size), 4.1), (noise(*settled(partial(ours.canvas, 1), size)), 0.0)):
-        prompt, inputs = ours(clip), processed(theirs, clip)
+        prompt, inputs = seen(ours, clip), processed(theirs, clip)
         assert_close(prompt.inputs["pixel_values"], inputs["pixel_values"], levels)
         assert torch.equal(prompt.inputs["image_grid_thw"], inputs["image_grid_thw"])
         processor = bare(
@@ -154,7 +154,7 @@ def test_qwen_videos_equal_the_processors(version: str, frames: int) -> None:
     ours = QWEN[version]
     clip = noise(*settled(partial(ours.canvas, frames), (90, 150)), frames)
     clip = Clip(clip.pixels, tuple(range(0, 35 * frames, 35)), rate=30.0)
-    prompt = ours(clip)
+    prompt = seen(ours, clip)
     assert prompt.views[0].placement.canvas == clip.pixels.shape[1:3]
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (ours.image_mean, ours.image_std))
     pixels = (torch.from_numpy(clip.pixels).permute(0, 3, 1, 2)[None] / 255 - mean) / std
@@ -226,7 +226,7 @@ def test_gemma3_pictures_and_prompts_equal_the_processors(size: tuple[int, int],
         input_data_format="channels_last",
         return_tensors="pt",
     )
-    prompt = ours(clip)
+    prompt = seen(ours, clip)
     assert_close(prompt.inputs["pixel_values"], theirs["pixel_values"], 0.0 if size == (32, 32) else 1.1)
     ids = tokenizer(f"look{written(prompt.text)}so?", return_tensors="pt").input_ids
     assert torch.equal(ids, theirs["input_ids"])
@@ -251,7 +251,7 @@ def test_gemma4_images_equal_the_processors(size: tuple[int, int]) -> None:
         patch_size=4, pooling_kernel_size=2, max_soft_tokens=70
     )
     for clip, levels in ((smooth(*size), 1.1), (noise(*settled(partial(ours.canvas, most=70), size)), 0.0)):
-        prompt, inputs = ours(clip), processed(theirs, clip)
+        prompt, inputs = seen(ours, clip), processed(theirs, clip)
         assert_close(prompt.inputs["pixel_values"], inputs["pixel_values"].float(), levels)
         assert torch.equal(prompt.inputs["image_position_ids"], inputs["image_position_ids"])
         processor = bare(Gemma4Processor, boi_token="<|image>", image_token="<|image|>", eoi_token="<image|>")
@@ -281,7 +281,7 @@ def test_gemma4_videos_equal_the_processors() -> None:
     ours = Gemma4Vision(patch_size=4, pooling_kernel_size=2, max_video_tokens=12)
     pixels = noise(16, 40, 3).pixels
     clip = Clip(pixels, (0, 1800, 3700), rate=30.0)  # into the second and the third minute
-    prompt = ours(clip)
+    prompt = seen(ours, clip)
     assert prompt.views[0].placement.canvas == (16, 40)
     for number in range(3):
         frame = image_processing_pil_gemma4.convert_image_to_patches(pixels[number].transpose(2, 0, 1) / 255, 4)
@@ -348,7 +348,7 @@ def test_molmo2_images_equal_the_processors(size: tuple[int, int], columns: bool
         side=28, patch_size=4, max_crops=6, overlap_margins=(2, 1), use_single_crop_col_tokens=columns or None
     )
     clip = noise(*size)
-    prompt, theirs = ours(clip), molmo_inputs([clip])
+    prompt, theirs = seen(ours, clip), molmo_inputs([clip])
     assert_same(prompt.inputs, theirs)
     processor = bare(
         Molmo2Processor,
@@ -363,7 +363,7 @@ def test_molmo2_images_equal_the_processors(size: tuple[int, int], columns: bool
 
 def test_molmo2_batches_of_images_equal_the_processors() -> None:
     clips = [noise(*size) for size in SIZES]
-    assert_same(MOLMO.collate([MOLMO(clip) for clip in clips]), molmo_inputs(clips))
+    assert_same(MOLMO.model_inputs(MOLMO.collate([MOLMO(clip) for clip in clips])), molmo_inputs(clips))
 
 
 def test_molmo2_crops_equal_the_processors_at_every_size() -> None:
@@ -378,7 +378,7 @@ def test_molmo2_crops_equal_the_processors_at_every_size() -> None:
 @pytest.mark.parametrize("size", [(28, 28), (40, 70)], ids=str)
 def test_molmo2_videos_equal_the_processors(size: tuple[int, int]) -> None:
     clip = smooth(*size, 3, step=35)
-    prompt = MOLMO(clip)
+    prompt = seen(MOLMO, clip)
     process = bare(Molmo2VideoProcessor, resize=resize, rescale_and_normalize=rescale_and_normalize)
     theirs = process._preprocess(
         [torch.from_numpy(clip.pixels).permute(0, 3, 1, 2)],

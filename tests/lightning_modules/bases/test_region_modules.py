@@ -18,7 +18,7 @@ from datamodules.batching.processor import RegionProcessor
 from datamodules.prompting.conversation import ConversationRenderer
 from datamodules.prompting.prompt_styles import PromptName, prompt_style
 from datamodules.types import Box, NoPicture, Pixels, Region, RegionSample, Turn, Video
-from helpers import WAYS, character_tokenizer, make_batch, marks, way_name
+from helpers import WAYS, character_tokenizer, make_batch, marks, unfilled, way_name
 from lightning_modules import BaseModel, LoraOptions, RegionEncoder, TokenMark, VideoRegionModule, export, load
 from lightning_modules.bases.loading import add_special_tokens
 from lightning_modules.region_module import Part, RegionModule
@@ -98,8 +98,8 @@ def test_without_regions_it_is_its_base(name: str, tokenizer: str) -> None:
         base.forget()
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         theirs = model(**inputs, **module.backbone.inputs(batch, batch.input_ids), use_cache=False).logits
-        assert torch.equal(module.backbone(batch).logits, theirs[:, :-1][batch.loss_mask[:, 1:]])
-        prompt = batch.input_ids[:, : int(batch.prompt_lengths)]
+        assert torch.equal(module.backbone(batch).logits, theirs.flatten(0, 1)[batch.supervised])
+        prompt = batch.input_ids[:, : batch.prompt_lengths[0]]
         base.forget()
         rows = model.generate(
             input_ids=prompt,
@@ -146,9 +146,10 @@ def test_no_tokenizer_takes_more_tokens_than_were_counted(name: str, kind: str) 
     tokenizer = copy.deepcopy(small_tokenizer(kind))
     add_special_tokens(tokenizer, *base.visual_tokens, *TINY[name].special)
     vision = TINY[name].processor(base)
+    visual = [token for token, number in TINY[name].special.items() if number in base.visual_ids]
     for style in STYLES:
         renderer = ConversationRenderer(tokenizer, prompt_style(style, tokenizer, vision.placeholder))
-        process = RegionProcessor(renderer, vision, 4)
+        process = RegionProcessor(renderer, vision, tokenizer.convert_tokens_to_ids(visual), 4)
         for frames in (1, 3):
             one = asked(name, (37, 61), frames, regions=0)
             assert len(process(one).rendered.ids) <= process.most_tokens(one)
@@ -185,7 +186,7 @@ def test_marks_reach_the_answer_by_words_and_by_pixels(name: str, tokenizer: str
         told = module.backbone(batch).logits
         without_pixels = replace(batch, mark_weights=torch.zeros_like(batch.mark_weights))
         by_words = module.backbone(without_pixels).logits
-        plain = module.backbone(replace(without_pixels, placeholder=torch.full_like(batch.placeholder, -1))).logits
+        plain = module.backbone(replace(without_pixels, places=unfilled(batch.places))).logits
     assert (told - by_words).abs().max() > 1e-4
     assert (by_words - plain).abs().max() > 1e-4
 

@@ -51,10 +51,10 @@ def edited(base: Base, edit: Edit) -> Iterator[None]:
         hook.remove()
 
 
-def inputs_of(base: Base, ids: torch.Tensor, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def inputs_of(base: Base, tiny: Tiny, ids: torch.Tensor, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """All of the model's inputs, pixels in its own type."""
-    dtype = base.model.dtype
-    cast = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+    dtype, taken = base.model.dtype, tiny.processor(base).model_inputs(inputs)
+    cast = {name: value.to(dtype) if value.is_floating_point() else value for name, value in taken.items()}
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **cast, **base.token_inputs(ids)}
 
 
@@ -79,7 +79,7 @@ def left_padded(base: Base, tiny: Tiny, prompts: Sequence[VisualPrompt]) -> dict
     lengths = torch.tensor([[len(row)] for row in rows])
     attention = (torch.arange(ids.shape[1]) >= ids.shape[1] - lengths).long()
     collated = tiny.processor(base).collate(prompts)
-    return {**inputs_of(base, ids, collated), "attention_mask": attention}
+    return {**inputs_of(base, tiny, ids, collated), "attention_mask": attention}
 
 
 def mixed(base: Base, tiny: Tiny) -> list[VisualPrompt]:
@@ -95,7 +95,7 @@ def mixed(base: Base, tiny: Tiny) -> list[VisualPrompt]:
 def test_a_hook_that_changes_nothing_leaves_the_model_bit_identical(name: str, clip: Clip, dtype: torch.dtype) -> None:
     base, tiny = base_of(name, dtype), TINY[name]
     prompt = prompt_of(base, tiny, clip)
-    inputs = inputs_of(base, tiny.ids(prompt), prompt.inputs)
+    inputs = inputs_of(base, tiny, tiny.ids(prompt), prompt.inputs)
     plain = base.model(**inputs).logits
     with edited(base, lambda embeddings: embeddings.clone()):
         assert torch.equal(base.model(**inputs).logits, plain)
@@ -112,7 +112,7 @@ def test_a_changed_visual_token_changes_its_own_frame_and_later_positions_alone(
     base, tiny = base_of(name, dtype), TINY[name]
     prompt = prompt_of(base, tiny, clip)
     ids = tiny.ids(prompt)
-    inputs = inputs_of(base, ids, prompt.inputs)
+    inputs = inputs_of(base, tiny, ids, prompt.inputs)
     places = base.is_visual(ids)[0].nonzero()[:, 0].tolist()
     assert len(places) == prompt.tokens
     place = places[len(places) // 2]
@@ -141,7 +141,7 @@ def test_a_later_logit_reaches_what_was_added_to_a_visual_token(name: str, clip:
     ids = tiny.ids(prompt)
     added = torch.zeros(prompt.tokens, base.width, requires_grad=True)
     with edited(base, lambda embeddings: embeddings.index_put(base.is_visual(ids).nonzero(as_tuple=True), added, True)):
-        hidden = hidden_states(base, inputs_of(base, ids, prompt.inputs))
+        hidden = hidden_states(base, inputs_of(base, tiny, ids, prompt.inputs))
     base.logits(hidden[:, -1]).logsumexp(-1).sum().backward()
     assert added.grad is not None and (added.grad.abs().amax(1) > 0).all()
 
@@ -162,7 +162,7 @@ def test_unused_parameters_are_those_that_no_gradient_reaches(name: str) -> None
     base, tiny = TINY[name].base(), TINY[name]
     for clip in CLIPS.values():
         prompt = prompt_of(base, tiny, clip)
-        hidden = hidden_states(base, inputs_of(base, tiny.ids(prompt), prompt.inputs))
+        hidden = hidden_states(base, inputs_of(base, tiny, tiny.ids(prompt), prompt.inputs))
         base.logits(hidden[:, -1]).logsumexp(-1).sum().backward()
     unused = {id(weight) for weight in base.unused_parameters()}
     found = {part for part, weight in base.model.named_parameters() if weight.grad is None}
@@ -179,7 +179,7 @@ def test_a_left_padded_batch_of_everything_equals_the_samples_alone(name: str) -
     for row, prompt in enumerate(prompts):
         own = batch["attention_mask"][row].bool()
         ids = batch["input_ids"][row, own][None]
-        alone = hidden_states(base, inputs_of(base, ids, prompt.inputs))
+        alone = hidden_states(base, inputs_of(base, tiny, ids, prompt.inputs))
         torch.testing.assert_close(together[row, own], alone[0], atol=1e-4, rtol=1e-4)
 
 
@@ -193,11 +193,15 @@ def test_greedy_generation_equals_reading_everything_again_for_every_token(name:
     for row, prompt in enumerate(prompts):
         ids = batch["input_ids"][row, batch["attention_mask"][row].bool()][None]
         alone = base.model.generate(
-            **inputs_of(base, ids, prompt.inputs), max_new_tokens=5, min_new_tokens=5, do_sample=False, pad_token_id=0
+            **inputs_of(base, tiny, ids, prompt.inputs),
+            max_new_tokens=5,
+            min_new_tokens=5,
+            do_sample=False,
+            pad_token_id=0,
         )
         said = ids
         for _ in range(5):
-            hidden = hidden_states(base, inputs_of(base, said, prompt.inputs))
+            hidden = hidden_states(base, inputs_of(base, tiny, said, prompt.inputs))
             said = torch.cat([said, base.logits(hidden[:, -1]).argmax(-1, keepdim=True)], 1)
         assert rows[row, -5:].tolist() == alone[0, -5:].tolist() == said[0, -5:].tolist()
 
@@ -213,7 +217,7 @@ def test_beams_over_a_mixed_batch_equal_those_of_the_samples_alone(name: str) ->
     rows = base.model.generate(**batch, **options)
     for row, prompt in enumerate(prompts):
         ids = batch["input_ids"][row, batch["attention_mask"][row].bool()][None]
-        alone = base.model.generate(**inputs_of(base, ids, prompt.inputs), **options)
+        alone = base.model.generate(**inputs_of(base, tiny, ids, prompt.inputs), **options)
         assert rows[row, -4:].tolist() == alone[0, -4:].tolist()
 
 
@@ -225,9 +229,7 @@ def test_options_that_continue_a_cache_equal_reading_prompt_and_option_in_full(n
     batch = left_padded(base, tiny, prompts)
     options = torch.tensor([[ord(letter) for letter in option] for option in ("yes.", "nope")])
     base.forget()
-    prefix = base.core(
-        **batch, position_ids=base.positions(batch["input_ids"], batch["attention_mask"]), use_cache=True
-    )
+    prefix = base.core(**batch, position_ids=base.positions(batch["attention_mask"], pictures=True), use_cache=True)
     positions = base.next_positions(batch["attention_mask"], options.shape[1]).repeat_interleave(len(options), -2)
     prefix.past_key_values.reorder_cache(torch.arange(len(prompts)).repeat_interleave(len(options)))
     ids = options.repeat(len(prompts), 1)
@@ -243,6 +245,6 @@ def test_options_that_continue_a_cache_equal_reading_prompt_and_option_in_full(n
         own = batch["input_ids"][row, batch["attention_mask"][row].bool()][None]
         for option, answer in enumerate(options):
             whole = torch.cat([own, answer[None]], 1)
-            in_full = hidden_states(base, inputs_of(base, whole, prompt.inputs))[0, -len(answer) :]
+            in_full = hidden_states(base, inputs_of(base, tiny, whole, prompt.inputs))[0, -len(answer) :]
             chances = [base.logits(hidden).log_softmax(-1) for hidden in (continued[row, option], in_full)]
             torch.testing.assert_close(*chances, atol=1e-5, rtol=1e-5)

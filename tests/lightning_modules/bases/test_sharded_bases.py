@@ -45,6 +45,7 @@ def fit(name: str, folder: Path, ranks: int) -> None:
         max_epochs=1,
         num_sanity_val_steps=0,
         logger=False,
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

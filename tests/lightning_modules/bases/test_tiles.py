@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import TINY, noise
+from families import TINY, noise, seen
 from numpy.typing import NDArray
 from smooth_frames import LEVEL, SIZES, smooth
 from torch import nn
@@ -63,7 +63,7 @@ INTERNVL = TileVision(side=16, cell=8, image_mean=(0.5,) * 3, image_std=(0.5,) *
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_internvl_images_equal_the_processors(size: tuple[int, int]) -> None:
     clip = smooth(*size)
-    prompt, theirs = INTERNVL(clip), their_tiles(clip, 16)
+    prompt, theirs = seen(INTERNVL, clip), their_tiles(clip, 16)
     assert_close(prompt.inputs["pixel_values"], theirs["pixel_values"], 1.1)
     names = SimpleNamespace(
         image_seq_length=4, image_token="<IMG_CONTEXT>", start_image_token="<img>", end_image_token="</img>"
@@ -74,7 +74,7 @@ def test_internvl_images_equal_the_processors(size: tuple[int, int]) -> None:
 
 def test_internvl_tiles_that_need_no_resizing_are_exact() -> None:
     clip = noise(48, 32)
-    ours, theirs = INTERNVL(clip).inputs["pixel_values"], their_tiles(clip, 16)["pixel_values"]
+    ours, theirs = seen(INTERNVL, clip).inputs["pixel_values"], their_tiles(clip, 16)["pixel_values"]
     assert len(ours) == 7
     assert_close(ours[:-1], theirs[:-1], 0)
 
@@ -92,7 +92,7 @@ def test_internvl_mosaics_equal_the_processors_at_every_aspect(side: int) -> Non
 
 def test_internvl_videos_are_one_named_tile_a_frame() -> None:
     clip = smooth(20, 33, 3)
-    prompt = INTERNVL(clip)
+    prompt = seen(INTERNVL, clip)
     frames = [their_tiles(Clip(clip.pixels[[time]], (0,)), 16, most=1)["pixel_values"] for time in range(3)]
     assert_close(prompt.inputs["pixel_values"], torch.cat(frames), 1.1)
     names = SimpleNamespace(
@@ -136,7 +136,7 @@ def their_text(rows: int, columns: int, tokens: int) -> str:
 def test_smolvlm_images_equal_the_processors(size: tuple[int, int], splitting: bool) -> None:
     clip = smooth(*size)
     process = SplitVision(side=16, cell=8, longest_edge=64, do_image_splitting=splitting)
-    prompt, theirs = process(clip), their_splits(list(clip.pixels), splitting)
+    prompt, theirs = seen(process, clip), their_splits(list(clip.pixels), splitting)
     assert_close(prompt.inputs["pixel_values"], theirs["pixel_values"], 3.1)  # up to three resizes in a row
     assert torch.equal(prompt.inputs["pixel_attention_mask"], theirs["pixel_attention_mask"])
     assert prompt.inputs["pixel_attention_mask"].dtype == theirs["pixel_attention_mask"].dtype
@@ -146,25 +146,25 @@ def test_smolvlm_images_equal_the_processors(size: tuple[int, int], splitting: b
 
 def test_smolvlm_tiles_that_need_no_resizing_are_exact() -> None:
     clip = noise(32, 64)
-    ours, theirs = SMOLVLM(clip).inputs["pixel_values"], their_splits(list(clip.pixels))["pixel_values"]
+    ours, theirs = seen(SMOLVLM, clip).inputs["pixel_values"], their_splits(list(clip.pixels))["pixel_values"]
     assert ours.shape[1] == 9
     assert_close(ours[:, :-1], theirs[:, :-1], 0)
 
 
 def test_smolvlm_batches_are_padded_as_the_processors() -> None:
     clips = [smooth(48, 48), smooth(61, 200), smooth(20, 30)]
-    ours = SMOLVLM.collate([SMOLVLM(clip) for clip in clips])
+    ours = SMOLVLM.model_inputs(SMOLVLM.collate([SMOLVLM(clip) for clip in clips]))
     theirs = their_splits([clip.pixels[0] for clip in clips])
     assert_close(ours["pixel_values"], theirs["pixel_values"], 3.1)
     assert torch.equal(ours["pixel_attention_mask"], theirs["pixel_attention_mask"])
     assert SMOLVLM.collate([VisualPrompt({}, (), (), 0)] * 2) == {}
-    with_text = SMOLVLM.collate([VisualPrompt({}, (), (), 0), SMOLVLM(clips[2])])
+    with_text = SMOLVLM.model_inputs(SMOLVLM.collate([VisualPrompt({}, (), (), 0), SMOLVLM(clips[2])]))
     assert not with_text["pixel_values"][0].any() and not with_text["pixel_attention_mask"][0].any()
 
 
 def test_smolvlm_videos_are_one_tile_a_frame_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = smooth(20, 33, 3)
-    prompt = SMOLVLM(clip)
+    prompt = seen(SMOLVLM, clip)
     frames = []
     for frame in clip.pixels:  # the rule of the video processor, by the image processor's resizing
         process = SmolVLMImageProcessorPil(
@@ -252,7 +252,7 @@ def their_patches(images: list[NDArray[np.uint8]]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_onevision_images_equal_the_processors(size: tuple[int, int]) -> None:
     clip = smooth(*size)
-    prompt, theirs = ONEVISION(clip), their_patches(list(clip.pixels))
+    prompt, theirs = seen(ONEVISION, clip), their_patches(list(clip.pixels))
     assert_close(prompt.inputs["pixel_values"], theirs["pixel_values"], 1.1)
     assert torch.equal(prompt.inputs["image_sizes"], theirs["image_sizes"])
     assert theirs["batch_num_images"].tolist() == [1], "the model's default, which ours leaves to it"
@@ -260,14 +260,15 @@ def test_onevision_images_equal_the_processors(size: tuple[int, int]) -> None:
 
 def test_onevision_tiles_that_need_no_resizing_are_exact() -> None:
     clip = noise(48, 96)
-    ours, theirs = ONEVISION(clip).inputs["pixel_values"], their_patches(list(clip.pixels))["pixel_values"]
+    ours, theirs = seen(ONEVISION, clip).inputs["pixel_values"], their_patches(list(clip.pixels))["pixel_values"]
     assert ours.shape[1] == 1 + 18
     assert_close(ours[:, 1:], theirs[:, 1:], 0)
 
 
 def test_onevision_batches_are_padded_as_the_processors() -> None:
     clips = [smooth(16, 16), smooth(48, 96), smooth(20, 30)]
-    ours, theirs = ONEVISION.collate([ONEVISION(clip) for clip in clips]), their_patches([c.pixels[0] for c in clips])
+    ours = ONEVISION.model_inputs(ONEVISION.collate([ONEVISION(clip) for clip in clips]))
+    theirs = their_patches([clip.pixels[0] for clip in clips])
     assert_close(ours["pixel_values"], theirs["pixel_values"], 1.1)
     assert torch.equal(ours["image_sizes"], theirs["image_sizes"])
 
@@ -313,7 +314,7 @@ def test_onevision_cells_of_interpolated_tokens_are_where_the_tokens_look(frames
         if isinstance(layer, nn.Linear) and name.endswith("out_proj"):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-    prompt = base.visual_processor(base.model.config, {})(noise(60, 66, frames))
+    prompt = seen(base.visual_processor(base.model.config, {}), noise(60, 66, frames))
     view = prompt.views[-1]
     check(prompt.views, prompt.tokens)
     pixels, *sizes = prompt.inputs.values()
@@ -325,8 +326,8 @@ def test_onevision_cells_of_interpolated_tokens_are_where_the_tokens_look(frames
     assert (rows, columns) == ((6, 7) if frames == 1 else (3, 3))
     for row in range(rows):
         for column in range(columns):
-            (seen,) = torch.autograd.grad(tokens[view.tokens[0, row, column]].sum(), pixels, retain_graph=True)
-            mass = seen.abs().sum((0, 2)) if frames > 1 else seen[:, 1:].abs().sum((0, 2))
+            (gradient,) = torch.autograd.grad(tokens[view.tokens[0, row, column]].sum(), pixels, retain_graph=True)
+            mass = gradient.abs().sum((0, 2)) if frames > 1 else gradient[:, 1:].abs().sum((0, 2))
             canvas = mass[0] if frames > 1 else mass.view(3, 3, 22, 22).transpose(1, 2).reshape(66, 66)
             for axis, spans, place in ((1, view.rows, row), (0, view.columns, column)):
                 met = canvas.sum(axis).nonzero()[:, 0]
@@ -345,9 +346,14 @@ def test_onevision_videos_of_unequal_length_have_the_features_of_each_alone() ->
     for weight in base.core.parameters():
         weight.zero_()
     prompts = [process(noise(20, 30, frames)) for frames in (3, 1, 2)]
-    videos = process.collate([prompts[0], prompts[2]])["pixel_values_videos"]
-    alone = [copied.get_video_features(prompts[place].inputs["pixel_values_videos"]).pooler_output for place in (0, 2)]
-    together = copied.get_video_features(videos).pooler_output
+
+    def features(*clips: VisualPrompt) -> torch.Tensor:
+        videos = process.model_inputs(process.collate(clips))["pixel_values_videos"]
+        found: torch.Tensor = copied.get_video_features(videos).pooler_output
+        return found
+
+    alone = [features(prompts[place]) for place in (0, 2)]
+    together = features(prompts[0], prompts[2])
     torch.testing.assert_close(together.flatten(0, 1), torch.cat([video[0] for video in alone]))
     assert together.any()
 

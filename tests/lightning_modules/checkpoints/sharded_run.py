@@ -88,6 +88,7 @@ def train(
         max_steps=steps,
         gradient_clip_val=1.0,
         logger=False,
+        log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[watched, saved],

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGenerati
 
 import cli
 from datamodules.errors import DataError
-from helpers import ARCHITECTURE, character_tokenizer, make_batch, marks, sample, tokenizer_folder
+from helpers import ARCHITECTURE, character_tokenizer, make_batch, marks, pixels_of, sample, tokenizer_folder
 from lightning_modules import BaseModel, LoraOptions, VideoRegionModule, export, load
 from lightning_modules.checkpoints.files import ON_THE_BASE
 from lightning_modules.checkpoints.sharded import read_sharded, sharded_names
@@ -44,9 +44,9 @@ def plain_logits(llava: LlavaForConditionalGeneration, module: RegionModule) -> 
     batch = make_batch(module, *PLAIN)
     with torch.no_grad():
         found = llava(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=batch.inputs["pixel_values"]
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, pixel_values=pixels_of(module, batch)
         ).logits
-    return found[:, :-1][batch.loss_mask[:, 1:]]  # type: ignore[no-any-return]  # transformers is untyped
+    return found.flatten(0, 1)[batch.supervised]  # type: ignore[no-any-return]  # transformers is untyped
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def assert_same_inputs(module: RegionModule, theirs: Any, one: RegionSample) -> 
     length = ours.rendered.prompt_length
     assert inputs["input_ids"][0].tolist() == ours.rendered.ids[:length]
     assert inputs["region_slots"][0].tolist() == ours.rendered.placeholder[:length]
-    for name, value in ours.visual.inputs.items():
+    for name, value in module.vision.model_inputs(ours.visual.inputs).items():
         torch.testing.assert_close(inputs[name], value, rtol=0, atol=0)
     visual = module.backbone.base.is_visual(inputs["input_ids"])
     torch.testing.assert_close(
@@ -126,7 +126,7 @@ def assert_same_model(module: RegionModule, folder: Path, samples: Sequence[Regi
         assert_same_inputs(module, theirs, one)
         batch, inputs = make_batch(module, one), their_inputs(theirs, one)
         prompts, backbone = Prompts.of(batch), module.backbone
-        with backbone.telling(batch, prompts.ids, prompts.placeholder):
+        with backbone.telling(batch, prompts.places):
             hidden = backbone.base.core(
                 input_ids=prompts.ids, attention_mask=prompts.attention, **backbone.inputs(batch, prompts.ids)
             ).last_hidden_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import distributed
 
 from helpers import make_batch, sample, tiny_module
 from lightning_modules.generation import answering
+from lightning_modules.generation.steps import GenerationOptions
 from lightning_modules.region_module import RegionModule
 
 
@@ -39,11 +41,12 @@ def steps_of(module: RegionModule, monkeypatch: pytest.MonkeyPatch, ranks: int) 
     return len(passes)
 
 
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_a_rank_whose_answers_are_complete_goes_on_with_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Literal["dynamic", "static"]
 ) -> None:
     """With sharded weights a rank that stops leaves the others waiting for its shards, for ever."""
-    module = tiny_module(tmp_path, max_new_tokens=20).eval()
+    module = tiny_module(tmp_path, max_new_tokens=20, generation=GenerationOptions(cache)).eval()
 
     def ends(layer: torch.nn.Module, inputs: object, logits: torch.Tensor) -> torch.Tensor:
         logits = logits.clone()

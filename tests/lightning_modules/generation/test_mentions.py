@@ -16,6 +16,7 @@ from datamodules.prompting.region_text import RegionText
 from datamodules.types import RegionSample, Turn
 from helpers import renderer, sample, tiny_module
 from lightning_modules import VideoRegionModule, ask
+from lightning_modules.generation.followed_mentions import FollowedMentions
 from lightning_modules.generation.mentions import FREE, GeneratedMentions
 from lightning_modules.generation.streaming import FollowAnswers, StreamedAnswer
 from metrics.predictions import spell_regions
@@ -37,10 +38,16 @@ STAND_INS = {
 
 
 def follow(mentions: GeneratedMentions, rendered: Rendered) -> None:
-    """Token by token: what is due is what stands there, where it is shown, and nothing where it is said."""
+    """Token by token: what is due is what stands there, where it is shown, and nothing where it is said.
+
+    On the host, which reads all tokens again, and where the tokens are, which are read once.
+    """
+    followed = FollowedMentions(mentions, 1, torch.device("cpu"))
     for place, (token, loss, slot) in enumerate(zip(rendered.ids, rendered.loss, rendered.placeholder, strict=True)):
         (due,) = mentions.due(torch.tensor([rendered.ids[:place]], dtype=torch.int64))
         assert due == (FREE if loss else (token, slot)), place
+        assert tuple(map(int, followed.due)) == due, place
+        followed.follow(torch.tensor([token]))
 
 
 @pytest.mark.parametrize("region_texts", STAND_INS.values(), ids=STAND_INS)
@@ -110,6 +117,26 @@ def test_brackets_of_any_kind(kind: str, answer: str) -> None:
     follow(GeneratedMentions(RENDERERS[kind], [region_texts]), RENDERERS[kind].answer(answer, region_texts))
 
 
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@settings(max_examples=4, deadline=None)
+@given(data=st.data())
+def test_tokens_in_any_order_are_followed_as_they_are_read(kind: str, data: st.DataObject) -> None:
+    """Two samples of two rows each, of which each goes its own way."""
+    renders, rows = RENDERERS[kind], 4
+    mentions = GeneratedMentions(renders, [STAND_INS["words"][:12], placeholders(2)])
+    followed = FollowedMentions(mentions, rows, torch.device("cpu"))
+    written = renders.tokenizer.get_vocab()
+    parts = [token for text, token in written.items() if set(text) <= {*"[]0123456789 \u2581\u0120"}]
+    likely = st.sampled_from(sorted(parts)) | st.sampled_from(sorted({*written.values()} - {renders.region_id}))
+    ids: list[list[int]] = [[] for _ in range(rows)]
+    for _ in range(9):
+        due = mentions.due(torch.tensor(ids, dtype=torch.int64))
+        assert list(zip(*(values.tolist() for values in followed.due), strict=True)) == due, ids
+        for row, (token, _) in zip(ids, due, strict=True):
+            row.append(data.draw(likely) if token < 0 else token)
+        followed.follow(torch.tensor([row[-1] for row in ids]))
+
+
 @pytest.mark.parametrize("answer", ["<region0> and <region1>, (<region0>)", "it is <region0>.", "it is a cat"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_further_turns_have_the_ids_of_training(
@@ -119,15 +146,16 @@ def test_further_turns_have_the_ids_of_training(
     small_tokenizer(kind).save_pretrained(tmp_path / "kind")
     module = tiny_module(tmp_path, kind=VideoRegionModule, max_new_tokens=99)
     module.renderer = renders = renderer(small_tokenizer(kind), "vicuna")
+    module.backbone.base.set_tokens(module.backbone.model.config, renders.tokenizer)
     learnt = sample(boxes=((0, 0, 8, 8), (8, 8, 16, 16)))
     turns = (Turn("which is left?", answer), Turn("is it?", "it is"))
     trained = module.processor(4)(RegionSample(learnt.id, learnt.media, learnt.regions, turns)).rendered
     asked: list[list[int]] = []
 
-    def say(*given: object, streamed: Sequence[StreamedAnswer]) -> None:
+    def say(*given: object, streamed: Sequence[StreamedAnswer], **_: object) -> None:
         """The tokens that were learnt for this answer, as generation hands them out."""
         batch = next(one for one in given if isinstance(one, RegionBatch))
-        asked.append(batch.input_ids[0, : int(batch.prompt_lengths)].tolist())
+        asked.append(batch.input_ids[0, : batch.prompt_lengths[0]].tolist())
         ids = renders.answer(turns[len(asked) - 1].answer, batch.region_texts[0]).ids
         following = FollowAnswers(streamed, GeneratedMentions(renders, batch.region_texts), 0, [2])
         for end in range(1, len(ids) + 1):

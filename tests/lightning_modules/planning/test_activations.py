@@ -110,7 +110,7 @@ def test_the_cache_is_what_a_real_pass_leaves(base: str) -> None:
     with (
         torch.no_grad(),
         torch.autocast("cpu", torch.bfloat16),
-        real.backbone.telling(same, same.input_ids, same.placeholder),
+        real.backbone.telling(same, same.places),
     ):
         cache: Any = real.backbone.base.core(
             input_ids=same.input_ids,

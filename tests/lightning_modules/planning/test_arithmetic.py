@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from twins import BASES, STEP, tiny, twins
 
 from datamodules.batching.batch import RegionBatch
+from helpers import loss_mask
 from lightning_modules import NoRegionEncoder, VideoRegionModule
 from lightning_modules.bases.loading import BaseModel
 from lightning_modules.planning.measuring import (
@@ -184,4 +185,4 @@ def test_steps_have_the_tokens_that_are_asked_for() -> None:
     """The last of several samples has one less."""
     batch = make_batch(tiny("llava"), STEP)
     assert batch.attention_mask.sum(1).tolist() == [4 * 16 + 60, 4 * 16 + 59]
-    assert batch.loss_mask.sum(1).tolist() == [20, 20]
+    assert loss_mask(batch).sum(1).tolist() == [20, 20]

@@ -15,7 +15,6 @@ from lightning_modules.planning.memory import (
     bytes_per_parameter,
     gathered,
     misfits,
-    optimiser_step,
     parts_of,
     resident,
     state_bytes,
@@ -73,7 +72,6 @@ def test_what_stays_on_a_device_by_hand(tmp_path: Path) -> None:
     assert resident(parts, Layout()) == alone
     assert resident(parts, Layout(8, buckets=True)) == {**alone, "gradient buckets": 4 * learning}
     assert resident(parts, Layout(8, shards=4)) == {name: amount / 4 for name, amount in alone.items()}
-    assert optimiser_step(parts, Layout(8, shards=4)) == {"square roots": 4 * learning / 4}
 
 
 def test_sharding_gathers_the_root_and_two_layers(tmp_path: Path) -> None:

@@ -38,10 +38,14 @@ def twins(base: str, step: Step = STEP, **options: Any) -> tuple[RegionModule, R
 
 
 def with_values(batch: RegionBatch) -> RegionBatch:
-    """The same with random fractions in place of those without values."""
+    """The same with random pixels and fractions in place of those without values."""
     changed = {name: _drawn(getattr(batch, name)) for name in ("mark_weights", "guide_weights")}
     return replace(batch, inputs={name: _drawn(value) for name, value in batch.inputs.items()}, **changed)
 
 
 def _drawn(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.rand(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+    if not tensor.is_meta:
+        return tensor
+    if tensor.dtype == torch.uint8:
+        return torch.randint(256, tensor.shape, dtype=tensor.dtype)
+    return torch.rand(tensor.shape, dtype=tensor.dtype)

@@ -9,7 +9,7 @@ import torch
 from lightning import Trainer
 
 from datamodules import ImageRegionDataModule
-from helpers import ARCHITECTURE, Listed, make_batch, sample, tokenizer_folder
+from helpers import ARCHITECTURE, Listed, make_batch, pixels_of, sample, tokenizer_folder
 from lightning_modules import BaseModel, ImageRegionModule
 from lightning_modules.region_encoders import TokenMark
 
@@ -57,7 +57,7 @@ def mark_size(made: ImageRegionModule) -> float:
 
 @torch.no_grad()
 def visual_size(made: ImageRegionModule) -> float:
-    pixels = make_batch(made, *SAMPLES).inputs["pixel_values"]
+    pixels = pixels_of(made, make_batch(made, *SAMPLES))
     return size(torch.cat(list(made.backbone.base.core.get_image_features(pixels).pooler_output)))
 
 

@@ -57,7 +57,7 @@ def test_a_placeholder_for_every_frame_on_which_the_region_is(tmp_path: Path) ->
     moving = replace(moving, regions=(moving.regions[0], Region.at(moving.regions[1].prompts[0], track=track)))
     batch = make_batch(module, moving, sample("bb"))
     assert [region_text.slots for region_text in batch.region_texts[0]] == [(0, 1, 2), (3, 5)]
-    assert [slot for slot in batch.placeholder[0].tolist() if slot >= 0] == [3, 5, 0, 1, 2]
+    assert batch.places.slots[batch.places.owner == 0].tolist() == [3, 5, 0, 1, 2]
     visual = torch.arange(4 * 16).view(-1, 1).expand(-1, 3).float()
     text = unprojected("frame")(batch, visual).text[..., 0]
     assert text[0, [0, 1, 2, 3, 5]].tolist() == [0.0, 16.0, 32.0, 1.0, 47.0]

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from datamodules.errors import DataError
 from datamodules.types import Box, Geometry, Mask, Pixels, Polygon, Region, RegionSample, Turn
-from helpers import make_batch, sample, tiny_module
+from helpers import loss_mask, make_batch, sample, tiny_module
 from lightning_modules import TextCoordinates
 
 HEIGHT, WIDTH = 10, 20
@@ -41,7 +41,7 @@ def test_hundredths_of_the_frame(tmp_path: Path, geometry: Geometry, text: str) 
     batch = make_batch(module, RegionSample("a", frame, (Region.at(geometry),), (Turn("is <region> ok", "yes"),)))
     assert batch.prompts == (f"<image>is {text} ok",)
     assert module.renderer.decode(batch.input_ids[0].tolist()) == f"is {text} ok yes"
-    assert not (batch.placeholder >= 0).any()
+    assert not len(batch.places.placeholders)
 
 
 def test_index_and_frame_are_told_where_there_are_several(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_index_and_frame_are_told_where_there_are_several(tmp_path: Path) -> Non
     batch = make_batch(module, asked)
     first, second = "[0] frame 2: [0, 0, 50, 50]", "[1] frame 3: [50, 25, 100, 100]"
     assert module.renderer.decode(batch.input_ids[0].tolist()) == f"{first} or {second} {second}!"
-    assert module.renderer.decode(batch.input_ids[batch.loss_mask].tolist()) == "[1]!"
+    assert module.renderer.decode(batch.input_ids[loss_mask(batch)].tolist()) == "[1]!"
 
 
 def test_most_tokens_bounds_the_tokens_without_decoding(tmp_path: Path) -> None:

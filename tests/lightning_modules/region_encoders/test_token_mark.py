@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from datamodules.batching.collate import Collate
+from datamodules.batching.processor import draw_marks
 from datamodules.errors import DataError
 from helpers import make_batch, marks, sample, tiny_module
 from lightning_modules import TokenMark
@@ -15,7 +16,7 @@ from lightning_modules import TokenMark
 
 def test_eq_1_by_hand_on_a_4_by_4_grid(tmp_path: Path) -> None:
     """16 x 16 pixels, 4 x 4 tokens of 4 x 4 pixels; two boxes that share a quarter of one token."""
-    module = tiny_module(tmp_path)
+    module = tiny_module(tmp_path, region_encoder=TokenMark(num_marks=2, mark_dim=2))
     first, second = (0, 0, 8, 4), (6, 2, 12, 4)  # tokens 0 and 1; parts of tokens 1 and 2
     batch = make_batch(module, sample(boxes=(first, second), question="<region0> and <region1>"))
     mark = TokenMark(num_marks=2, mark_dim=2)
@@ -38,24 +39,20 @@ def test_eq_1_by_hand_on_a_4_by_4_grid(tmp_path: Path) -> None:
 def test_marks_of_evaluation_never_change_and_differ_in_training(tmp_path: Path) -> None:
     from helpers import processor
 
-    module = tiny_module(tmp_path)
+    module = tiny_module(tmp_path, region_encoder=TokenMark(100))
     three = sample(boxes=((0, 0, 4, 4), (4, 4, 8, 8), (8, 8, 12, 12)), question="<region0>")
-    process, mark, collate = processor(module), TokenMark(100), Collate(module.vision)
-    evaluated = [mark.draw(collate([process(three)])).tolist() for _ in range(3)]
+    process, collate = processor(module), Collate(module.vision)
+    evaluated = [collate([process(three)]).marks.tolist() for _ in range(3)]
     assert evaluated == [evaluated[0]] * 3
     assert evaluated[0] == [[29, 7, 14]]  # pinned: a score must not move with a release either
-    trained = [mark.draw(collate([process(three, draw=f"0/{position}")])) for position in range(20)]
+    trained = [collate([process(three, draw=f"0/{position}")]).marks for position in range(20)]
     assert len({tuple(draw[0].tolist()) for draw in trained}) > 15
     assert all(len(set(draw[0].tolist())) == 3 for draw in trained)  # without replacement
 
 
-def test_all_marks_are_drawn_alike(tmp_path: Path) -> None:
-    from helpers import processor
-
-    module = tiny_module(tmp_path)
-    process, mark, collate = processor(module), TokenMark(4), Collate(module.vision)
-    batch = collate([process(sample(), draw=str(position)) for position in range(2000)])
-    counts = torch.bincount(mark.draw(batch).flatten(), minlength=4)
+def test_all_marks_are_drawn_alike() -> None:
+    drawn = [mark for seed in range(2000) for mark in draw_marks(4, 1, seed)]
+    counts = torch.bincount(torch.tensor(drawn), minlength=4)
     assert (counts - 500).abs().max() < 80  # four standard deviations
 
 

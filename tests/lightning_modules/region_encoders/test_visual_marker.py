@@ -12,7 +12,7 @@ import torch
 from datamodules.errors import DataError
 from datamodules.prompting.drawn_markers import COLOURS, DrawnMarkers, Marker
 from datamodules.types import Box, Clip, Region
-from helpers import make_batch, sample, tiny_module
+from helpers import loss_mask, make_batch, sample, tiny_module
 from lightning_modules import NoRegionEncoder, VisualMarker
 
 SIDE = 12
@@ -92,7 +92,7 @@ def test_the_prompted_frame_alone_is_drawn_on(tmp_path: Path, marker: Marker) ->
     words = {"outline": "the region outlined in", "tint": "the region tinted"}[marker]
     first, second = f"[0] {words} red", f"[1] {words} green"
     assert module.renderer.decode(marked.input_ids[0].tolist()) == f"is {second} on {first} {first}"
-    assert module.renderer.decode(marked.input_ids[marked.loss_mask].tolist()) == "[0]"
+    assert module.renderer.decode(marked.input_ids[loss_mask(marked)].tolist()) == "[0]"
 
 
 def test_more_regions_than_colours_names_the_sample(tmp_path: Path) -> None:

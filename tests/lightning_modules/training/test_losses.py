@@ -45,7 +45,7 @@ def test_ranks_with_unlike_samples_add_up_to_the_step(
     parts = [make_batch(module, *(SAMPLES[number] for number in share)) for share in shares]
     counts = torch.stack([step_counts([part]) for part in parts]).sum(0)
     whole = make_batch(module, *SAMPLES)
-    assert counts.tolist() == step_counts([whole]).tolist() == [float(whole.loss_mask[:, 1:].sum()), 3.0]
+    assert counts.tolist() == step_counts([whole]).tolist() == [float(len(whole.supervised)), 3.0]
 
     def total(batch: RegionBatch) -> torch.Tensor:
         language, guide = pass_losses(module.backbone(batch), batch, counts)
@@ -77,7 +77,7 @@ def test_a_step_without_a_term_has_a_zero_and_no_nan(tmp_path: Path, samples: Se
     module = tiny_module(tmp_path, frozen=())
     batch = make_batch(module, *samples)  # type: ignore[arg-type]  # samples
     if batch.samples[0].id == "silent":
-        batch.loss_mask = torch.zeros_like(batch.loss_mask)
+        batch.supervised = batch.supervised[:0]
     language, guide = pass_losses(module.backbone(batch), batch, step_counts([batch]))
     assert guide == 0 and (language == 0) == (batch.samples[0].id == "silent")
     gradients = gradient_of(module, language + guide)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from datamodules.errors import DataError
 from helpers import Listed, sample, tiny_module
 from lightning_modules import FullySharded, VideoRegionModule
 from lightning_modules.bases.llava import Llava
+from processes import finish, start_ranks
 
 BOXES = ((0.0, 0.0, 8.0, 8.0), (8.0, 8.0, 16.0, 16.0))
 STEP = 4
@@ -72,7 +74,14 @@ class Shard(Callback):
 
 
 def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
-    """Three steps of four samples over all ranks, clipped, the learning rate falling."""
+    """What came out of three steps of four samples over all ranks, clipped, the learning rate falling."""
+    fit(folder, ranks, **options)
+    recorded: dict[str, Any] = torch.load(folder / "record.pt")
+    return recorded
+
+
+def fit(folder: Path, ranks: int = 1, **options: Any) -> None:
+    """As one of the processes, of which the first writes FOLDER/record.pt."""
     module = tiny_module(folder, frozen=(), guide_weight=0.5, learning_rate=1e-2, warmup=0.0)
     trainer = {key: options.pop(key) for key in ("callbacks", "max_steps", "strategy") if key in options}
     checkpoint = options.pop("ckpt_path", None)
@@ -86,13 +95,12 @@ def run(folder: Path, ranks: int = 1, **options: Any) -> dict[str, Any]:
         max_steps=trainer.pop("max_steps", 3),
         gradient_clip_val=1.0,
         logger=False,
+        log_every_n_steps=1,
         enable_checkpointing="callbacks" in trainer,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[Shard(), Recorder(folder / "record.pt"), *trainer.pop("callbacks", ())],
     ).fit(module, data, ckpt_path=checkpoint)
-    recorded: dict[str, Any] = torch.load(folder / "record.pt")
-    return recorded
 
 
 def assert_same_step(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -134,6 +142,26 @@ def test_two_ranks_within_a_budget_make_the_same_step(whole: dict[str, Any], tmp
     two = run(tmp_path, ranks=2, token_budget=120, packing=packing)
     assert max(two["passes"]) > 1
     assert_same_step(whole, two)
+
+
+def fit_sharded(folder: Path, ranks: int, sync: Literal["step", "pass"], options: dict[str, Any]) -> None:
+    """As one of the processes that FSDP2 has."""
+    own = folder / os.environ["LOCAL_RANK"]
+    own.mkdir()
+    fit(own, ranks, strategy=FullySharded(sync_gradients=sync, timeout=60), **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sync", ["step", "pass"])
+def test_two_sharded_ranks_of_packed_rows_make_the_same_step(
+    whole: dict[str, Any], tmp_path: Path, sync: Literal["step", "pass"]
+) -> None:
+    """Packed rows had been run by DDP alone; ranks of FSDP2 gather layers together, and have as many rows each."""
+    finish(*start_ranks(2, fit_sharded, tmp_path, 2, sync, {"token_budget": 120, "packing": True}))
+    two = torch.load(tmp_path / "0" / "record.pt")
+    assert max(two["passes"]) > 1
+    assert_same_step(whole, two)
+    assert two["losses"] == pytest.approx(whole["losses"], abs=1e-6)
 
 
 def test_a_base_that_cannot_be_packed_is_refused_before_the_first_step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,14 +24,16 @@ from datamodules.errors import DataError
 from helpers import Listed, tiny_module
 from lightning_modules import FullySharded
 from lightning_modules.checkpoints.files import WRITING
+from lightning_modules.generation import steps
+from lightning_modules.generation.steps import GenerationOptions
 from metrics import Prediction
 
 TOKENS = 6
 
 
-def answers(folder: Path, **options: Any) -> list[Prediction]:
+def answers(folder: Path, generation: GenerationOptions = GenerationOptions(), **options: Any) -> list[Prediction]:  # noqa: B008  # it is frozen
     """Of a validation of two batches."""
-    module = tiny_module(folder, max_new_tokens=TOKENS)
+    module = tiny_module(folder, max_new_tokens=TOKENS, generation=generation)
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
@@ -58,8 +61,28 @@ def test_layers_are_gathered_once_a_batch_where_they_are_kept(tmp_path: Path, mo
     kept = answers(tmp_path, keep_gathered=True)
     assert len(gathered) == 2 * LAYERS + 1  # what is outside of layers stays from batch to batch anyway
     gathered.clear()
+    assert answers(tmp_path, GenerationOptions("static"), keep_gathered=True) == kept
+    assert len(gathered) == 2 * LAYERS + 1
+    gathered.clear()
     assert answers(tmp_path) == kept
     assert len(gathered) > 2 * TOKENS * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_gathered", [False, True])
+def test_layers_are_compiled_between_the_hooks_that_gather_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_gathered: bool
+) -> None:
+    """The whole language model falls apart at these hooks, and all layers together are compiled eight times at most."""
+    torch._dynamo.reset()
+    steps._compiled_forward.cache_clear()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    compiled = answers(tmp_path, GenerationOptions("static", compile=True), keep_gathered=keep_gathered)
+    assert counters["stats"]["unique_graphs"] >= 2 and not counters["graph_break"]
+    steps._compiled_forward.cache_clear()
+    assert compiled == answers(tmp_path, keep_gathered=keep_gathered)
 
 
 class Slow:
