@@ -168,6 +168,7 @@ def test_every_configuration_is_run_by_a_test() -> None:
     run |= {"region_jsonl.yaml"}
     run |= {path.name for path in (EXPERIMENTS / "judged").glob("*.yaml")}  # tests/experiments/test_judged.py
     run |= {"shapes_base.yaml"}  # tests/experiments/test_shapes_base.py
+    run |= {"real_language.yaml", "real_language_tower.yaml"}  # tests/experiments/test_real_language.py
     others = EXPERIMENTS / "lmms_eval"  # tasks of another program, tests/experiments/test_lmms_eval.py
     found = {path for path in EXPERIMENTS.rglob("*.yaml") if "stand_ins" not in path.parts}  # prompts
     assert {path.name for path in found if not path.is_relative_to(others)} == run

@@ -6,6 +6,7 @@ from datamodules.formats.ava_kinetics import AvaKinetics
 from datamodules.formats.bdd100k_mot import Bdd100kMot
 from datamodules.formats.bensmot import BenSmot
 from datamodules.formats.causal_vidqa import CausalVidQa
+from datamodules.formats.coco_in_words import CocoInWords
 from datamodules.formats.coco_instances import CocoInstances
 from datamodules.formats.dlc_bench import DlcBench
 from datamodules.formats.elysium_track import ElysiumTrack
@@ -46,6 +47,7 @@ __all__ = [
     "Bdd100kMot",
     "BenSmot",
     "CausalVidQa",
+    "CocoInWords",
     "CocoInstances",
     "DlcBench",
     "ElysiumTrack",

@@ -44,7 +44,8 @@ class BaseModel:
     Args:
         checkpoint: Hub id or folder of a vision-language model: LLaVA-1.5, LLaVA-OneVision, Qwen-VL, InternVL, SmolVLM,
             Gemma and others, see `lightning_modules.bases`.
-        vision_tower: Hub id or folder of a tower; together with `language_model`, and a new projector, in LLaVA's form.
+        vision_tower: Hub id or folder of a tower, or of a LLaVA, of which the tower alone is taken; together with
+            `language_model`, and a new projector, in LLaVA's form.
         language_model: Hub id or folder of a decoder, or a GGUF file, whose weights are dequantised.
         architecture: Arguments of the model's configuration in transformers, `model_type` among them, LLaVA's if left
             out: random weights, unless one of the above is given.
@@ -339,11 +340,9 @@ def _checkpoint(name: str, dtype: str) -> PreTrainedModel:
 
 def _join(vision_tower: str, language_model: str, architecture: Mapping[str, Any], dtype: str) -> PreTrainedModel:
     """A LLaVA of two checkpoints and a random projector; `architecture` may change what is not theirs."""
-    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    whole = config_at(vision_tower)
-    vision = getattr(whole, "vision_config", whole)  # of a model of pictures and texts the half that sees
-    tower = _checked(AutoModel._model_mapping[type(vision)], vision_tower, dtype)
+    tower = _tower(vision_tower, dtype)
     decoder = _checked(AutoModelForCausalLM, language_model, dtype)
     joined = {
         **architecture,
@@ -361,6 +360,20 @@ def _join(vision_tower: str, language_model: str, architecture: Mapping[str, Any
     projector.to_empty(device=decoder.device).apply(model._init_weights)
     model.eval()  # as a checkpoint comes
     return model
+
+
+def _tower(name: str, dtype: str) -> PreTrainedModel:
+    """A tower of its own, the half that sees of a model of pictures and texts, or the tower of a LLaVA."""
+    from transformers import AutoModel
+
+    config = config_at(name)
+    tower: PreTrainedModel
+    if config.model_type == "llava":
+        tower = _checkpoint(name, dtype).model.vision_tower
+    else:
+        vision = getattr(config, "vision_config", config)
+        tower = _checked(AutoModel._model_mapping[type(vision)], name, dtype)
+    return tower
 
 
 def config_at(name: str) -> PreTrainedConfig:

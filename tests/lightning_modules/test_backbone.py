@@ -186,6 +186,23 @@ def test_clip_and_llama_checkpoints_are_joined(tmp_path: Path) -> None:
     torch.testing.assert_close(joined.model.vision_tower(pixels).last_hidden_state, tower(pixels).last_hidden_state)
 
 
+def test_the_tower_of_a_llava_goes_under_another_decoder(tmp_path: Path) -> None:
+    """Its weights have other names there than in a tower's own folder: they were said to be missing."""
+    module = tiny_module(tmp_path)
+    plain_llava(module, tmp_path / "llava")
+    LlamaForCausalLM(LlamaConfig(**ARCHITECTURE["text_config"], vocab_size=99)).save_pretrained(tmp_path / "llama")
+    base = BaseModel(
+        vision_tower=str(tmp_path / "llava"),
+        language_model=str(tmp_path / "llama"),
+        tokenizer=str(tmp_path / "tokenizer"),
+    )
+    joined = load_base(base, load_tokenizer(base))
+    weights = module.backbone.base.vision_tower.state_dict()
+    assert weights.keys() == joined.vision_tower.state_dict().keys()
+    for name, weight in joined.vision_tower.state_dict().items():
+        torch.testing.assert_close(weight, weights[name], rtol=0, atol=0)
+
+
 def test_a_llava_checkpoint_is_loaded_whole(tmp_path: Path) -> None:
     module = tiny_module(tmp_path)
     plain_llava(module, tmp_path / "llava")
