@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import torch
-
-from datamodules.prompting.conversation import INDEX, ConversationRenderer, Rendered
+from datamodules.prompting.conversation import INDEX, ConversationRenderer
 from datamodules.prompting.region_text import RegionText
 
 MOST_INDEX_TOKENS = 12  # "[", up to four digits and "]", and as many for tokenizers that put a space before each
@@ -29,26 +27,20 @@ class GeneratedMentions:
         self.shown = [[renderer.shown(region_text) for region_text in of_sample] for of_sample in region_texts]
         self.longest = max((len(shown.ids) for of_sample in self.shown for shown in of_sample), default=0)
 
-    def due(self, ids: torch.Tensor) -> list[tuple[int, int]]:
-        """The token that must come next in each row, and its slot or -1; (-1, -1) where the model is free.
-
-        Args:
-            ids: (rows, generated tokens); a sample may have several rows, one after the other.
-        """
-        beams = len(ids) // len(self.shown)
-        tails = ids[:, -(MOST_INDEX_TOKENS + self.longest) :].tolist()
-        return [self._due(self.shown[row // beams], tail) for row, tail in enumerate(tails)]
-
     def said(self, row: int, ids: list[int]) -> list[int]:
         """The tokens that the model has chosen itself: all but what it was shown."""
         return [token for place, token in enumerate(ids) if self.chosen(row, ids[: place + 1])]
 
     def chosen(self, row: int, ids: list[int]) -> bool:
         """Whether the model has chosen the last of these tokens itself, and was not shown it."""
-        return self._due(self.shown[row], ids[:-1]) == FREE
+        return self.due(row, ids[:-1]) == FREE
 
-    def _due(self, shown: Sequence[Rendered], ids: list[int]) -> tuple[int, int]:
-        """What follows `ids`: they end in an index and so many tokens of what is shown behind it."""
+    def due(self, row: int, ids: list[int]) -> tuple[int, int]:
+        """The token that must follow `ids`, and its slot or -1; (-1, -1) where the model is free.
+
+        One has to where they end in an index and the beginning of what is shown behind it.
+        """
+        shown = self.shown[row]
         for length in range(min(self.longest, len(ids))):
             said, begun = ids[: len(ids) - length], ids[len(ids) - length :]
             number = self._index(said)

@@ -321,7 +321,6 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "an index of no region is free whatever is looked at, and what is shown ends where it ends": (
             "self.longest = max((len(shown.ids) for of_sample in self.shown for shown in of_sample), default=1)",
-            "tails = ids[:, :].tolist()",
             "for length in range(max(self.longest, len(ids))):",
         ),
         "any negative token, slot or number is none": (

@@ -12,6 +12,7 @@ from datamodules.prompting.conversation import placeholders
 from datamodules.prompting.region_text import RegionText
 from helpers import character_tokenizer, renderer
 from lightning_modules.generation.decoding import MentionProcessor
+from lightning_modules.generation.followed_mentions import FollowedMentions
 from lightning_modules.generation.mentions import FREE, GeneratedMentions
 
 RENDERER = renderer(character_tokenizer())
@@ -25,7 +26,7 @@ def ids_of(text: str) -> list[int]:
 
 
 def due(text: str, region_texts: Sequence[RegionText] = MANY) -> tuple[int, int]:
-    return GeneratedMentions(RENDERER, [region_texts]).due(torch.tensor([ids_of(text)]))[0]
+    return GeneratedMentions(RENDERER, [region_texts]).due(0, ids_of(text))
 
 
 @pytest.mark.parametrize("before", ["", "it is ", "[3]R and ", "a long story of "])
@@ -65,9 +66,13 @@ def test_words_follow_an_index_one_token_at_a_time() -> None:
 
 def test_rows_are_read_on_their_own_and_beams_belong_to_their_sample() -> None:
     """Two samples of two rows each; the second has two regions alone."""
-    mentions = GeneratedMentions(RENDERER, [placeholders(12), placeholders(2)])
-    rows = torch.tensor([ids_of(text) for text in ("so [11]", "so  [1]", "so [11]", "so  [1]")])
-    assert mentions.due(rows) == [(RENDERER.region_id, 11), (RENDERER.region_id, 1), FREE, (RENDERER.region_id, 1)]
+    followed = FollowedMentions(
+        GeneratedMentions(RENDERER, [placeholders(12), placeholders(2)]), 4, torch.device("cpu")
+    )
+    for tokens in torch.tensor([ids_of(text) for text in ("so [11]", "so  [1]", "so [11]", "so  [1]")]).T:
+        followed.follow(tokens)
+    due = list(zip(*(values.tolist() for values in followed.due), strict=True))
+    assert due == [(RENDERER.region_id, 11), (RENDERER.region_id, 1), FREE, (RENDERER.region_id, 1)]
 
 
 def test_what_was_shown_is_not_said() -> None:

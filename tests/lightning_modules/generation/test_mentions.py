@@ -44,7 +44,7 @@ def follow(mentions: GeneratedMentions, rendered: Rendered) -> None:
     """
     followed = FollowedMentions(mentions, 1, torch.device("cpu"))
     for place, (token, loss, slot) in enumerate(zip(rendered.ids, rendered.loss, rendered.placeholder, strict=True)):
-        (due,) = mentions.due(torch.tensor([rendered.ids[:place]], dtype=torch.int64))
+        due = mentions.due(0, rendered.ids[:place])
         assert due == (FREE if loss else (token, slot)), place
         assert tuple(map(int, followed.due)) == due, place
         followed.follow(torch.tensor([token]))
@@ -130,7 +130,7 @@ def test_tokens_in_any_order_are_followed_as_they_are_read(kind: str, data: st.D
     likely = st.sampled_from(sorted(parts)) | st.sampled_from(sorted({*written.values()} - {renders.region_id}))
     ids: list[list[int]] = [[] for _ in range(rows)]
     for _ in range(9):
-        due = mentions.due(torch.tensor(ids, dtype=torch.int64))
+        due = [mentions.due(row * 2 // rows, said) for row, said in enumerate(ids)]
         assert list(zip(*(values.tolist() for values in followed.due), strict=True)) == due, ids
         for row, (token, _) in zip(ids, due, strict=True):
             row.append(data.draw(likely) if token < 0 else token)
@@ -167,11 +167,3 @@ def test_further_turns_have_the_ids_of_training(
         assert [turn.answer for turn in conversation] == [turn.answer for turn in turns]
     assert asked[1] == trained.ids[: trained.prompt_length]
     assert asked[1][: len(asked[0])] == asked[0]
-
-
-def test_rows_of_several_samples_have_their_own_regions() -> None:
-    """Two beams of two samples; the second has one region only."""
-    renders = RENDERERS["characters"]
-    mentions = GeneratedMentions(renders, [placeholders(2), placeholders(1)])
-    ids = torch.tensor([renders.tokenizer.encode(" [1]", add_special_tokens=False)] * 4)
-    assert mentions.due(ids) == [(renders.region_id, 1)] * 2 + [FREE] * 2
