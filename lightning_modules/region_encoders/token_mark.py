@@ -59,7 +59,7 @@ class TokenMark(RegionEncoder):
             DataError: A sample has more regions than there are marks.
         """
         drawn = batch.marks
-        for sample in batch.samples if drawn.shape[1] > self.num_marks else ():
+        for sample in batch.samples:
             if (count := len(sample.regions)) > self.num_marks:
                 raise sample.error(f"{count} regions, but the model has {self.num_marks} marks")
         marks = self.marks[drawn.clamp(min=0)] * (drawn >= 0).unsqueeze(-1)

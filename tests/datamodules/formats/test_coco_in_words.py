@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_coco_instances import write_coco
@@ -22,9 +23,9 @@ RIGHT = {
 """Images of 60 x 40: a red square around (10, 10), a green one around (37.5, 27.5). At all other places is nothing."""
 
 
-def _source(folder: Path, **options: object) -> CocoInWords:
+def _source(folder: Path, **options: Any) -> CocoInWords:
     write_coco(folder)
-    return CocoInWords(folder / "instances_val.json", folder / "images", **options)  # type: ignore[arg-type]
+    return CocoInWords(folder / "instances_val.json", folder / "images", **options)
 
 
 def _turns(source: CocoInWords) -> list[Turn]:
