@@ -25,7 +25,7 @@ LENGTHS = 128
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How answers are generated; what the most likely answer is does not depend on it.
+    """How answers are generated; the most likely one is the same, but for words that a 16-bit type cannot tell apart.
 
     A compiled step is compiled for the first batch, and again for the first of another number of samples and of another
     length of the cache: then it is compiled for any. What is told of regions is put in before it, in Python.
