@@ -11,9 +11,13 @@ from rich.table import Table
 
 from experiments.benchmarks import markdown
 from experiments.comparison.comparison import Comparison, Row
-from experiments.comparison.statistics import Interval, Spread
+from experiments.comparison.statistics import Interval, Spread, detectable
 
 ONE_SEED, EQUAL = "1 seed", "seeds are equal"
+DETECTABLE = (
+    "detectable: a true difference of this size is found in four of five such sweeps, by the paired t test of 5 % over "
+    "seeds that differ as these do; a smaller one can go unseen"
+)
 
 
 class Grid(NamedTuple):
@@ -82,6 +86,7 @@ def notes(comparison: Comparison) -> list[str]:
     return [
         "intervals are of 95 %, over seeds by t; a difference is to the base, over the seeds that both have",
         bootstrap,
+        *([DETECTABLE] if any(_detectable(row) for row in comparison.rows) else []),
         *([] if comparison.base in shown else [f"no differences: the base {comparison.base!r} has no finished run"]),
         *(f"not in the table: {point}: {why}" for point, why in comparison.absent.items()),
         *(f"published, not measured here: {source}: {', '.join(models)}" for source, models in _sources(comparison)),
@@ -156,6 +161,7 @@ def _record(comparison: Comparison, row: Row) -> Mapping[str, object]:
         "difference": over_seeds and over_seeds.mean,
         **_ends("difference_over_samples", over_samples),
         **_ends("difference_over_seeds", over_seeds and over_seeds.interval),
+        "detectable": difference and detectable(difference.over_seeds, difference.seeds),
         "paper": row.paper,
         **{f"cost/{name}": value for name, value in row.costs.items()},
     }
@@ -203,6 +209,11 @@ def _difference_over_seeds(row: Row) -> str:
     return _over_seeds(row.difference.over_seeds) + (f" ({row.difference.seeds} seeds)" if unpaired else "")
 
 
+def _detectable(row: Row) -> str:
+    size = row.difference and detectable(row.difference.over_seeds, row.difference.seeds)
+    return f"{size:.4f}" if size else ""
+
+
 _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("setting", lambda row: row.setting),
     ("seeds", lambda row: str(len(row.values))),
@@ -212,6 +223,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("difference", _difference),
     ("difference, over samples", _difference_over_samples),
     ("difference, over seeds", _difference_over_seeds),
+    ("detectable", _detectable),
 )
 _COSTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "fit_seconds": ("fit minutes", lambda seconds: f"{seconds / 60:.1f}"),

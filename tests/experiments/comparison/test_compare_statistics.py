@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from experiments.comparison import statistics
-from experiments.comparison.statistics import Spread, over_seeds, percentile_interval, resampled
+from experiments.comparison.statistics import Spread, detectable, over_seeds, percentile_interval, resampled
 from metrics import Captioning, GuideTracking, Prediction, PredictionMetric
 from metrics.sample_sums import SampleSums, mean, ratio
 
@@ -48,6 +48,23 @@ def test_interval_of_differences_is_the_paired_t_test() -> None:
     expected = stats.ttest_rel(one, other).confidence_interval(0.95)
     interval = over_seeds(np.subtract(one, other).tolist()).interval
     assert interval == pytest.approx((expected.low, expected.high))
+
+
+def test_what_can_be_detected_is_what_the_t_test_finds_in_four_of_five_experiments() -> None:
+    """By drawing experiments of a known spread and testing each; and the textbook's 1.68 deviations of five seeds."""
+    generator = np.random.default_rng(0)
+    for seeds in (2, 3, 5):
+        size = detectable(Spread(0.1, 0.02, None), seeds)
+        assert size is not None
+        drawn = generator.normal(size, 0.02, (20_000, seeds))
+        found = stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05
+        assert found.mean() == pytest.approx(0.8, abs=0.01), seeds
+    assert detectable(Spread(0, 1.0, None), 5) == pytest.approx(1.68, abs=0.01)
+
+
+def test_nothing_is_known_to_be_detectable_of_one_seed_or_equal_ones() -> None:
+    assert detectable(over_seeds([0.1]), 1) is None
+    assert detectable(over_seeds([0.1, 0.1]), 2) is None
 
 
 def test_resampling_gives_each_value_as_often_as_counting_all_resamples_does() -> None:

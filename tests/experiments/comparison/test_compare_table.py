@@ -78,6 +78,17 @@ def test_equal_seeds_are_called_so(tmp_path: Path) -> None:
     assert cells.rows[1][cells.titles.index("difference, over seeds")] == "seeds are equal"
 
 
+def test_the_size_that_could_have_been_detected_stands_where_seeds_differ(tmp_path: Path) -> None:
+    """Differences of 0.25 and 0.75 have a deviation of 0.354; it takes 11.55 of these for two seeds to find one."""
+    marks = {("a", 0): "1000", ("a", 1): "1000", ("b", 0): "1100", ("b", 1): "1111"}
+    [made] = compare(gathered(*(run(tmp_path, *key, answers(right)) for key, right in marks.items())), resamples=10)
+    cells = grid(made)
+    assert [row[cells.titles.index("detectable")] for row in cells.rows] == ["", "4.0835"]
+    assert sum(note.startswith("detectable: ") for note in notes(made)) == 1
+    base, other = csv.DictReader(io.StringIO(as_csv([made])))
+    assert (base["detectable"], float(other["detectable"])) == ("", pytest.approx(4.083, abs=1e-3))
+
+
 def squeezed(text: str) -> str:
     """Without what only lines up columns."""
     return re.sub(r"-{3,}", "---", re.sub(" +", " ", text))
